@@ -1,0 +1,34 @@
+"""Base of all configurations: frozen, hashable, unknown keys refused at every level."""
+
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from so3krates._errors import ConfigError
+
+
+class Config(BaseModel):
+    """A frozen configuration; the object itself is handed on, never a dictionary made from it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+    @classmethod
+    def parse(cls, values: Any, source: str = "configuration") -> Self:
+        """Validate a nested dictionary.
+
+        Raises:
+            ConfigError: naming the source, each offending key, what was received and what is allowed.
+        """
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise ConfigError(f"{source}: " + "; ".join(_sentence(e) for e in error.errors())) from error
+
+
+def _sentence(error: Any) -> str:
+    key = ".".join(str(part) for part in error["loc"]) or "(top level)"
+    if error["type"] == "extra_forbidden":
+        return f"unknown key '{key}'"
+    if error["type"] == "missing":
+        return f"key '{key}' is required"
+    return f"'{key}': {error['msg']}, received {error['input']!r}"

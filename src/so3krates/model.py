@@ -1,0 +1,199 @@
+"""SO3krates: from a graph to per-atom energies."""
+
+from math import sqrt
+from typing import Literal, NamedTuple, Self
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+
+from so3krates._errors import ConfigError
+from so3krates._precision import checked_dtype
+from so3krates._safe import masked, masked_norm
+from so3krates._typing import Array, Float, PRNGKeyArray
+from so3krates.config import Config
+from so3krates.graph import Graph
+from so3krates.nn.attention import Attention, Coefficients, PairGeometry
+from so3krates.nn.cutoff import CUTOFF_FUNCTIONS
+from so3krates.nn.embedding import ElectronicEmbedding, ElementEmbedding, neighbor_harmonics
+from so3krates.nn.exchange import Exchange
+from so3krates.nn.heads import EnergyHead
+from so3krates.nn.layer import Layer
+from so3krates.nn.radial import RADIAL_BASES
+from so3krates.nn.spherical import spherical_harmonics
+
+
+class ModelConfig(Config):
+    """Architecture. The defaults are those of the article's model (Nat. Commun. 15, 6539)."""
+
+    features: PositiveInt = Field(132, description="F, invariant features per atom; divisible by heads and |degrees|")
+    layers: PositiveInt = Field(3, description="number of layers")
+    heads: PositiveInt = Field(4, description="H, attention heads of the invariant update")
+    degrees: tuple[int, ...] = Field(
+        (1, 2, 3), description="D, degrees l of the Euclidean variables; [0] is the invariant control model"
+    )
+    cutoff: PositiveFloat = Field(5.0, description="r_c in Å")
+    cutoff_function: Literal["cosine", "polynomial", "exponential"] = Field("cosine", description="φ(r)")
+    radial_basis: Literal["physnet", "bernstein", "gaussian", "fourier"] = Field("physnet", description="basis of r")
+    radial_functions: int = Field(32, ge=2, description="K, number of radial basis functions")
+    attention_scale: Literal["sqrt_head_features", "mean_neighbors", "none"] = Field(
+        "sqrt_head_features", description="c of eq. 21: √F_h, the mean number of neighbours, or 1"
+    )
+    mean_neighbors: PositiveFloat | None = Field(
+        None, description="⟨N⟩, mean number of neighbours; training measures it when it is needed and not given"
+    )
+    euclidean_start: Literal["zero", "neighbors"] = Field(
+        "zero", description="initial Euclidean variables: zero, or eq. 11 of the article"
+    )
+    attention_norm: bool = Field(False, description="LayerNorm after the attention skip")
+    residual_mlp: bool = Field(False, description="residual MLP before the exchange")
+    exchange_norm: bool = Field(False, description="LayerNorm after the exchange skip")
+    charge_embedding: bool = Field(False, description="embed the total charge")
+    spin_embedding: bool = Field(False, description="embed the number of unpaired electrons")
+    energy_features: PositiveInt | None = Field(None, description="hidden width of the energy head; F if not given")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if not self.degrees or list(self.degrees) != sorted(set(self.degrees)) or self.degrees[0] < 0:
+            raise ValueError(f"degrees {list(self.degrees)} must be distinct, ascending and not negative")
+        for name, count in (("heads", self.heads), ("the number of degrees", len(self.degrees))):
+            if self.features % count:
+                raise ValueError(f"features {self.features} is not divisible by {name} {count}")
+        return self
+
+    @property
+    def needs_mean_neighbors(self) -> bool:
+        return self.attention_scale == "mean_neighbors" or self.euclidean_start == "neighbors"
+
+    def attention_scales(self) -> tuple[float, float]:
+        """1/c for the heads of f and of x."""
+        if self.attention_scale == "sqrt_head_features":
+            return 1.0 / sqrt(self.features / self.heads), 1.0 / sqrt(self.features / len(self.degrees))
+        c = self.mean_neighbors if self.attention_scale == "mean_neighbors" else 1.0
+        assert c is not None
+        return 1.0 / c, 1.0 / c
+
+
+class Details(NamedTuple):
+    """Everything the network computes on the way to the energies."""
+
+    energies: Float[Array, " atoms"]
+    features: Float[Array, "atoms features"]
+    """Final invariant features f."""
+    euclidean: Float[Array, "atoms orders"]
+    """Final Euclidean variables x."""
+    attention: tuple[Coefficients, ...]
+    """Attention coefficients, one entry per layer."""
+
+
+class SO3krates(eqx.Module):
+    """The network of the article: `model(graph)` gives per-atom energies in eV; padding gives exact zeros.
+
+    No positions, cell or neighbour search inside: pair vectors in, energies out. The parameters are the leaves of
+    this pytree; the configuration is static.
+    """
+
+    embedding: ElementEmbedding
+    charge_embedding: ElectronicEmbedding | None
+    spin_embedding: ElectronicEmbedding | None
+    layers: tuple[Layer, ...]
+    energy: EnergyHead
+    config: ModelConfig = eqx.field(static=True)
+
+    def __init__(self, config: ModelConfig, *, key: PRNGKeyArray, dtype: object = "float32") -> None:
+        """Fresh parameters.
+
+        Raises:
+            ConfigError: if the configuration needs the mean number of neighbours and does not give it.
+        """
+        if config.needs_mean_neighbors and config.mean_neighbors is None:
+            raise ConfigError("mean_neighbors is not given, and this configuration needs it; set model.mean_neighbors.")
+        dtype = checked_dtype(dtype)
+        features = config.features
+        rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
+        self.embedding = ElementEmbedding(features, rng=rng, dtype=dtype)
+        self.charge_embedding = (
+            ElectronicEmbedding(features, rng=rng, dtype=dtype) if config.charge_embedding else None
+        )
+        self.spin_embedding = (
+            ElectronicEmbedding(features, rng=rng, dtype=dtype) if config.spin_embedding else None
+        )
+        self.layers = tuple(_layer(config, rng, dtype) for _ in range(config.layers))
+        self.energy = EnergyHead(features, config.energy_features or features, rng=rng, dtype=dtype)
+        self.config = config
+
+    @property
+    def cutoff(self) -> float:
+        """r_c in Å."""
+        return self.config.cutoff
+
+    @property
+    def dtype(self) -> jnp.dtype:
+        return self.embedding.table.dtype
+
+    def __call__(self, graph: Graph) -> Float[Array, " atoms"]:
+        """Per-atom energies in eV, without any constant reference energies of the elements."""
+        return self.details(graph).energies
+
+    def details(self, graph: Graph) -> Details:
+        """Energies together with final features, Euclidean variables and attention coefficients.
+
+        What is not used costs nothing under `jax.jit`.
+        """
+        geometry = self._geometry(graph)
+        f = self._features(graph)
+        x = self._start(geometry, graph)
+        attention = []
+        for layer in self.layers:
+            f, x, coefficients = layer(f, x, geometry, graph)
+            attention.append(coefficients)
+        energies = masked(self.energy(f, graph.numbers), graph.atom_mask)
+        return Details(energies, f, x, tuple(attention))
+
+    def _geometry(self, graph: Graph) -> PairGeometry:
+        config = self.config
+        r = masked_norm(graph.vectors, graph.pair_mask)
+        phi = masked(CUTOFF_FUNCTIONS[config.cutoff_function](r, config.cutoff), graph.pair_mask)
+        basis = RADIAL_BASES[config.radial_basis](r, config.radial_functions, config.cutoff)
+        harmonics = spherical_harmonics(graph.vectors / r[:, None], config.degrees)
+        return PairGeometry(basis, phi, harmonics)
+
+    def _features(self, graph: Graph) -> Float[Array, "atoms features"]:
+        """Sum of n embeddings over √n, as the published weights have it: each is of unit size when training begins."""
+        embeddings = [self.embedding(graph)]
+        if self.charge_embedding is not None:
+            embeddings.append(self.charge_embedding(graph.charge, graph))
+        if self.spin_embedding is not None:
+            embeddings.append(self.spin_embedding(graph.unpaired, graph))
+        return sum(embeddings[1:], start=embeddings[0]) / sqrt(len(embeddings))
+
+    def _start(self, geometry: PairGeometry, graph: Graph) -> Float[Array, "atoms orders"]:
+        config = self.config
+        if config.euclidean_start == "zero":
+            return jnp.zeros((graph.atoms, geometry.harmonics.shape[1]), geometry.harmonics.dtype)
+        assert config.mean_neighbors is not None
+        return neighbor_harmonics(geometry, graph, config.degrees, config.mean_neighbors)
+
+
+def _layer(config: ModelConfig, rng: np.random.Generator, dtype: object) -> Layer:
+    attention = Attention(
+        config.features,
+        config.heads,
+        config.degrees,
+        config.radial_functions,
+        config.attention_scales(),
+        rng=rng,
+        dtype=dtype,
+    )
+    return Layer(
+        attention,
+        Exchange(config.features, config.degrees, rng=rng, dtype=dtype),
+        features=config.features,
+        attention_norm=config.attention_norm,
+        residual_mlp=config.residual_mlp,
+        exchange_norm=config.exchange_norm,
+        rng=rng,
+        dtype=dtype,
+    )

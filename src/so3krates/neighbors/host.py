@@ -1,0 +1,24 @@
+"""Neighbour pairs on the host by vesin: any cell, any number of images."""
+
+import numpy as np
+import vesin
+
+from so3krates.graph import PairList
+from so3krates.system import System
+
+
+def find_pairs(system: System, cutoff: float) -> PairList:
+    """All pairs closer than `cutoff` (Å), each once, periodic images included.
+
+    r_ij = r_j − r_i + S·H. Cells shorter than the cutoff, triclinic, left-handed and partly periodic ones are fine,
+    and positions may lie outside the cell.
+    """
+    if len(system) == 0:
+        none = np.zeros(0, np.int64)
+        return PairList(none, none, np.zeros((0, 3), np.int64), np.zeros((0, 3)))
+    search = vesin.NeighborList(cutoff=cutoff, full_list=False)
+    cell = np.zeros((3, 3)) if system.cell is None else system.cell
+    i, j, shifts, vectors = search.compute(
+        points=system.positions, box=cell, periodic=np.array(system.pbc), quantities="ijSD"
+    )
+    return PairList(i.astype(np.int64), j.astype(np.int64), shifts.astype(np.int64), np.asarray(vectors))

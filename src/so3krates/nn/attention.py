@@ -1,0 +1,159 @@
+"""Attention between neighbours: the one place where atoms exchange information.
+
+Everything that touches pairs × features happens in `pair_attention`, from the atoms' queries, keys and values and the
+pair geometry to the aggregated messages. It is a function of arrays so that another implementation can take its place.
+"""
+
+from math import sqrt
+from typing import NamedTuple
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+
+from so3krates._typing import Array, Float
+from so3krates.graph import Graph, scatter_pairs
+from so3krates.nn.degrees import invariants, parities, repeats
+from so3krates.nn.filter import Filter
+from so3krates.nn.initial import normal
+
+
+class PairGeometry(NamedTuple):
+    """What every layer needs of the pairs; made once."""
+
+    basis: Float[Array, "pairs functions"]
+    cutoff: Float[Array, " pairs"]
+    """φ(r_ij), zero for padding."""
+    harmonics: Float[Array, "pairs orders"]
+
+
+class Coefficients(NamedTuple):
+    """Attention coefficients of both directions of each pair: α_ij (centers receive) and α_ji (others receive)."""
+
+    features_to_centers: Float[Array, "pairs heads"]
+    features_to_others: Float[Array, "pairs heads"]
+    euclidean_to_centers: Float[Array, "pairs degrees"]
+    euclidean_to_others: Float[Array, "pairs degrees"]
+
+
+class Attention(eqx.Module):
+    """Update of invariant features and Euclidean variables by attention; article, eqs. 15–21.
+
+    α_ij = φ(r_ij)/c Σ_k (W_Q f_i)_k w_ij,k (W_K f_j)_k per head, without softmax;
+    Δf_i = concat_h Σ_j α_ij W_V f_j;  Δx_i,lm = Σ_j α_ij,l Y_lm(r̂_ij).
+
+    The features are cut into chunks first, H for f and |D| for x, each with matrices of its own, no bias.
+    """
+
+    query_f: Float[Array, "heads width width"]
+    key_f: Float[Array, "heads width width"]
+    value_f: Float[Array, "heads width width"]
+    query_x: Float[Array, "degrees chunk chunk"]
+    key_x: Float[Array, "degrees chunk chunk"]
+    filter_f: Filter
+    filter_x: Filter
+    degrees: tuple[int, ...] = eqx.field(static=True)
+    scale_f: float = eqx.field(static=True)
+    scale_x: float = eqx.field(static=True)
+
+    def __init__(
+        self,
+        features: int,
+        heads: int,
+        degrees: tuple[int, ...],
+        functions: int,
+        scales: tuple[float, float],
+        *,
+        rng: np.random.Generator,
+        dtype: object,
+    ) -> None:
+        width, chunk = features // heads, features // len(degrees)
+        self.query_f = _chunk_matrices(rng, heads, width, dtype)
+        self.key_f = _chunk_matrices(rng, heads, width, dtype)
+        self.value_f = _chunk_matrices(rng, heads, width, dtype)
+        self.query_x = _chunk_matrices(rng, len(degrees), chunk, dtype)
+        self.key_x = _chunk_matrices(rng, len(degrees), chunk, dtype)
+        self.filter_f = Filter(features, functions, len(degrees), rng=rng, dtype=dtype)
+        self.filter_x = Filter(features, functions, len(degrees), rng=rng, dtype=dtype)
+        self.degrees = degrees
+        self.scale_f, self.scale_x = scales
+
+    def __call__(
+        self,
+        f: Float[Array, "atoms features"],
+        x: Float[Array, "atoms orders"],
+        geometry: PairGeometry,
+        graph: Graph,
+    ) -> tuple[Float[Array, "atoms features"], Float[Array, "atoms orders"], Coefficients]:
+        """Messages Δf, Δx and the attention coefficients."""
+        s = invariants(x[graph.others] - x[graph.centers], self.degrees)
+        return pair_attention(
+            _by_chunks(f, self.query_f),
+            _by_chunks(f, self.key_f),
+            _by_chunks(f, self.value_f),
+            _by_chunks(f, self.query_x),
+            _by_chunks(f, self.key_x),
+            self.filter_f(geometry.basis, s),
+            self.filter_x(geometry.basis, s),
+            geometry,
+            graph,
+            heads=self.query_f.shape[0],
+            degrees=self.degrees,
+            scales=(self.scale_f, self.scale_x),
+        )
+
+
+def pair_attention(
+    query_f: Float[Array, "atoms features"],
+    key_f: Float[Array, "atoms features"],
+    value_f: Float[Array, "atoms features"],
+    query_x: Float[Array, "atoms features"],
+    key_x: Float[Array, "atoms features"],
+    filter_f: Float[Array, "pairs features"],
+    filter_x: Float[Array, "pairs features"],
+    geometry: PairGeometry,
+    graph: Graph,
+    *,
+    heads: int,
+    degrees: tuple[int, ...],
+    scales: tuple[float, float],
+) -> tuple[Float[Array, "atoms features"], Float[Array, "atoms orders"], Coefficients]:
+    """Both directions of every pair at once; `scales` are the 1/c of eq. 21 for f and for x."""
+    i, j = graph.centers, graph.others
+    dtype = filter_f.dtype
+    features = filter_f.shape[1]
+    # Sums over a head and copies to a head are products with 0/1 matrices: faster than reshaping on every backend tried.
+    to_heads = repeats_of_chunks(heads, features, dtype)
+    to_degrees = repeats_of_chunks(len(degrees), features, dtype)
+    to_orders = repeats(degrees, dtype)
+    parity = jnp.asarray(parities(degrees), dtype)
+
+    phi_f = (geometry.cutoff * scales[0])[:, None]
+    phi_x = (geometry.cutoff * scales[1])[:, None]
+    alpha_ij = ((query_f[i] * filter_f * key_f[j]) @ to_heads.T) * phi_f
+    alpha_ji = ((query_f[j] * filter_f * key_f[i]) @ to_heads.T) * phi_f
+    beta_ij = ((query_x[i] * filter_x * key_x[j]) @ to_degrees.T) * phi_x
+    beta_ji = ((query_x[j] * filter_x * key_x[i]) @ to_degrees.T) * phi_x
+
+    delta_f = scatter_pairs((alpha_ij @ to_heads) * value_f[j], (alpha_ji @ to_heads) * value_f[i], graph)
+    delta_x = scatter_pairs(
+        (beta_ij @ to_orders) * geometry.harmonics, ((beta_ji * parity) @ to_orders) * geometry.harmonics, graph
+    )
+    return delta_f, delta_x, Coefficients(alpha_ij, alpha_ji, beta_ij, beta_ji)
+
+
+def repeats_of_chunks(chunks: int, features: int, dtype: object) -> Float[Array, "chunks features"]:
+    """0/1 matrix that copies one number per chunk to all features of the chunk."""
+    return jnp.repeat(jnp.eye(chunks, dtype=dtype), features // chunks, axis=1)  # type: ignore[arg-type]
+
+
+def _by_chunks(
+    f: Float[Array, "atoms features"], matrices: Float[Array, "chunks width width"]
+) -> Float[Array, "atoms features"]:
+    """Each chunk of the features times its own matrix (inputs, outputs)."""
+    chunks, width, _ = matrices.shape
+    return jnp.einsum("nci,cio->nco", f.reshape(-1, chunks, width), matrices).reshape(f.shape)
+
+
+def _chunk_matrices(rng: np.random.Generator, chunks: int, width: int, dtype: object) -> Float[Array, "chunks width width"]:
+    return normal(rng, (chunks, width, width), 1.0 / sqrt(width), dtype)

@@ -1,0 +1,18 @@
+"""Initial parameters: drawn with NumPy, since compiling a generator for every shape takes seconds."""
+
+from collections.abc import Sequence
+
+import jax.numpy as jnp
+import numpy as np
+
+from so3krates._typing import Array, Float
+
+
+def normal(rng: np.random.Generator, shape: Sequence[int], deviation: float, dtype: object) -> Float[Array, "..."]:
+    """Independent normal numbers of mean zero; the same for float32 and float64 up to rounding."""
+    return jnp.asarray(np.asarray(deviation * rng.standard_normal(tuple(shape)), dtype))  # type: ignore[arg-type]
+
+
+def constant(shape: Sequence[int], value: float, dtype: object) -> Float[Array, "..."]:
+    """An array of one value."""
+    return jnp.asarray(np.full(tuple(shape), value, dtype))  # type: ignore[arg-type]

@@ -1,0 +1,52 @@
+"""Running compiled chunks that depend on a neighbour list: commit all of a chunk or nothing."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from jaxtyping import Bool
+
+from so3krates._errors import CapacityError
+from so3krates._typing import Array
+
+State = TypeVar("State")
+Neighbors = TypeVar("Neighbors")
+Record = TypeVar("Record")
+
+MAX_ATTEMPTS = 8
+
+
+@dataclass(frozen=True, eq=False)
+class Committed(Generic[State, Neighbors, Record]):
+    """The outcome of a chunk during which the neighbour list never overflowed."""
+
+    state: State
+    record: Record
+    neighbors: Neighbors
+    retries: int
+    """How often the chunk was thrown away and run again with a larger list."""
+
+
+def run_chunk(
+    chunk: Callable[[State, Neighbors], tuple[State, Record, Bool[Array, ""]]],
+    state: State,
+    neighbors: Neighbors,
+    enlarge: Callable[[State, Neighbors], Neighbors],
+) -> Committed[State, Neighbors, Record]:
+    """Run `chunk(state, neighbors) -> (state, record, overflow)`; on overflow discard everything and rerun.
+
+    `enlarge(state, neighbors)` makes a larger list from the state **before** the chunk; what an overflowed chunk
+    computed is invalid, its final state included, and is never looked at.
+
+    Raises:
+        CapacityError: if the list still overflows after several enlargements (the structure is collapsing).
+    """
+    for retries in range(MAX_ATTEMPTS):
+        new_state, record, overflow = chunk(state, neighbors)
+        if not bool(overflow):
+            return Committed(new_state, record, neighbors, retries)
+        neighbors = enlarge(state, neighbors)
+    raise CapacityError(
+        f"the neighbour list overflowed {MAX_ATTEMPTS} times in a row although it was enlarged each time; "
+        "atoms are collapsing onto each other, so check the structure and the potential."
+    )

@@ -1,0 +1,168 @@
+"""System: one structure on the host, in float64; to and from ASE."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import ase
+import numpy as np
+from ase.data import atomic_masses, chemical_symbols
+
+from so3krates._errors import InputError
+from so3krates._typing import Bool, Float, Int
+
+MIN_VOLUME = 1e-6
+"""Å³; a periodic cell below this is called one of zero volume."""
+CHARGE_KEYS = ("total_charge", "charge")
+MULTIPLICITY_KEYS = ("total_spin", "spin_multiplicity", "multiplicity")
+
+
+@dataclass(frozen=True, eq=False)
+class System:
+    """Positions, elements, cell, charge and spin of one structure.
+
+    Attributes:
+        positions: Å.
+        numbers: atomic numbers, 1 to 118.
+        cell: cell vectors in rows, Å; None for a structure without any periodic axis.
+        pbc: periodic axes.
+        charge: total charge in e.
+        unpaired: number of unpaired electrons, 2S.
+
+    Raises:
+        InputError: shapes that do not fit, unknown elements, positions that are not finite, periodic axes without a
+            cell, or a periodic cell of zero volume.
+    """
+
+    positions: Float[np.ndarray, "atoms 3"]
+    numbers: Int[np.ndarray, " atoms"]
+    cell: Float[np.ndarray, "3 3"] | None = None
+    pbc: tuple[bool, bool, bool] = (False, False, False)
+    charge: float = 0.0
+    unpaired: float = 0.0
+
+    def __post_init__(self) -> None:
+        positions = np.array(self.positions, dtype=np.float64)
+        numbers = np.array(self.numbers, dtype=np.int64)
+        if positions.ndim != 2 or positions.shape[1:] != (3,) or len(positions) != len(numbers):
+            raise InputError(
+                f"positions have shape {positions.shape} and numbers {numbers.shape}; expected (atoms, 3) and (atoms,)."
+            )
+        if not np.isfinite(positions).all():
+            raise InputError(f"position of atom {int(np.argwhere(~np.isfinite(positions))[0, 0])} is not finite.")
+        unknown = (numbers < 1) | (numbers > 118)
+        if unknown.any():
+            atom = int(np.argmax(unknown))
+            raise InputError(f"atom {atom} has atomic number {int(numbers[atom])}; known are 1 to 118.")
+        pbc = tuple(bool(flag) for flag in self.pbc)
+        if len(pbc) != 3:
+            raise InputError(f"pbc {self.pbc!r} must hold three flags.")
+        for name, value in (
+            ("positions", positions),
+            ("numbers", numbers),
+            ("pbc", pbc),
+            ("cell", _checked_cell(self.cell, pbc)),  # type: ignore[arg-type]
+            ("charge", float(self.charge)),
+            ("unpaired", float(self.unpaired)),
+        ):
+            object.__setattr__(self, name, value)
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    @property
+    def periodic(self) -> bool:
+        """Whether any axis is periodic."""
+        return any(self.pbc)
+
+    @property
+    def masses(self) -> Float[np.ndarray, " atoms"]:
+        """Standard atomic masses in u."""
+        return atomic_masses[self.numbers]
+
+    @property
+    def symbols(self) -> list[str]:
+        return [chemical_symbols[z] for z in self.numbers]
+
+    @property
+    def formula(self) -> str:
+        """Chemical formula in Hill order."""
+        return ase.Atoms(numbers=self.numbers).get_chemical_formula()
+
+    def moved(self, positions: Float[np.ndarray, "atoms 3"]) -> "System":
+        """The same structure with other positions."""
+        return replace(self, positions=positions)
+
+    @classmethod
+    def from_ase(cls, atoms: ase.Atoms) -> "System":
+        """Take positions, elements, cell, periodicity, and charge and spin from `atoms.info`.
+
+        Charge: `total_charge` or `charge`. Spin: the multiplicity 2S + 1 as `total_spin`, `spin_multiplicity` or
+        `multiplicity`. Without them the structure is a neutral singlet.
+        """
+        multiplicity = _info_value(atoms.info, MULTIPLICITY_KEYS, 1.0)
+        if multiplicity < 1 or multiplicity != round(multiplicity):
+            raise InputError(f"spin multiplicity {multiplicity} in atoms.info; expected a whole number, 1 for a singlet.")
+        periodic = bool(np.any(atoms.pbc))
+        return cls(
+            positions=atoms.positions,
+            numbers=atoms.numbers,
+            cell=np.array(atoms.cell.complete() if _missing_rows_are_free(atoms) else atoms.cell) if periodic else None,
+            pbc=tuple(bool(flag) for flag in atoms.pbc),  # type: ignore[arg-type]
+            charge=_info_value(atoms.info, CHARGE_KEYS, 0.0),
+            unpaired=multiplicity - 1.0,
+        )
+
+    def to_ase(self) -> ase.Atoms:
+        """ASE Atoms; charge and multiplicity go to `info` where they differ from 0 and 1."""
+        atoms = ase.Atoms(numbers=self.numbers, positions=self.positions, cell=self.cell, pbc=self.pbc)
+        if self.charge:
+            atoms.info["total_charge"] = self.charge
+        if self.unpaired:
+            atoms.info["total_spin"] = self.unpaired + 1.0
+        return atoms
+
+
+def heights(cell: Float[np.ndarray, "3 3"]) -> Float[np.ndarray, " 3"]:
+    """Distances between opposite faces of the cell, Å; the same for left- and right-handed cells."""
+    return 1.0 / np.linalg.norm(np.linalg.inv(cell), axis=0)
+
+
+def periodic_axes(pbc: Bool[np.ndarray, " 3"] | tuple[bool, bool, bool]) -> list[int]:
+    return [axis for axis in range(3) if pbc[axis]]
+
+
+def _missing_rows_are_free(atoms: ase.Atoms) -> bool:
+    """Zero cell vectors are fine along axes that are not periodic; ASE completes them."""
+    empty = ~np.any(np.asarray(atoms.cell), axis=1)
+    return bool(np.any(empty)) and not bool(np.any(empty & atoms.pbc))
+
+
+def _checked_cell(cell: Any, pbc: tuple[bool, bool, bool]) -> Float[np.ndarray, "3 3"] | None:
+    if not any(pbc):
+        return None
+    if cell is None:
+        raise InputError(f"pbc is {pbc} but no cell is given; give cell vectors or set pbc to False.")
+    cell = np.array(cell, dtype=np.float64)
+    if cell.shape != (3, 3):
+        raise InputError(f"cell has shape {cell.shape}; expected (3, 3) with cell vectors in rows.")
+    if not np.isfinite(cell).all():
+        raise InputError("the cell holds values that are not finite.")
+    if not np.any(cell):
+        raise InputError(f"pbc is {pbc} but all cell vectors are zero; give cell vectors or set pbc to False.")
+    if abs(np.linalg.det(cell)) < MIN_VOLUME:
+        raise InputError(f"the cell {cell.tolist()} has zero volume; its vectors must be linearly independent.")
+    return cell
+
+
+def _info_value(info: Mapping[str, Any], keys: tuple[str, ...], default: float) -> float:
+    found = {key: info[key] for key in keys if key in info}
+    values = {}
+    for key, value in found.items():
+        try:
+            values[key] = float(value)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"atoms.info['{key}'] is {value!r}; expected a number.") from error
+    if len(set(values.values())) > 1:
+        raise InputError(f"atoms.info gives different values for the same thing: {values}; keep one.")
+    return next(iter(values.values()), default)
