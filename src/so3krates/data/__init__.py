@@ -1,0 +1,1 @@
+"""Reference data: samples, readers, the doctor, splits, statistics, batches."""

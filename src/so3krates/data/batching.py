@@ -1,0 +1,146 @@
+"""Batches: padded graphs with labels and masks, from samples whose pairs are found once."""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import equinox as eqx
+import numpy as np
+
+from so3krates._typing import AnyArray, Bool, Float
+from so3krates.data.labels import check_labels
+from so3krates.data.sample import Dataset, Sample
+from so3krates.graph import Graph, PairList, Sizes, make_graph
+from so3krates.neighbors.host import find_pairs
+from so3krates.potential import ElementTable
+
+
+class Batch(eqx.Module):
+    """A graph with its labels. Missing labels hold zeros and are False in their mask."""
+
+    graph: Graph
+    energy: Float[AnyArray, " structures"]
+    """Total energy less the reference energies of the elements, eV."""
+    energy_mask: Bool[AnyArray, " structures"]
+    forces: Float[AnyArray, "atoms 3"]
+    forces_mask: Bool[AnyArray, " atoms"]
+    stress: Float[AnyArray, "structures 3 3"]
+    stress_mask: Bool[AnyArray, " structures"]
+    atoms_per_structure: Float[AnyArray, " structures"]
+    """1 for padded structures."""
+    volume: Float[AnyArray, " structures"]
+    """Å³; 1 where there is no cell."""
+
+
+class Prepared(NamedTuple):
+    """A sample with its pairs: what is kept in memory between epochs."""
+
+    sample: Sample
+    pairs: PairList
+
+
+CACHE_BYTES = 1_000_000_000
+"""Pairs found once are kept up to this much memory; beyond it they are found again in every epoch."""
+
+
+class BatchSource:
+    """Makes batches of given samples of a data set, finding pairs once where memory allows.
+
+    The data set is read frame by frame, so it may be larger than memory.
+    """
+
+    def __init__(
+        self, dataset: Dataset, cutoff: float, elements: ElementTable, dtype: object, cache_bytes: int = CACHE_BYTES
+    ) -> None:
+        self._dataset = dataset
+        self._cutoff = cutoff
+        self._elements = elements
+        self._dtype = np.dtype(dtype)  # type: ignore[call-overload]
+        self._room = cache_bytes
+        self._cache: dict[int, Prepared] = {}
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    def prepared(self, index: int) -> Prepared:
+        """Sample and pairs number `index`.
+
+        Raises:
+            InputError: for labels that are partly NaN.
+        """
+        if index in self._cache:
+            return self._cache[index]
+        sample = self._dataset[index]
+        check_labels(sample)
+        item = Prepared(sample, find_pairs(sample.system, self._cutoff))
+        size = sum(array.nbytes for array in item.pairs) + 64 * len(sample.system)
+        if size <= self._room:
+            self._room -= size
+            self._cache[index] = item
+        return item
+
+    def batch(self, indices: Sequence[int], sizes: Sizes | None = None) -> Batch:
+        """The given samples as one batch, padded to `sizes` or to the smallest bucket that fits."""
+        items = [self.prepared(int(index)) for index in indices]
+        return make_batch(items, self._elements, self._dtype, sizes)
+
+    def sizes(self, indices: Sequence[int]) -> Sizes:
+        """The bucket the given samples fit into."""
+        items = [self.prepared(int(index)) for index in indices]
+        return Sizes.of([item.sample.system for item in items], [item.pairs for item in items])
+
+
+def make_batch(items: Sequence[Prepared], elements: ElementTable, dtype: np.dtype, sizes: Sizes | None = None) -> Batch:
+    """Concatenate samples and their labels, padded."""
+    samples = [item.sample for item in items]
+    systems = [sample.system for sample in samples]
+    lists = [item.pairs for item in items]
+    sizes = sizes or Sizes.of(systems, lists)
+    graph = make_graph(systems, lists, dtype, sizes)
+    count, atoms = sizes.structures, sizes.atoms
+
+    energy, energy_mask = np.zeros(count), np.zeros(count, bool)
+    forces, forces_mask = np.zeros((atoms, 3)), np.zeros(atoms, bool)
+    stress, stress_mask = np.zeros((count, 3, 3)), np.zeros(count, bool)
+    per_structure, volume = np.ones(count), np.ones(count)
+    start = 0
+    for n, sample in enumerate(samples):
+        system = sample.system
+        stop = start + len(system)
+        per_structure[n] = len(system)
+        if sample.energy is not None:
+            # Subtracted in float64: total energies leave float32 no digits for differences.
+            energy[n], energy_mask[n] = sample.energy - elements.total(system.numbers), True
+        if sample.forces is not None:
+            forces[start:stop], forces_mask[start:stop] = sample.forces, True
+        if system.cell is not None:
+            volume[n] = abs(np.linalg.det(system.cell))
+            if sample.stress is not None:
+                stress[n], stress_mask[n] = sample.stress, True
+        start = stop
+    return Batch(
+        graph=graph,
+        energy=energy.astype(dtype),
+        energy_mask=energy_mask,
+        forces=forces.astype(dtype),
+        forces_mask=forces_mask,
+        stress=stress.astype(dtype),
+        stress_mask=stress_mask,
+        atoms_per_structure=per_structure.astype(dtype),
+        volume=volume.astype(dtype),
+    )
+
+
+def epoch_order(count: int, batch_size: int, seed: int, epoch: int) -> list[list[int]]:
+    """Shuffled batches of one epoch; a function of seed and epoch alone, so that a resumed run sees the same.
+
+    What is left after the last full batch is dropped; it differs from epoch to epoch.
+    """
+    order = np.random.default_rng([seed, epoch]).permutation(count)
+    full = max(count // batch_size, 1)
+    return [order[n * batch_size : (n + 1) * batch_size].tolist() for n in range(full)]
+
+
+def in_order(count: int, batch_size: int) -> Iterator[list[int]]:
+    """Consecutive indices, the last batch possibly shorter."""
+    for start in range(0, count, batch_size):
+        yield list(range(start, min(start + batch_size, count)))

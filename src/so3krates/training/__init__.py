@@ -1,0 +1,1 @@
+"""Training: configuration, loss, optimiser, compiled steps, the loop, checkpoints and loggers."""

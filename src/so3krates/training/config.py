@@ -1,0 +1,149 @@
+"""Everything a training run is told; one declaration for YAML, command line and Python."""
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+
+from so3krates.config import Config
+from so3krates.model import ModelConfig
+
+
+class DataConfig(Config):
+    """Where training and validation data come from.
+
+    Either `train` and `valid` name a file each, or `data` names one file that is split here. `FILE@NAME` takes the
+    named split of a file.
+    """
+
+    train: Path | None = Field(None, description="training file, or FILE@SPLIT")
+    valid: Path | None = Field(None, description="validation file, or FILE@SPLIT")
+    data: Path | None = Field(None, description="one file to split into training and validation data")
+    n_train: PositiveInt | None = Field(None, description="structures to train on, with `data`")
+    n_valid: PositiveInt | None = Field(None, description="structures to validate on, with `data`")
+    split: Literal["random", "blocks", "groups"] = Field(
+        "random", description="how `data` is split: at random, by blocks of time, or by the groups the frames name"
+    )
+    split_seed: NonNegativeInt = Field(0, description="seed of the random split")
+    energy_unit: str | None = Field(None, description="unit of energies, if the file does not say: eV, kcal/mol, …")
+    length_unit: str | None = Field(None, description="unit of lengths, if the file does not say: Angstrom, Bohr")
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if (self.data is None) == (self.train is None):
+            raise ValueError("give either `data` (with n_train, n_valid) or `train` (with `valid`)")
+        if self.data is not None and (self.n_train is None or self.n_valid is None):
+            raise ValueError("`data` needs n_train and n_valid")
+        if self.train is not None and self.valid is None:
+            raise ValueError("`train` needs `valid`")
+        return self
+
+
+class LossConfig(Config):
+    """L = w_E·mean ℓ(ΔE) + w_F·mean ℓ(ΔF) + w_σ·mean ℓ(Δσ); means over structures and over components."""
+
+    energy: NonNegativeFloat = Field(0.01, description="weight of the energy, per structure")
+    forces: NonNegativeFloat = Field(0.99, description="weight of the forces, per component")
+    stress: NonNegativeFloat = Field(0.0, description="weight of the stress, per component")
+    function: Literal["mse", "huber"] = Field("mse", description="ℓ: squared error, or Huber's function")
+    huber_delta: PositiveFloat = Field(0.05, description="where Huber's function turns linear, in the label's unit")
+    energy_per_atom: bool = Field(False, description="divide energy differences by the number of atoms")
+
+    @model_validator(mode="after")
+    def _some_weight(self) -> Self:
+        if self.energy == self.forces == self.stress == 0:
+            raise ValueError("all loss weights are zero")
+        return self
+
+
+class AnnealConfig(Config):
+    """Linear warm-up, then a cosine from the peak to `final`·peak at the end of the budget."""
+
+    kind: Literal["anneal"] = "anneal"
+    warmup: float = Field(0.02, ge=0, lt=1, description="share of the budget spent warming up")
+    final: float = Field(0.002, ge=0, le=1, description="learning rate at the end, relative to the peak")
+
+
+class ExponentialConfig(Config):
+    """lr·factor^(step/every), continuous; the recipe of the article, which stops at lr < stop_below."""
+
+    kind: Literal["exponential"] = "exponential"
+    factor: float = Field(0.7, gt=0, lt=1, description="decay")
+    every: PositiveInt = Field(100_000, description="steps per factor")
+    stop_below: PositiveFloat = Field(1e-5, description="training ends when the learning rate falls below this")
+
+
+class ConstantConfig(Config):
+    """A constant learning rate."""
+
+    kind: Literal["constant"] = "constant"
+
+
+Schedule = Annotated[AnnealConfig | ExponentialConfig | ConstantConfig, Field(discriminator="kind")]
+
+
+class OptimizerConfig(Config):
+    """Optimiser and schedule."""
+
+    name: Literal["adam", "amsgrad", "adamw"] = Field("amsgrad", description="optimiser")
+    learning_rate: PositiveFloat = Field(2e-3, description="peak learning rate")
+    schedule: Schedule = AnnealConfig()
+    clip_norm: PositiveFloat | None = Field(10.0, description="largest gradient norm; null for no clipping")
+    weight_decay: NonNegativeFloat = Field(0.0, description="decoupled weight decay, with adamw")
+    ema: float | None = Field(0.999, gt=0, lt=1, description="decay of the averaged parameters; null for none")
+
+    @model_validator(mode="after")
+    def _decay_is_used(self) -> Self:
+        if self.weight_decay and self.name != "adamw":
+            raise ValueError(f"weight_decay {self.weight_decay} needs name: adamw, not {self.name}")
+        return self
+
+
+class BudgetConfig(Config):
+    """How long to train; exactly one of the three."""
+
+    minutes: PositiveFloat | None = Field(None, description="wall-clock minutes of training, validation included")
+    steps: PositiveInt | None = Field(None, description="optimiser steps")
+    epochs: PositiveInt | None = Field(None, description="passes over the training data")
+    early_stop: PositiveInt | None = Field(
+        None, description="stop after so many validations without a better result; null for never"
+    )
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        given = [name for name in ("minutes", "steps", "epochs") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"give exactly one of minutes, steps, epochs; received {given or 'none'}")
+        return self
+
+
+class LogConfig(Config):
+    """What is written while training runs."""
+
+    validate_every: PositiveInt | None = Field(
+        None, description="steps between validations; null: about every 2 % of the budget"
+    )
+    wandb_project: str | None = Field(None, description="log to this Weights & Biases project")
+    tensorboard: Path | None = Field(None, description="log to this TensorBoard folder")
+
+
+class TrainConfig(Config):
+    """A training run."""
+
+    data: DataConfig
+    model: ModelConfig = ModelConfig()
+    loss: LossConfig = LossConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    budget: BudgetConfig = BudgetConfig(minutes=30)
+    log: LogConfig = LogConfig()
+    batch_size: PositiveInt | None = Field(
+        None, description="structures per step; null: 4 below 1,000 training structures, 10 below 10,000, else 100"
+    )
+    reference_energies: Literal["least_squares", "isolated_atoms"] = Field(
+        "least_squares",
+        description="reference energy per element: fitted to the training energies, or taken from isolated atoms in "
+        "the training data",
+    )
+    seed: NonNegativeInt = Field(0, description="seed of initial parameters and of the order of the data")
+    dtype: Literal["float32", "float64"] = Field("float32", description="precision")
+    output: Path = Field(Path("model.safetensors"), description="model file to write")

@@ -1,0 +1,146 @@
+"""From a configuration to everything the loop needs: data, reference energies, model, settings hash."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+
+from so3krates._errors import ConfigError, InputError
+from so3krates._precision import precision_scope
+from so3krates._version import __version__
+from so3krates.data.batching import BatchSource
+from so3krates.data.frames import about
+from so3krates.data.readers import read_dataset
+from so3krates.data.sample import Dataset
+from so3krates.data.split import split_dataset
+from so3krates.data.statistics import DatasetStatistics, dataset_statistics
+from so3krates.model import ModelConfig, SO3krates
+from so3krates.potential import ElementTable
+from so3krates.training.config import DataConfig, LossConfig, TrainConfig
+
+Tell = Callable[[str], None]
+
+
+class Setup(NamedTuple):
+    """A run ready to start."""
+
+    config: TrainConfig
+    """With everything measured filled in: mean number of neighbours, batch size."""
+    elements: ElementTable
+    train: BatchSource
+    valid: BatchSource
+    model: SO3krates
+    settings: str
+    """Hash of everything that must not change between a run and its continuation."""
+
+
+def prepare(config: TrainConfig, tell: Tell) -> Setup:
+    """Read the data, refuse what cannot work, measure what the model needs.
+
+    Raises:
+        InputError: for data without the labels that the loss weighs, elements in the validation data that the
+            training data lack, or too few structures.
+    """
+    train, valid = open_data(config.data)
+    tell(f"training on {len(train)} structures of {about(train).path}, validating on {len(valid)}")
+    statistics = dataset_statistics(train, config.model.cutoff, config.reference_energies)
+    require_labels(statistics, config.loss, str(about(train).path))
+    elements = _element_table(statistics, tell)
+    filled = config.model_copy(
+        update={
+            "model": _with_neighbors(config.model, statistics.mean_neighbors),
+            "batch_size": config.batch_size or default_batch_size(len(train)),
+        }
+    )
+    if filled.batch_size > len(train):
+        raise ConfigError(f"batch_size {filled.batch_size} is larger than the {len(train)} training structures.")
+    with precision_scope(config.dtype):
+        model = SO3krates(filled.model, key=jax.random.key(config.seed), dtype=config.dtype)
+    sources = [BatchSource(data, config.model.cutoff, elements, config.dtype) for data in (train, valid)]
+    _check_valid(sources[1], elements, config.loss, str(about(valid).path))
+    return Setup(filled, elements, *sources, model, _settings_hash(filled, elements, len(train), len(valid)))
+
+
+def open_data(config: DataConfig) -> tuple[Dataset, Dataset]:
+    """Training and validation data."""
+    units = {"energy_unit": config.energy_unit, "length_unit": config.length_unit}
+    if config.train is not None and config.valid is not None:
+        return read_dataset(config.train, **units), read_dataset(config.valid, **units)
+    assert config.data is not None and config.n_train is not None and config.n_valid is not None
+    dataset = read_dataset(config.data, **units)
+    split = split_dataset(
+        dataset, n_train=config.n_train, n_valid=config.n_valid, method=config.split, seed=config.split_seed
+    )
+    return split.of(dataset)[:2]
+
+
+def require_labels(statistics: DatasetStatistics, loss: LossConfig, source: str) -> None:
+    """Refuse a weighted loss without labels.
+
+    Raises:
+        InputError: naming the label, its weight and the file.
+    """
+    for name, count in statistics.counts.items():
+        weight = getattr(loss, name)
+        if weight and not count:
+            raise InputError(
+                f"{source}: the loss weighs {name} with {weight}, but none of the {statistics.frames} structures "
+                f"has such a label; check the keys with `so3krates check`, or set loss.{name} to 0."
+            )
+
+
+def default_batch_size(structures: int) -> int:
+    """4 below 1,000 structures, 10 below 10,000, 100 above; at most all of them."""
+    return min(structures, 4 if structures < 1_000 else 10 if structures < 10_000 else 100)
+
+
+def _element_table(statistics: DatasetStatistics, tell: Tell) -> ElementTable:
+    """Elements of the training data; without energy labels their reference energies are zero."""
+    if statistics.shifts is None:
+        return ElementTable(numbers=statistics.elements, energies=(0.0,) * len(statistics.elements))
+    tell(statistics.shifts.note)
+    return ElementTable(
+        numbers=statistics.elements, energies=tuple(statistics.shifts.energies[z] for z in statistics.elements)
+    )
+
+
+def _with_neighbors(config: ModelConfig, measured: float) -> ModelConfig:
+    if not config.needs_mean_neighbors or config.mean_neighbors is not None:
+        return config
+    return config.model_copy(update={"mean_neighbors": max(measured, 1.0)})
+
+
+def _check_valid(source: BatchSource, elements: ElementTable, loss: LossConfig, path: str) -> None:
+    """Every validation structure must be one the model can be asked about, and some label must be there to compare."""
+    labelled = False
+    for index in range(len(source)):
+        sample = source.prepared(index).sample
+        unknown = sorted(set(sample.system.numbers.tolist()) - set(elements.numbers))
+        if unknown:
+            raise InputError(
+                f"{sample.origin or path}: element with atomic number {unknown[0]} occurs in the validation data but "
+                "not in the training data; split the data so that both hold all elements."
+            )
+        labels = (("energy", sample.energy), ("forces", sample.forces), ("stress", sample.stress))
+        labelled |= any(getattr(loss, name) and value is not None for name, value in labels)
+    if not labelled:
+        raise InputError(f"{path}: the validation data hold none of the labels that the loss weighs.")
+
+
+def _settings_hash(config: TrainConfig, elements: ElementTable, n_train: int, n_valid: int) -> str:
+    """The budget may be extended on resume and logging may change; nothing else."""
+    values = config.model_dump(mode="json", exclude={"budget", "log", "output"})
+    paths = {k: _fingerprint(values["data"][k]) for k in ("train", "valid", "data") if values["data"][k]}
+    text = json.dumps([values, paths, elements.model_dump(), n_train, n_valid, __version__], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _fingerprint(name: str) -> int:
+    path = Path(name)
+    path = path if path.exists() else Path(name.rpartition("@")[0])
+    return path.stat().st_size if path.exists() else 0
+
+

@@ -1,0 +1,46 @@
+import jax
+import numpy as np
+from springs import TINY, samples
+
+from so3krates.data.batching import Batch, BatchSource
+from so3krates.potential import ElementTable
+from so3krates.training.batches import BatchStream
+
+ELEMENTS = ElementTable(numbers=(1, 8), energies=(-10.0, -1980.0))
+
+
+def stream(count: int = 11) -> BatchStream:
+    source = BatchSource(samples(count), TINY.cutoff, ELEMENTS, "float32")
+    return BatchStream(source, batch_size=3, seed=5, devices=1, sizes=None)
+
+
+def equal(a: Batch, b: Batch) -> bool:
+    return all(np.array_equal(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
+
+
+def test_a_step_sees_the_same_batch_however_the_run_got_there() -> None:
+    """In one go across an epoch, in other portions, and in a new process that starts in the middle."""
+    whole = stream().stacked(0, 8, 0)
+    pieces, start = stream(), 0
+    for count, following in ((2, 1), (1, 5), (5, 0)):
+        part = pieces.stacked(start, count, following)
+        assert equal(part, jax.tree.map(lambda leaf: leaf[start : start + count], whole))  # noqa: B023
+        start += count
+    assert equal(stream().stacked(5, 3, 0), jax.tree.map(lambda leaf: leaf[5:], whole))
+
+
+def test_an_epoch_visits_no_structure_twice_and_epochs_differ() -> None:
+    energies = np.asarray(stream(9).stacked(0, 6, 0).energy)
+    first, second = energies[:3].ravel(), energies[3:].ravel()
+    assert len(set(first.tolist())) == 9
+    assert set(first.tolist()) == set(second.tolist())
+    assert not np.array_equal(first, second)
+
+
+def test_pairs_are_found_once_where_memory_allows_and_again_where_not() -> None:
+    data = samples(4)
+    kept = BatchSource(data, TINY.cutoff, ELEMENTS, "float32")
+    assert kept.prepared(2) is kept.prepared(2)
+    frugal = BatchSource(data, TINY.cutoff, ELEMENTS, "float32", cache_bytes=0)
+    assert frugal.prepared(2) is not frugal.prepared(2)
+    assert equal(kept.batch([0, 3]), frugal.batch([0, 3]))

@@ -1,0 +1,176 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+from springs import TINY, run_config, samples, write
+
+from so3krates._errors import ConfigError, FileError, InputError
+from so3krates.io.model_file import load
+from so3krates.training import loop
+from so3krates.training.loop import TrainingDiverged, train
+
+SCRIPT = Path(__file__).with_name("run_training.py")
+
+
+def records(folder: Path, event: str) -> list[dict]:
+    lines = (folder / "model.log.jsonl").read_text().splitlines()
+    return [record for record in map(json.loads, lines) if record["event"] == event]
+
+
+def test_training_learns_and_the_model_file_is_the_best_model(tmp_path: Path) -> None:
+    result = train(run_config(tmp_path, budget={"steps": 240}, optimizer={"learning_rate": 1e-2, "ema": 0.9}))
+    validations = records(tmp_path, "validation")
+    assert [record["step"] for record in validations] == list(range(20, 241, 20))
+    assert validations[-1]["forces_mae"] < 0.5 * validations[0]["forces_mae"]
+    assert result.reason == "budget"
+    best = min(validations, key=lambda record: record["loss"])
+    assert best["forces_mae"] == pytest.approx(result.metrics.forces_mae)
+    data = samples(8, seed=2)
+    predictions = load(tmp_path / "model.safetensors").predict([sample.system for sample in data])
+    errors = np.stack([p.forces - s.forces for p, s in zip(predictions, data, strict=True)])
+    assert np.abs(errors).mean() == pytest.approx(best["forces_mae"], rel=1e-3)
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(tmp_path: Path, monkeypatch) -> None:
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    whole.mkdir(), parts.mkdir()
+    train(run_config(whole))
+
+    chunk, calls = loop._Run._chunk, []
+
+    def dying(run) -> None:
+        calls.append(0)
+        if len(calls) == 3:
+            raise RuntimeError("power failure")
+        chunk(run)
+
+    monkeypatch.setattr(loop._Run, "_chunk", dying)
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
+    with pytest.raises(RuntimeError, match="power failure"):
+        train(run_config(parts))
+    monkeypatch.setattr(loop._Run, "_chunk", chunk)
+    with pytest.raises(FileError, match="--resume"):
+        train(run_config(parts))
+    train(run_config(parts), resume=True)
+    ours, expected = (load_file(folder / "model.safetensors") for folder in (parts, whole))
+    assert all(np.array_equal(ours[name], expected[name]) for name in expected)
+    timeless = lambda folder: [
+        {k: v for k, v in record.items() if k != "minutes"} for record in records(folder, "validation")
+    ]
+    assert timeless(parts) == timeless(whole)
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_a_run_resumes_exactly(tmp_path: Path) -> None:
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    whole.mkdir(), killed.mkdir()
+    subprocess.run([sys.executable, SCRIPT, whole, "400"], check=True, timeout=300)
+    rng = np.random.default_rng(3)
+    for _ in range(3):
+        process = subprocess.Popen([sys.executable, SCRIPT, killed, "400"], stdout=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        process.stdout.readline()  # the first chunk is done
+        time.sleep(float(rng.uniform(0.0, 0.5)))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    subprocess.run([sys.executable, SCRIPT, killed, "400"], check=True, timeout=300)
+    ours, expected = (load_file(folder / "model.safetensors") for folder in (killed, whole))
+    assert all(np.array_equal(ours[name], expected[name]) for name in expected)
+
+
+@pytest.mark.slow
+def test_an_interrupt_leaves_a_checkpoint_and_a_model(tmp_path: Path) -> None:
+    process = subprocess.Popen([sys.executable, SCRIPT, tmp_path, "1000000"], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=120)
+    assert "interrupted" in output
+    assert (tmp_path / "model.checkpoint.safetensors").exists()
+
+
+@pytest.mark.slow
+def test_two_devices_give_the_losses_of_one(tmp_path: Path) -> None:
+    losses = []
+    for devices in (1, 2):
+        folder = tmp_path / str(devices)
+        folder.mkdir()
+        flags = f"--xla_force_host_platform_device_count={devices}"
+        subprocess.run(
+            [sys.executable, SCRIPT, folder, "40"], check=True, timeout=300, env=os.environ | {"XLA_FLAGS": flags}
+        )
+        losses.append([record["loss"] for record in records(folder, "progress")])
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-4)
+
+
+def test_a_larger_budget_extends_a_finished_run(tmp_path: Path) -> None:
+    constant = {"optimizer": {"schedule": {"kind": "constant"}}}
+    train(run_config(tmp_path, budget={"steps": 20}, **constant))
+    result = train(run_config(tmp_path, budget={"steps": 40}, **constant), resume=True)
+    assert result.reason == "budget"
+    assert records(tmp_path, "end")[-1]["step"] == 40
+
+
+def test_resume_with_other_settings_is_refused(tmp_path: Path) -> None:
+    train(run_config(tmp_path, budget={"steps": 20}))
+    with pytest.raises(FileError, match="other settings"):
+        train(run_config(tmp_path, budget={"steps": 40}, seed=1), resume=True)
+
+
+def test_nan_goes_back_to_the_best_state_and_then_gives_up(tmp_path: Path) -> None:
+    wild = {"learning_rate": 1e30, "clip_norm": None, "schedule": {"kind": "constant"}}
+    told: list[str] = []
+    with pytest.raises(TrainingDiverged, match=r"lower optimizer\.learning_rate"):
+        train(run_config(tmp_path, optimizer=wild, budget={"steps": 400}), tell=told.append)
+    assert len(records(tmp_path, "recovery")) == loop.MAX_RECOVERIES + 1
+    assert any("going back to the best state" in sentence for sentence in told)
+
+
+def test_early_stop_ends_a_run_that_no_longer_improves(tmp_path: Path) -> None:
+    still = {"learning_rate": 1e-30, "ema": None, "schedule": {"kind": "constant"}}
+    result = train(run_config(tmp_path, optimizer=still, budget={"steps": 2000, "early_stop": 2}))
+    assert result.reason == "early_stop"
+    assert records(tmp_path, "end")[-1]["step"] == 60
+
+
+def test_a_budget_of_minutes_is_kept(tmp_path: Path) -> None:
+    result = train(run_config(tmp_path, budget={"minutes": 0.02}, log={}))
+    assert result.reason == "budget"
+    assert records(tmp_path, "end")[-1]["minutes"] >= 0.02
+
+
+def test_a_weighted_loss_without_labels_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="the loss weighs stress with 1.0, but none of the 24 structures"):
+        train(run_config(tmp_path, loss={"stress": 1.0}))
+
+
+def test_elements_only_in_the_validation_data_are_refused(tmp_path: Path) -> None:
+    config = run_config(tmp_path)
+    (tmp_path / "valid.extxyz").write_text(
+        "1\nProperties=species:S:1:pos:R:3:REF_forces:R:3 REF_energy=-1.0\nN 0 0 0 0 0 0\n"
+    )
+    with pytest.raises(InputError, match="atomic number 7 occurs in the validation data but not in the training data"):
+        train(config)
+
+
+def test_a_batch_larger_than_the_data_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="batch_size 25 is larger than the 24 training structures"):
+        train(run_config(tmp_path, batch_size=25))
+
+
+def test_mixed_sizes_train(tmp_path: Path) -> None:
+    """Single atoms, dimers' worth of missing pairs, and larger structures in one set."""
+    write(tmp_path / "train.extxyz", 8, 1)
+    with open(tmp_path / "train.extxyz", "a") as file:
+        file.write("1\nProperties=species:S:1:pos:R:3:REF_forces:R:3 REF_energy=-13.6\nH 0 0 0 0 0 0\n")
+    write(tmp_path / "valid.extxyz", 4, 2)
+    result = train(run_config(tmp_path, budget={"steps": 20}))
+    assert np.isfinite(result.metrics.loss)
+    assert TINY.cutoff == 3.0
