@@ -1,0 +1,111 @@
+"""Checkpoints: the complete state of a run in one safetensors file, written atomically."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from so3krates._errors import FileError
+from so3krates._typing import Float
+from so3krates.io.atomic import write_atomically
+from so3krates.md.state import State
+from so3krates.neighbors.dense import DenseNeighbors
+
+FORMAT = "so3krates-md-checkpoint"
+VERSION = 1
+
+
+class Checkpoint(NamedTuple):
+    """Everything needed to go on."""
+
+    state: State
+    neighbors: DenseNeighbors
+    origin: Float[np.ndarray, " 3"]
+    frames: int
+    """Frames of the trajectory that belong to this state; later ones are cut off on resume."""
+    retries: int
+    """How often the neighbour list was enlarged so far."""
+
+
+def checkpoint_path(trajectory: Path) -> Path:
+    """run.h5 → run.checkpoint.safetensors."""
+    return trajectory.with_suffix(".checkpoint.safetensors")
+
+
+def save_checkpoint(path: Path, checkpoint: Checkpoint, settings_hash: str) -> None:
+    """Write a checkpoint in the place of an older one.
+
+    Raises:
+        FileError: if it cannot be written; the older one is then still there.
+    """
+    neighbors = checkpoint.neighbors
+    tensors = {name: np.asarray(leaf) for name, leaf in _leaves(checkpoint.state).items()}
+    metadata = {
+        "format": FORMAT,
+        "version": VERSION,
+        "settings": settings_hash,
+        "frames": checkpoint.frames,
+        "retries": checkpoint.retries,
+        "capacity": neighbors.capacity,
+        "images": list(neighbors.images),
+    }
+    header = {name: json.dumps(value) for name, value in metadata.items()}
+    write_atomically(path, save(tensors | {"origin": checkpoint.origin}, metadata=header))
+
+
+def load_checkpoint(path: Path, template: State, neighbors: DenseNeighbors, settings_hash: str) -> Checkpoint:
+    """Read a checkpoint of the run described by `template`, `neighbors` and `settings_hash`.
+
+    Raises:
+        FileError: for a damaged file, or one that belongs to another model, structure or other settings.
+    """
+    metadata, tensors = _read(path)
+    if metadata.get("format") != FORMAT or metadata.get("version") != VERSION:
+        raise FileError(f"{path} is not a checkpoint this version of so3krates reads.")
+    if metadata["settings"] != settings_hash:
+        raise FileError(
+            f"{path} belongs to a run with another model, start structure or settings; resume with the same ones, "
+            "or start anew with --overwrite."
+        )
+    leaves = _leaves(template)
+    wrong = [n for n, leaf in leaves.items() if n not in tensors or tensors[n].shape != np.shape(leaf)]
+    if wrong:
+        raise FileError(f"{path} lacks or has other shapes of {', '.join(wrong)}; start anew with --overwrite.")
+    return Checkpoint(
+        state=_restored(template, tensors),
+        neighbors=replace(neighbors, capacity=metadata["capacity"], images=tuple(metadata["images"])),
+        origin=tensors["origin"],
+        frames=metadata["frames"],
+        retries=metadata["retries"],
+    )
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = {name: json.loads(value) for name, value in (file.metadata() or {}).items()}
+            return metadata, {name: file.get_tensor(name) for name in file.keys()}
+    except (SafetensorError, OSError, ValueError) as error:
+        raise FileError(f"{path} is not a readable checkpoint: {error}; start anew with --overwrite.") from error
+
+
+def _plain(state: State) -> State:
+    """With the random key as an array of integers."""
+    return replace(state, key=jax.random.key_data(state.key))
+
+
+def _leaves(state: State) -> dict[str, Any]:
+    found, _ = jax.tree_util.tree_flatten_with_path(_plain(state))
+    return {"state" + jax.tree_util.keystr(path): leaf for path, leaf in found}
+
+
+def _restored(template: State, tensors: dict[str, np.ndarray]) -> State:
+    leaves = [jnp.asarray(tensors[name], leaf.dtype) for name, leaf in _leaves(template).items()]
+    state = jax.tree.unflatten(jax.tree.structure(_plain(template)), leaves)
+    return replace(state, key=jax.random.wrap_key_data(state.key, impl="threefry2x32"))

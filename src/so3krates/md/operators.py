@@ -1,0 +1,69 @@
+"""The moves from which integrators are composed: kick, drift, Ornstein–Uhlenbeck, scaling. Each State → State."""
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+
+from so3krates._typing import Array, Float
+from so3krates.md.noise import normal
+from so3krates.md.state import Forces, State
+from so3krates.units import BOLTZMANN
+
+
+def kick(state: State, fraction: float) -> State:
+    """B: v ← v + (F/m)·fraction·Δt."""
+    change = (fraction * state.timestep) * state.forces / state.masses
+    return replace(state, velocities=state.velocities + change)
+
+
+def drift(state: State, fraction: float) -> State:
+    """A: x ← x + v·fraction·Δt."""
+    return replace(state, positions=state.positions + (fraction * state.timestep) * state.velocities)
+
+
+def refresh(state: State, forces: Forces) -> State:
+    """Energy and forces at the present positions."""
+    found = forces(state.positions, state.cell)
+    return replace(
+        state,
+        forces=found.forces,
+        energy=found.energy,
+        closest=found.closest,
+        overflow=state.overflow | found.overflow,
+    )
+
+
+def tick(state: State) -> State:
+    """Count the step."""
+    return replace(state, step=state.step + 1)
+
+
+def scale(state: State, factor: Float[Array, ""]) -> State:
+    """v ← factor·v."""
+    return replace(state, velocities=state.velocities * factor)
+
+
+def ornstein_uhlenbeck(state: State, decay: Float[Array, ""], spread: Float[Array, ""], fix_center: bool) -> State:
+    """O: v ← decay·v + spread·m^(−1/2)·ξ, exact for any Δt with decay = e^(−γΔt), spread = √(k_BT(1 − decay²)).
+
+    With `fix_center` the velocity of the centre of mass is taken off: in mass-weighted coordinates this projects the
+    noise onto the complement of the translations, where it has the same covariance, so the result is canonical in
+    3N − 3 degrees of freedom.
+    """
+    noise = normal(state.key, state.step, state.velocities.shape, state.velocities.dtype)
+    velocities = decay * state.velocities + spread * jax.lax.rsqrt(state.masses) * noise
+    if fix_center:
+        weights = state.masses / jnp.sum(state.masses)
+        velocities = velocities - jnp.sum(weights * velocities, axis=0)
+    return replace(state, velocities=velocities)
+
+
+def kinetic_energy(state: State) -> Float[Array, ""]:
+    """½ Σ m v², eV."""
+    return 0.5 * jnp.sum(state.masses * state.velocities * state.velocities)
+
+
+def temperature(state: State) -> Float[Array, ""]:
+    """2K/(N_f k_B) in K, with N_f the degrees of freedom of the ensemble."""
+    return (2.0 / BOLTZMANN) * kinetic_energy(state) / state.freedom

@@ -1,0 +1,160 @@
+"""Where frames and checkpoints go: into memory or into files. A commit is one chunk, whole."""
+
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import ase
+import ase.io
+import numpy as np
+
+from so3krates._errors import FileError
+from so3krates.io.trajectory import (
+    Frames,
+    Trajectory,
+    append_frames,
+    create_trajectory,
+    frames_to_ase,
+    truncate_frames,
+)
+from so3krates.md.checkpoint import Checkpoint, checkpoint_path, load_checkpoint, save_checkpoint
+from so3krates.md.settings import Settings
+from so3krates.md.state import State
+from so3krates.neighbors.dense import DenseNeighbors
+from so3krates.system import System
+
+DUMPED = 5
+"""Good frames written before the one that failed."""
+
+
+@runtime_checkable
+class Output(Protocol):
+    """Receives frames."""
+
+    path: Path | None
+
+    def add(self, frames: Frames) -> None:
+        """Keep frames."""
+        ...
+
+    def checkpoint(self, checkpoint: Checkpoint) -> None:
+        """Keep the state behind all frames added so far."""
+        ...
+
+    def series(self) -> dict[str, np.ndarray]:
+        """Scalars of all frames."""
+        ...
+
+    def frames(self) -> Frames | None:
+        """All frames, if they are in memory."""
+        ...
+
+    def dump(self, failed: Frames) -> Path | None:
+        """Write the last good frames and the one that failed where people can look at them."""
+        ...
+
+
+class MemoryOutput:
+    """Frames in memory; no checkpoints."""
+
+    path: Path | None = None
+
+    def __init__(self) -> None:
+        self._parts: list[Frames] = []
+
+    def add(self, frames: Frames) -> None:
+        self._parts.append(frames)
+
+    def checkpoint(self, checkpoint: Checkpoint) -> None:
+        del checkpoint
+
+    def series(self) -> dict[str, np.ndarray]:
+        return self.frames().series()
+
+    def frames(self) -> Frames:
+        self._parts = [Frames.join(self._parts)]
+        return self._parts[0]
+
+    def dump(self, failed: Frames) -> Path | None:
+        del failed
+        return None
+
+
+class FileOutput:
+    """A trajectory, and a checkpoint beside it."""
+
+    path: Path | None
+
+    def __init__(self, path: Path, system: System, settings: Settings) -> None:
+        self.path = self._trajectory = path
+        self._system = system
+        self._hash = settings.hash()
+
+    @classmethod
+    def create(cls, path: Path, system: System, settings: Settings, *, overwrite: bool) -> "FileOutput":
+        """Start a trajectory without frames.
+
+        Raises:
+            FileError: if the file exists and may not be overwritten, or cannot be written.
+        """
+        if path.exists() and not overwrite:
+            raise FileError(f"'{path}' exists; resume the run, overwrite it, or choose another name.")
+        checkpoint_path(path).unlink(missing_ok=True)
+        path.with_name(path.name + ".journal").unlink(missing_ok=True)
+        create_trajectory(path, system, settings.as_dict(), forces=settings.save_forces, dtype=settings.dtype)
+        return cls(path, system, settings)
+
+    def restore(self, template: State, neighbors: DenseNeighbors) -> Checkpoint:
+        """The last checkpoint, with the trajectory cut off behind it.
+
+        Raises:
+            FileError: if checkpoint or trajectory are damaged or belong to another run.
+        """
+        checkpoint = load_checkpoint(checkpoint_path(self._trajectory), template, neighbors, self._hash)
+        if len(Trajectory(self._trajectory)) != checkpoint.frames:
+            truncate_frames(self._trajectory, checkpoint.frames)
+        return checkpoint
+
+    def add(self, frames: Frames) -> None:
+        if len(frames):
+            append_frames(self._trajectory, frames)
+
+    def checkpoint(self, checkpoint: Checkpoint) -> None:
+        save_checkpoint(checkpoint_path(self._trajectory), checkpoint, self._hash)
+
+    def series(self) -> dict[str, np.ndarray]:
+        return Trajectory(self._trajectory).series()
+
+    def frames(self) -> None:
+        return None
+
+    def dump(self, failed: Frames) -> Path | None:
+        trajectory = Trajectory(self._trajectory)
+        good = trajectory.read(max(0, len(trajectory) - DUMPED))
+        target = self._trajectory.with_name(self._trajectory.stem + "_stopped.extxyz")
+        ase.io.write(target, [*frames_to_ase(good, self._system), *_failed_atoms(failed, self._system)])
+        return target
+
+
+def resumable(path: Path) -> bool:
+    """Whether there is something to resume; False if the run has to begin.
+
+    Raises:
+        FileError: for a trajectory with frames but without a checkpoint.
+    """
+    if checkpoint_path(path).exists() and path.exists():
+        return True
+    # A run that was killed before its first checkpoint left at most the frame of the start.
+    if path.exists() and len(Trajectory(path)) > 1:
+        raise FileError(f"'{path}' has no checkpoint {checkpoint_path(path).name}, so it cannot be resumed.")
+    return False
+
+
+def _failed_atoms(failed: Frames, system: System) -> list[ase.Atoms]:
+    """The failed frame; without energy and velocities where these are not numbers a reader would accept."""
+    if np.isfinite(failed.positions).all() and np.isfinite(failed.velocities).all():
+        if np.isfinite(failed.potential_energy).all():
+            return frames_to_ase(failed, system)
+    atoms = system.to_ase()
+    atoms.positions = np.nan_to_num(np.asarray(failed.positions[0], np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+    atoms.info |= {"time_fs": float(failed.time_fs[0]), "step": int(failed.step[0]), "not_finite": True}
+    return [atoms]

@@ -1,0 +1,81 @@
+"""Progress of a run: what is reported after each chunk, and a bar for terminals."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from time import perf_counter
+from typing import NamedTuple
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+
+class Report(NamedTuple):
+    """Where a run is."""
+
+    step: int
+    steps: int
+    temperature_K: float
+    total_energy_eV: float
+    steps_per_second: float
+    ns_per_day: float
+
+
+class Pace:
+    """Chooses how many steps the next chunk makes, and measures speed without the compilation."""
+
+    def __init__(self, seconds: float, most: int) -> None:
+        self._seconds, self._most = seconds, most
+        self._next = max(1, min(16, most))
+        self._chunks = 0
+        self._steps, self._time = 0, 0.0
+        self._all_steps, self._all_time = 0, 0.0
+        self._mark = perf_counter()
+
+    def next(self, remaining: int) -> int:
+        """Steps of the next chunk; starts the clock."""
+        self._mark = perf_counter()
+        return min(self._next, remaining)
+
+    def computed(self, steps: int) -> None:
+        """A chunk of so many steps is computed. What is written afterwards costs the same however long it was."""
+        elapsed = max(perf_counter() - self._mark, 1e-9)
+        if self._chunks:
+            self._next = max(1, min(int(self._seconds * steps / elapsed), 8 * self._next, self._most))
+
+    def written(self, steps: int) -> None:
+        """It is written too."""
+        elapsed = max(perf_counter() - self._mark, 1e-9)
+        self._all_steps, self._all_time = self._all_steps + steps, self._all_time + elapsed
+        if self._chunks:
+            self._steps, self._time = self._steps + steps, self._time + elapsed
+        self._chunks += 1
+
+    @property
+    def steps_per_second(self) -> float:
+        """Without the first chunk, which compiles, unless there is no other."""
+        if self._steps:
+            return self._steps / self._time
+        return self._all_steps / self._all_time if self._all_steps else 0.0
+
+
+@contextmanager
+def progress_bar(console: Console | None = None) -> Iterator[Callable[[Report], None]]:
+    """A bar with ns/day, steps/s, time left, temperature and energy; yields what `simulate(report=…)` takes."""
+    columns = (
+        TextColumn("[bold]MD"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[line]}"),
+    )
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task("MD", total=None, line="compiling")
+
+        def show(report: Report) -> None:
+            line = (
+                f"{report.ns_per_day:.3g} ns/day  {report.steps_per_second:.4g} steps/s  "
+                f"{report.temperature_K:.0f} K  E {report.total_energy_eV:.4f} eV"
+            )
+            bar.update(task, total=report.steps, completed=report.step, line=line)
+
+        yield show

@@ -1,0 +1,49 @@
+"""What a run leaves behind."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from so3krates._errors import SimulationStopped
+from so3krates.io.trajectory import Frames, Trajectory
+from so3krates.md.summary import Summary
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A finished run: its summary and its frames, in memory or in a file.
+
+    Attributes:
+        summary: temperature, drift, speed.
+        path: trajectory file; None for a run in memory.
+        kept: frames of a run in memory.
+    """
+
+    summary: Summary
+    path: Path | None
+    kept: Frames | None
+
+    @property
+    def frames(self) -> Frames:
+        """All saved frames; read from the file each time, so prefer `trajectory` for parts of long runs."""
+        if self.kept is not None:
+            return self.kept
+        return self.trajectory.read()
+
+    @property
+    def trajectory(self) -> Trajectory:
+        """The file, read on demand.
+
+        Raises:
+            FileError: for a run in memory, or if the file has gone.
+        """
+        return Trajectory(self.path or "(in memory)")
+
+
+class RunStopped(SimulationStopped):
+    """The monitor ended a run; carries reason, step, time and the run up to there."""
+
+    def __init__(self, message: str, reason: str, step: int, time_fs: float, run: Run | None) -> None:
+        super().__init__(message, reason, step)
+        self.time_fs = time_fs
+        self.run = run
+        """None if the run failed while it was being thermalised."""

@@ -1,0 +1,167 @@
+"""What a run was asked to do: checked on entry, stored in the trajectory, hashed so that only the same run resumes."""
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import equinox as eqx
+import jax
+import numpy as np
+
+from so3krates._errors import InputError
+from so3krates.config import Config
+from so3krates.md.monitor import Monitor
+from so3krates.md.state import Integrator, Snapshot
+from so3krates.md.velocities import check_temperature
+from so3krates.potential import Potential
+
+MAX_TIMESTEP_FS = 10.0
+MAX_STEPS = 2**31 - 2**20
+"""Steps are counted in 32 bits."""
+DEFAULT_SAVE_FS = 10.0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A run in numbers, valid by construction."""
+
+    integrator: Integrator
+    monitor: Monitor
+    timestep_fs: float
+    steps: int
+    save_every: int
+    """Steps from frame to frame."""
+    seed: int
+    initial_temperature_K: float | None
+    """None: the velocities are given."""
+    thermalise_steps: int
+    save_forces: bool
+    model: str
+    """Hash of the potential."""
+    start: str
+    """Hash of the start structure and its velocities."""
+    dtype: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """For the trajectory file."""
+        ensemble = self.integrator
+        assert isinstance(ensemble, Config)
+        return {
+            "ensemble": {"kind": type(ensemble).__name__, **ensemble.model_dump(mode="json")},
+            "monitor": self.monitor.model_dump(mode="json"),
+            "timestep_fs": self.timestep_fs,
+            "steps": self.steps,
+            "save_every": self.save_every,
+            "seed": self.seed,
+            "initial_temperature_K": self.initial_temperature_K,
+            "thermalise_steps": self.thermalise_steps,
+            "save_forces": self.save_forces,
+            "model": self.model,
+            "start": self.start,
+            "dtype": self.dtype,
+        }
+
+    def hash(self) -> str:
+        """Of everything but the number of steps: a run may be made longer when it resumes."""
+        relevant = {name: value for name, value in self.as_dict().items() if name != "steps"}
+        return hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()
+
+
+def make_settings(
+    potential: Potential,
+    start: Snapshot,
+    integrator: Integrator,
+    monitor: Monitor,
+    *,
+    timestep_fs: float,
+    steps: int,
+    save_every_fs: float | None,
+    seed: int,
+    initial_temperature_K: float | None,
+    thermalise_ps: float,
+    save_forces: bool,
+) -> Settings:
+    """Check what the user asked for.
+
+    Raises:
+        InputError: time step, number of steps, save interval, temperature or start velocities that make no sense.
+    """
+    if not 0 < timestep_fs <= MAX_TIMESTEP_FS:
+        raise InputError(
+            f"timestep_fs is {timestep_fs}; it must be above 0 and at most {MAX_TIMESTEP_FS:g} fs "
+            "(0.5 fs suits molecules with hydrogen)."
+        )
+    if not 0 <= steps < MAX_STEPS:
+        raise InputError(f"steps is {steps}; it must be from 0 to {MAX_STEPS - 1}.")
+    if not thermalise_ps >= 0:
+        raise InputError(f"thermalise_ps is {thermalise_ps}; it cannot be negative.")
+    if seed < 0:
+        raise InputError(f"seed is {seed}; it cannot be negative.")
+    return Settings(
+        integrator=integrator,
+        monitor=monitor,
+        timestep_fs=float(timestep_fs),
+        steps=int(steps),
+        save_every=_save_every(save_every_fs, timestep_fs),
+        seed=int(seed),
+        initial_temperature_K=_temperature(start, integrator, initial_temperature_K, thermalise_ps),
+        thermalise_steps=round(thermalise_ps * 1e3 / timestep_fs),
+        save_forces=save_forces,
+        model=potential_hash(potential),
+        start=_start_hash(start),
+        dtype=potential.dtype.name,
+    )
+
+
+def potential_hash(potential: Potential) -> str:
+    """SHA-256 over the parameters, their names and everything static in a potential."""
+    arrays, static = eqx.partition(potential.model, eqx.is_array)
+    digest = hashlib.sha256()
+    # Addresses of functions differ from process to process.
+    digest.update(re.sub(r" at 0x[0-9a-f]+", "", str(jax.tree.structure(static))).encode())
+    for path, leaf in jax.tree_util.tree_flatten_with_path(arrays)[0]:
+        values = np.asarray(leaf)
+        digest.update(f"{jax.tree_util.keystr(path)} {values.dtype} {values.shape}".encode())
+        digest.update(values.tobytes())
+    return digest.hexdigest()
+
+
+def _save_every(save_every_fs: float | None, timestep_fs: float) -> int:
+    if save_every_fs is None:
+        return max(1, round(DEFAULT_SAVE_FS / timestep_fs))
+    every = round(save_every_fs / timestep_fs)
+    if every < 1 or abs(every * timestep_fs - save_every_fs) > 1e-6 * save_every_fs:
+        raise InputError(
+            f"save_every_fs is {save_every_fs}; it must be a multiple of the time step, such as "
+            f"{max(every, 1) * timestep_fs:g} fs."
+        )
+    return every
+
+
+def _temperature(
+    start: Snapshot, integrator: Integrator, initial_temperature_K: float | None, thermalise_ps: float
+) -> float | None:
+    if initial_temperature_K is not None:
+        check_temperature(initial_temperature_K, "initial_temperature_K")
+        if start.velocities is not None and not thermalise_ps:
+            raise InputError("the start has velocities, so initial_temperature_K cannot be given as well.")
+        return float(initial_temperature_K)
+    if start.velocities is not None and not thermalise_ps:
+        return None
+    if integrator.start_temperature_K is None:
+        raise InputError(
+            f"{type(integrator).__name__} needs velocities to start from: give initial_temperature_K, or start from a "
+            "snapshot of another run."
+        )
+    return integrator.start_temperature_K
+
+
+def _start_hash(start: Snapshot) -> str:
+    system = start.system
+    digest = hashlib.sha256()
+    for values in (system.numbers, system.positions, system.cell, start.velocities):
+        digest.update(b"none" if values is None else np.ascontiguousarray(values).tobytes())
+    digest.update(repr((system.pbc, system.charge, system.unpaired)).encode())
+    return digest.hexdigest()

@@ -1,0 +1,103 @@
+"""simulate: run dynamics, commit chunk by chunk, stop when the monitor says so, resume exactly."""
+
+from collections.abc import Callable
+from os import PathLike
+from pathlib import Path
+
+from so3krates._precision import precision_scope
+from so3krates.md.engine import Engine
+from so3krates.md.interrupts import deferred_interrupts
+from so3krates.md.monitor import Monitor
+from so3krates.md.output import FileOutput, MemoryOutput, Output, resumable
+from so3krates.md.progress import Report
+from so3krates.md.run import Run
+from so3krates.md.settings import Settings, make_settings
+from so3krates.md.state import Integrator, Snapshot
+from so3krates.neighbors.dense import DenseNeighbors
+from so3krates.potential import Potential
+from so3krates.system import System
+
+
+def simulate(
+    potential: Potential,
+    start: System | Snapshot,
+    integrator: Integrator,
+    *,
+    timestep_fs: float,
+    steps: int,
+    to: str | PathLike[str] | None = None,
+    initial_temperature_K: float | None = None,
+    thermalise_ps: float = 0.0,
+    seed: int = 0,
+    save_every_fs: float | None = None,
+    save_forces: bool = False,
+    monitor: Monitor | None = None,
+    neighbors: DenseNeighbors | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    report: Callable[[Report], None] | None = None,
+) -> tuple[Snapshot, Run]:
+    """Run molecular dynamics in the precision of the potential.
+
+    The whole loop is compiled; Python is entered about once a second to write frames and a checkpoint. What is
+    written is always complete and valid: a run that was interrupted or killed continues with `resume=True` and gives
+    the same trajectory, bit for bit on a CPU, as one that was not.
+
+    Args:
+        potential: energy and forces.
+        start: structure, or structure with velocities such as the end of another run.
+        integrator: ensemble, such as `Langevin(temperature_K=300)` or `NVE()`.
+        timestep_fs: fs.
+        steps: total number of steps, those before a resume included.
+        to: trajectory file (HDF5, H5MD layout); frames stay in memory without it. The checkpoint lies beside it.
+        initial_temperature_K: temperature of the velocities drawn at the start; the thermostat's if not given.
+        thermalise_ps: Langevin dynamics at that temperature before the run, not recorded.
+        seed: of velocities and noise.
+        save_every_fs: interval of saved frames; about 10 fs if not given.
+        save_forces: store forces too.
+        monitor: when to stop; the defaults of `Monitor` if not given.
+        neighbors: neighbour list to begin with; allocated from the start structure if not given.
+        resume: go on from the checkpoint; from the beginning if there is none.
+        overwrite: replace an existing trajectory.
+        report: called after each chunk.
+
+    Returns:
+        The last structure with its velocities, and the run.
+
+    Raises:
+        InputError: for arguments that make no sense.
+        FileError: if a file exists, is damaged, belongs to another run, or cannot be written.
+        RunStopped: if the monitor ended the run; what was computed before is kept.
+        KeyboardInterrupt: after Ctrl-C, once the chunk and its checkpoint are written.
+    """
+    snapshot = start if isinstance(start, Snapshot) else Snapshot(start)
+    potential.check(snapshot.system)
+    settings = make_settings(
+        potential,
+        snapshot,
+        integrator,
+        monitor or Monitor(),
+        timestep_fs=timestep_fs,
+        steps=steps,
+        save_every_fs=save_every_fs,
+        seed=seed,
+        initial_temperature_K=initial_temperature_K,
+        thermalise_ps=thermalise_ps,
+        save_forces=save_forces,
+    )
+    with precision_scope(potential.dtype), deferred_interrupts() as interrupts:
+        engine = Engine.of(potential, snapshot.system, settings, neighbors, interrupts, report)
+        path = None if to is None else Path(to)
+        if path is not None and resume and resumable(path):
+            output: Output = FileOutput(path, snapshot.system, settings)
+            checkpoint = output.restore(engine.template(snapshot), engine.neighbors)
+        else:
+            output = _new_output(path, snapshot.system, settings, overwrite or resume)
+            checkpoint = engine.begin(snapshot, output)
+        return engine.run(checkpoint, output)
+
+
+def _new_output(path: Path | None, system: System, settings: Settings, overwrite: bool) -> Output:
+    if path is None:
+        return MemoryOutput()
+    return FileOutput.create(path, system, settings, overwrite=overwrite)

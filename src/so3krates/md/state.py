@@ -1,0 +1,160 @@
+"""State of a dynamics run: everything the next step depends on, and nothing else."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from so3krates._errors import InputError
+from so3krates._typing import Array, Bool, Float, Int, PRNGKeyArray
+from so3krates.potential import Evaluation
+from so3krates.system import System
+from so3krates.units import FEMTOSECOND
+
+Forces = Callable[[Float[Array, "atoms 3"], Float[Array, "3 3"] | None], Evaluation]
+"""positions, cell → energy and forces there; pure, called inside compiled code."""
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """A structure in motion, on the host in float64: what a run ends with and another may start from.
+
+    Attributes:
+        system: the structure.
+        velocities: Å/fs; None if they are to be drawn.
+
+    Raises:
+        InputError: for velocities of the wrong shape or not finite.
+    """
+
+    system: System
+    velocities: Float[np.ndarray, "atoms 3"] | None = None
+
+    def __post_init__(self) -> None:
+        if self.velocities is None:
+            return
+        velocities = np.array(self.velocities, np.float64)
+        if velocities.shape != self.system.positions.shape:
+            raise InputError(f"velocities have shape {velocities.shape}; expected {self.system.positions.shape}.")
+        if not np.isfinite(velocities).all():
+            raise InputError("the velocities hold values that are not finite.")
+        object.__setattr__(self, "velocities", velocities)
+
+
+class State(eqx.Module):
+    """Immutable state of one run; saved and read back, it continues bit for bit.
+
+    Lengths in Å, masses in u, energies in eV and hence time in Å·√(u/eV). All numbers are data: one compiled program
+    serves every time step, temperature and seed, and a leading axis makes it a batch of replicas.
+    """
+
+    positions: Float[Array, "atoms 3"]
+    """Relative to an origin which the host keeps in float64; never wrapped into the cell."""
+    velocities: Float[Array, "atoms 3"]
+    masses: Float[Array, "atoms 1"]
+    cell: Float[Array, "3 3"] | None
+    forces: Float[Array, "atoms 3"]
+    """At `positions`."""
+    energy: Float[Array, ""]
+    """Potential energy at `positions`."""
+    closest: Float[Array, ""]
+    """Smallest distance between two atoms."""
+    overflow: Bool[Array, ""]
+    """The neighbour list overflowed in some step so far: this state is invalid."""
+    timestep: Float[Array, ""]
+    step: Int[Array, ""]
+    key: PRNGKeyArray
+    """Key of the run; the noise of a step is a function of it and of the step number."""
+    freedom: Float[Array, ""]
+    """Degrees of freedom among which the kinetic energy is shared."""
+    thermostat: Any
+    """Variables of the ensemble: its parameters, its own coordinates, the heat it has delivered."""
+
+
+@runtime_checkable
+class Integrator(Protocol):
+    """How a state advances. Immutable, hashable, holds what the user chose; the numbers it needs go into the state."""
+
+    @property
+    def start_temperature_K(self) -> float | None:
+        """Temperature of velocities drawn at the start; None: the user has to say."""
+        ...
+
+    def degrees_of_freedom(self, system: System) -> int:
+        """Of the ensemble sampled."""
+        ...
+
+    def prepare(self, snapshot: Snapshot) -> Snapshot:
+        """Remove from given velocities what the ensemble keeps at zero."""
+        ...
+
+    def init(self, state: State, timestep_fs: float) -> State:
+        """Add the variables of the ensemble; runs on the host so that coefficients are computed in float64."""
+        ...
+
+    def step(self, state: State, forces: Forces) -> State:
+        """One time step with one evaluation of the forces."""
+        ...
+
+    def conserved(self, state: State) -> Float[Array, ""]:
+        """The quantity that stays constant along an exact trajectory, eV."""
+        ...
+
+
+def origin_of(system: System) -> Float[np.ndarray, " 3"]:
+    """Where positions are counted from: the centre of the structure, in whole Å so that the shift is exact."""
+    return np.round(system.positions.mean(axis=0))
+
+
+def make_state(
+    snapshot: Snapshot, origin: Float[np.ndarray, " 3"], timestep_fs: float, seed: int, freedom: int, dtype: object
+) -> State:
+    """State at step 0 with forces still unknown (zero).
+
+    Args:
+        snapshot: structure and velocities.
+        origin: see `origin_of`.
+        timestep_fs: converted to internal units in float64 and rounded once.
+        seed: of the thermostat's noise.
+        freedom: degrees of freedom.
+        dtype: of all floating-point arrays.
+    """
+    system = snapshot.system
+    velocities = np.zeros_like(system.positions) if snapshot.velocities is None else snapshot.velocities
+
+    def array(values: Any) -> Array:
+        return jnp.asarray(np.asarray(values, np.float64), dtype)  # type: ignore[arg-type]
+
+    return State(
+        positions=array(system.positions - origin),
+        velocities=array(velocities / FEMTOSECOND),
+        masses=array(system.masses[:, None]),
+        cell=None if system.cell is None else array(system.cell),
+        forces=array(np.zeros_like(system.positions)),
+        energy=array(0.0),
+        closest=array(0.0),
+        overflow=jnp.zeros((), bool),
+        timestep=array(timestep_fs * FEMTOSECOND),
+        step=jnp.zeros((), jnp.int32),
+        key=jax.random.key(seed, impl="threefry2x32"),
+        freedom=array(max(freedom, 1)),
+        thermostat=None,
+    )
+
+
+def snapshot_of(state: State, system: System, origin: Float[np.ndarray, " 3"]) -> Snapshot:
+    """Structure and velocities of a state on the host."""
+    positions, velocities, cell = jax.device_get((state.positions, state.velocities, state.cell))
+    moved = System(
+        positions=np.asarray(positions, np.float64) + origin,
+        numbers=system.numbers,
+        cell=None if cell is None else np.asarray(cell, np.float64),
+        pbc=system.pbc,
+        charge=system.charge,
+        unpaired=system.unpaired,
+    )
+    return Snapshot(moved, np.asarray(velocities, np.float64) * FEMTOSECOND)

@@ -1,0 +1,100 @@
+"""Velocities on the host, in float64: drawing them, removing motion as a whole, counting degrees of freedom."""
+
+import numpy as np
+
+from so3krates._errors import InputError
+from so3krates._typing import Float
+from so3krates.system import System
+from so3krates.units import BOLTZMANN, FEMTOSECOND
+
+LINEAR = 1e-6
+"""A principal moment of inertia below this fraction of the largest counts as zero."""
+
+
+def maxwell_boltzmann(
+    system: System,
+    temperature_K: float,
+    seed: int,
+    *,
+    fix_center: bool = True,
+    fix_rotation: bool = False,
+    exact: bool = False,
+) -> Float[np.ndarray, "atoms 3"]:
+    """Velocities in Å/fs from the Maxwell–Boltzmann distribution.
+
+    Args:
+        system: gives masses and, for `fix_rotation`, positions.
+        temperature_K: of the distribution.
+        seed: of NumPy's generator.
+        fix_center: no motion of the centre of mass.
+        fix_rotation: no angular momentum either; for isolated molecules.
+        exact: scale so that the kinetic temperature is `temperature_K` exactly and not merely on average.
+
+    Raises:
+        InputError: for a temperature that is not positive, or `fix_rotation` with a periodic structure.
+    """
+    check_temperature(temperature_K, "temperature_K")
+    masses = system.masses[:, None]
+    noise = np.random.default_rng(seed).standard_normal(system.positions.shape)
+    velocities = noise * np.sqrt(BOLTZMANN * temperature_K / masses) * FEMTOSECOND
+    if fix_center:
+        velocities = without_center(system, velocities)
+    if fix_rotation:
+        velocities = without_rotation(system, velocities)
+    if exact:
+        kinetic = 0.5 * np.sum(masses * (velocities / FEMTOSECOND) ** 2)
+        freedom = degrees_of_freedom(system, fix_center=fix_center, fix_rotation=fix_rotation)
+        velocities = velocities * np.sqrt(0.5 * freedom * BOLTZMANN * temperature_K / kinetic)
+    return velocities
+
+
+def without_center(system: System, velocities: Float[np.ndarray, "atoms 3"]) -> Float[np.ndarray, "atoms 3"]:
+    """Velocities relative to the centre of mass; total momentum zero."""
+    masses = system.masses[:, None]
+    return velocities - (masses * velocities).sum(axis=0) / masses.sum()
+
+
+def without_rotation(system: System, velocities: Float[np.ndarray, "atoms 3"]) -> Float[np.ndarray, "atoms 3"]:
+    """Velocities without angular momentum about the centre of mass: v − ω × r, I ω = L.
+
+    Raises:
+        InputError: for a periodic structure, whose angular momentum means nothing.
+    """
+    _refuse_periodic(system)
+    masses = system.masses[:, None]
+    arms = system.positions - (masses * system.positions).sum(axis=0) / masses.sum()
+    momentum = np.cross(arms, masses * velocities).sum(axis=0)
+    omega = np.linalg.pinv(_inertia(system), rcond=LINEAR, hermitian=True) @ momentum
+    return velocities - np.cross(omega, arms)
+
+
+def degrees_of_freedom(system: System, *, fix_center: bool, fix_rotation: bool) -> int:
+    """3N, less 3 if the centre of mass rests, less 3 (2 for a linear molecule) if nothing rotates."""
+    freedom = 3 * len(system) - (3 if fix_center else 0)
+    if fix_rotation:
+        _refuse_periodic(system)
+        moments = np.linalg.eigvalsh(_inertia(system))
+        freedom -= int(np.sum(moments > LINEAR * max(moments.max(), 1e-12)))
+    if freedom < 1:
+        raise InputError(
+            f"{system.formula} has no degree of freedom left once its centre of mass is fixed; "
+            "use fix_center=False for a single atom."
+        )
+    return freedom
+
+
+def check_temperature(temperature_K: float, name: str) -> None:
+    """Raise InputError unless a temperature is positive and finite."""
+    if not (temperature_K > 0 and np.isfinite(temperature_K)):
+        raise InputError(f"{name} is {temperature_K} K; it must be positive.")
+
+
+def _inertia(system: System) -> Float[np.ndarray, "3 3"]:
+    masses = system.masses[:, None]
+    arms = system.positions - (masses * system.positions).sum(axis=0) / masses.sum()
+    return np.sum(masses * arms * arms) * np.eye(3) - (masses * arms).T @ arms
+
+
+def _refuse_periodic(system: System) -> None:
+    if system.periodic:
+        raise InputError(f"{system.formula} is periodic and has no conserved angular momentum; use fix_rotation=False.")

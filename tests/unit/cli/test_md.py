@@ -1,0 +1,83 @@
+"""`so3krates md` from the command line: files, exit status, sentences."""
+
+from pathlib import Path
+
+import ase.build
+import ase.io
+import jax
+import numpy as np
+import pytest
+
+from so3krates.cli.app import main
+from so3krates.io.model_file import save
+from so3krates.io.trajectory import Trajectory
+from so3krates.model import ModelConfig, SO3krates
+from so3krates.potential import ElementTable, Potential
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny network with random, weak parameters, and a molecule."""
+    folder = tmp_path_factory.mktemp("md")
+    config = ModelConfig(features=8, layers=1, heads=2, degrees=(1, 2), radial_functions=4)
+    model = SO3krates(config, key=jax.random.key(0))
+    elements = ElementTable(numbers=(1, 6, 8), energies=(-13.0, -1000.0, -2000.0))
+    save(Potential(model, elements).astype("float32"), folder / "model.safetensors")
+    ase.io.write(folder / "start.xyz", ase.build.molecule("CH3OH"))
+    return folder
+
+
+def run(files: Path, output: Path, *more: str) -> int:
+    arguments = ["md", str(files / "model.safetensors"), str(files / "start.xyz"), "-o", str(output)]
+    return main([*arguments, "--max-bond-deviation", "50", "--min-distance", "0.01", *more])
+
+
+LANGEVIN = ("--ensemble", "langevin", "--temperature-K", "100", "--time-ps", "0.02", "--save-every-fs", "1")
+
+
+def test_run_exists_resume(files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = tmp_path / "run.h5"
+    assert run(files, output, *LANGEVIN) == 0
+    assert "ns/day" in capsys.readouterr().out
+    assert len(Trajectory(output)) == 21
+    assert run(files, output, *LANGEVIN) == 1
+    assert "exists" in capsys.readouterr().err
+    longer = [word if word != "0.02" else "0.03" for word in LANGEVIN]
+    assert run(files, output, *longer, "--resume") == 0
+    assert len(Trajectory(output)) == 31
+    assert run(files, output, *LANGEVIN, "--resume", "--seed", "4") == 1
+    assert "another model, start structure or settings" in capsys.readouterr().err
+
+
+def test_a_stopped_run_has_its_own_exit_status(files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(files, tmp_path / "run.h5", *LANGEVIN, "--max-temperature-K", "1") == 3
+    error = capsys.readouterr().err
+    assert error.startswith("stopped: ") and "exceeds 1 K" in error and "run_stopped.extxyz" in error
+    assert np.isfinite(ase.io.read(tmp_path / "run_stopped.extxyz", -1).positions).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--time-ps", "1"), "needs --temperature-K"),
+        (("--time-ps", "1", "--ensemble", "nve"), "needs velocities"),
+        (("--time-ps", "1", "--ensemble", "nve", "--friction-per-ps", "1"), "belongs to langevin"),
+        (("--time-ps", "0", "--temperature-K", "300"), "must be positive"),
+        (("--time-ps", "1", "--temperature-K", "-300"), "greater than 0"),
+        (("--time-ps", "1", "--temperature-K", "300", "--timestep-fs", "100"), "at most 10 fs"),
+        (("--time-ps", "1", "--temperature-K", "300", "--timestep-fs", "0"), "at most 10 fs"),
+    ],
+)
+def test_impossible_requests(
+    files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], options: tuple[str, ...], message: str
+) -> None:
+    assert run(files, tmp_path / "run.h5", *options) == 1
+    error = capsys.readouterr().err
+    assert message in error and "Traceback" not in error and error.count("\n") == 1
+    assert not (tmp_path / "run.h5").exists()
+
+
+def test_missing_start(files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["md", str(files / "model.safetensors"), "nowhere.xyz", "-o", str(tmp_path / "run.h5"), *LANGEVIN]
+    assert main(arguments) == 1
+    assert "does not exist" in capsys.readouterr().err

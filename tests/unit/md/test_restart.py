@@ -1,0 +1,295 @@
+"""N + M steps equal N, stop, M, bit for bit; whatever stops a run."""
+
+import errno
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from so3krates import md
+from so3krates._errors import FileError, InputError
+from so3krates.io import atomic
+from so3krates.io.trajectory import Frames, Trajectory, append_frames
+from so3krates.md import engine
+from so3krates.md.checkpoint import checkpoint_path
+from so3krates.model import ModelConfig, SO3krates
+from so3krates.neighbors.dense import allocate
+from so3krates.potential import Potential
+from so3krates.system import System
+
+ENSEMBLES = [
+    md.NVE(),
+    md.Langevin(temperature_K=40.0, friction_per_ps=5.0),
+    md.NoseHoover(temperature_K=40.0, period_fs=200.0),
+]
+
+
+def same(a: Frames, b: Frames) -> None:
+    assert len(a) == len(b)
+    for name, values in a.present().items():
+        np.testing.assert_array_equal(values, b.present()[name], err_msg=name)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("integrator", ENSEMBLES, ids=lambda i: type(i).__name__)
+def test_a_resumed_run_equals_one_that_went_through(
+    cluster: System, argon, tmp_path: Path, integrator: md.Integrator, dtype: str
+) -> None:
+    settings = {"timestep_fs": 2.0, "initial_temperature_K": 40.0, "save_every_fs": 14.0, "save_forces": True}
+
+    def run(name: str, steps: int, resume: bool = False) -> tuple[md.Snapshot, md.Run]:
+        return md.simulate(
+            argon(dtype), cluster, integrator, steps=steps, to=tmp_path / name, resume=resume, **settings
+        )
+
+    whole, through = run("whole.h5", 301)
+    for steps in (0, 100, 101, 250, 301):  # most of them between two frames
+        final, parts = run("parts.h5", steps, resume=True)
+    same(through.frames, parts.frames)
+    np.testing.assert_array_equal(final.system.positions, whole.system.positions)
+    np.testing.assert_array_equal(final.velocities, whole.velocities)
+    assert parts.summary.steps == 301 // 7 * 7
+
+
+def test_a_network_in_a_periodic_cell_resumes_exactly(tmp_path: Path) -> None:
+    config = ModelConfig(features=16, layers=1, heads=2, degrees=(1, 2), cutoff=4.0, radial_functions=8)
+    potential = Potential(SO3krates(config, key=jax.random.key(0))).astype("float32")
+    cell = np.array([[5.0, 0, 0], [1.0, 5.5, 0], [0, -1.0, 6.0]])
+    corners = np.array([[0, 0, 0], [0.5, 0.5, 0], [0.5, 0, 0.5], [0, 0.5, 0.5]])
+    system = System(corners @ cell, np.array([6, 8, 6, 7]), cell, (True, True, True))
+    quiet = md.Monitor(max_bond_deviation=None)
+    integrator = md.Langevin(temperature_K=100.0)
+
+    def run(name: str, steps: int, resume: bool = False) -> md.Run:
+        return md.simulate(
+            potential,
+            system,
+            integrator,
+            timestep_fs=0.5,
+            steps=steps,
+            to=tmp_path / name,
+            resume=resume,
+            save_every_fs=5.0,
+            monitor=quiet,
+        )[1]
+
+    through = run("whole.h5", 60)
+    run("parts.h5", 33)
+    same(through.frames, run("parts.h5", 60, resume=True).frames)
+
+
+def test_forced_overflow_gives_the_trajectory_of_a_large_list(cluster: System, argon) -> None:
+    def run(capacity: int | None) -> md.Run:
+        return md.simulate(
+            argon("float32"),
+            cluster,
+            md.Langevin(temperature_K=60.0),
+            timestep_fs=2.0,
+            steps=400,
+            neighbors=allocate(cluster, 9.0, capacity=capacity),
+        )[1]
+
+    small, large = run(8), run(None)
+    assert small.summary.neighbor_retries >= 1
+    assert large.summary.neighbor_retries == 0
+    same(small.frames, large.frames)
+
+
+def test_overflow_in_the_middle_of_a_run(argon) -> None:
+    """Atoms fall together until pairs exceed the list: the chunk is discarded and run again, all of it."""
+    apart = np.stack(np.meshgrid(*[np.array([-7.5, 0, 7.5])] * 3, indexing="ij"), -1).reshape(-1, 3)
+    gas = System(apart, np.full(27, 18))
+    start = md.Snapshot(gas, -2e-4 * apart)
+    quiet = md.Monitor(max_bond_deviation=None)
+
+    def run(capacity: int | None) -> md.Run:
+        neighbors = allocate(gas, 9.0, capacity=capacity)
+        return md.simulate(
+            argon("float32"), start, md.NVE(), timestep_fs=4.0, steps=500, neighbors=neighbors, monitor=quiet
+        )[1]
+
+    small, large = run(None), run(27 * 13)
+    assert small.summary.neighbor_retries >= 1
+    same(small.frames, large.frames)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"timestep_fs": 1.0},
+        {"seed": 5},
+        {"save_every_fs": 4.0},
+        {"integrator": md.Langevin(temperature_K=50.0)},
+        {"integrator": md.NVE(), "initial_temperature_K": 40.0},
+        {"potential": "float64"},
+        {"monitor": md.Monitor(min_distance=0.4)},
+        {"start": "moved"},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_another_model_or_other_settings_are_refused(cluster: System, argon, tmp_path: Path, change: dict) -> None:
+    arguments = {
+        "potential": argon("float32"),
+        "start": cluster,
+        "integrator": md.Langevin(temperature_K=40.0),
+        "timestep_fs": 2.0,
+        "steps": 20,
+        "to": tmp_path / "run.h5",
+        "save_every_fs": 2.0,
+    }
+    md.simulate(**arguments)
+    change = dict(change)
+    if "potential" in change:
+        change["potential"] = argon("float64")
+    if "start" in change:
+        change["start"] = cluster.moved(cluster.positions + 0.1)
+    with pytest.raises(FileError, match="another model, start structure or settings"):
+        md.simulate(**arguments | change | {"resume": True})
+
+
+def test_an_existing_trajectory_is_not_lost(cluster: System, argon, tmp_path: Path) -> None:
+    arguments = {"timestep_fs": 2.0, "steps": 20, "to": tmp_path / "run.h5"}
+    md.simulate(argon("float32"), cluster, ENSEMBLES[1], **arguments)
+    before = (tmp_path / "run.h5").read_bytes()
+    with pytest.raises(FileError, match="exists"):
+        md.simulate(argon("float32"), cluster, ENSEMBLES[1], **arguments)
+    assert (tmp_path / "run.h5").read_bytes() == before
+    _, run = md.simulate(argon("float32"), cluster, ENSEMBLES[1], overwrite=True, **arguments | {"steps": 10})
+    assert run.summary.steps == 10
+    checkpoint_path(tmp_path / "run.h5").unlink()
+    with pytest.raises(FileError, match="has no checkpoint"):
+        md.simulate(argon("float32"), cluster, ENSEMBLES[1], resume=True, **arguments)
+
+
+def test_a_damaged_checkpoint_is_named(cluster: System, argon, tmp_path: Path) -> None:
+    arguments = {"timestep_fs": 2.0, "steps": 20, "to": tmp_path / "run.h5"}
+    md.simulate(argon("float32"), cluster, ENSEMBLES[1], **arguments)
+    path = checkpoint_path(tmp_path / "run.h5")
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(FileError, match="not a readable checkpoint"):
+        md.simulate(argon("float32"), cluster, ENSEMBLES[1], resume=True, **arguments)
+
+
+def test_frames_behind_the_checkpoint_are_cut_off(cluster: System, argon, tmp_path: Path) -> None:
+    """A run killed after writing frames and before the checkpoint."""
+    arguments = {"timestep_fs": 2.0, "save_every_fs": 10.0}
+    _, through = md.simulate(argon("float32"), cluster, ENSEMBLES[1], steps=100, to=tmp_path / "whole.h5", **arguments)
+    md.simulate(argon("float32"), cluster, ENSEMBLES[1], steps=52, to=tmp_path / "run.h5", **arguments)
+    append_frames(tmp_path / "run.h5", through.frames[2:5])
+    _, resumed = md.simulate(
+        argon("float32"), cluster, ENSEMBLES[1], steps=100, to=tmp_path / "run.h5", resume=True, **arguments
+    )
+    same(through.frames, resumed.frames)
+
+
+def test_a_full_disk_loses_nothing(cluster: System, argon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "CHUNK_SECONDS", 1e-3)
+    arguments = {"timestep_fs": 2.0, "steps": 400, "save_every_fs": 10.0}
+    _, through = md.simulate(argon("float32"), cluster, ENSEMBLES[1], to=tmp_path / "whole.h5", **arguments)
+    real, calls = atomic._write_synced, []
+
+    def full(path: Path, data: bytes) -> None:
+        calls.append(path)
+        if len(calls) > 7:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(path, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(atomic, "_write_synced", full)
+        with pytest.raises(FileError, match="disk is full"):
+            md.simulate(argon("float32"), cluster, ENSEMBLES[1], to=tmp_path / "run.h5", **arguments)
+    kept = Trajectory(tmp_path / "run.h5").read()
+    assert 1 < len(kept) < len(through.frames)
+    same(kept, through.frames[: len(kept)])
+    _, resumed = md.simulate(argon("float32"), cluster, ENSEMBLES[1], to=tmp_path / "run.h5", resume=True, **arguments)
+    same(resumed.frames, through.frames)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_ends_after_the_chunk_with_a_checkpoint(
+    cluster: System, argon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    monkeypatch.setattr(engine, "CHUNK_SECONDS", 1e-3)
+    arguments = {"timestep_fs": 2.0, "steps": 400, "save_every_fs": 10.0}
+    before = signal.getsignal(number)
+
+    def interrupt(report: md.Report) -> None:
+        if report.step > 50:
+            os.kill(os.getpid(), number)
+
+    with pytest.raises(KeyboardInterrupt, match="interrupted after step"):
+        md.simulate(argon("float32"), cluster, ENSEMBLES[1], to=tmp_path / "run.h5", report=interrupt, **arguments)
+    assert signal.getsignal(number) is before
+    assert 1 < len(Trajectory(tmp_path / "run.h5")) < 81
+    _, through = md.simulate(argon("float32"), cluster, ENSEMBLES[1], **arguments)
+    _, resumed = md.simulate(argon("float32"), cluster, ENSEMBLES[1], to=tmp_path / "run.h5", resume=True, **arguments)
+    same(resumed.frames, through.frames)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"timestep_fs": 0.0}, "above 0 and at most 10 fs"),
+        ({"timestep_fs": 100.0}, "above 0 and at most 10 fs"),
+        ({"timestep_fs": float("nan")}, "above 0 and at most 10 fs"),
+        ({"steps": -1}, "steps is -1"),
+        ({"save_every_fs": 3.0}, "multiple of the time step"),
+        ({"initial_temperature_K": 0.0}, "must be positive"),
+        ({"initial_temperature_K": -300.0}, "must be positive"),
+        ({"thermalise_ps": -1.0}, "cannot be negative"),
+        ({"integrator": md.NVE()}, "needs velocities"),
+        ({"to": "no/such/folder/run.h5"}, "does not exist"),
+    ],
+    ids=lambda value: str(next(iter(value.items()))) if isinstance(value, dict) else "",
+)
+def test_impossible_requests_get_a_sentence(cluster: System, argon, change: dict, message: str) -> None:
+    arguments = {"integrator": ENSEMBLES[1], "timestep_fs": 2.0, "steps": 10}
+    with pytest.raises((InputError, FileError), match=message):
+        md.simulate(argon("float32"), cluster, **arguments | change)
+
+
+CHILD = """
+import sys
+import numpy as np
+from so3krates import md
+from so3krates.md import engine
+from so3krates.physics.lennard_jones import LennardJones
+from so3krates.potential import Potential
+from so3krates.system import System
+engine.CHUNK_SECONDS = 0.05
+sites = 3.75 * np.stack(np.meshgrid(*[np.arange(2.0)] * 3, indexing="ij"), -1).reshape(-1, 3)
+md.simulate(Potential(LennardJones(0.0104, 3.4, 9.0)), System(sites, np.full(8, 18)), md.Langevin(temperature_K=30.0),
+            timestep_fs=2.0, steps=int(sys.argv[2]), save_every_fs=20.0, to=sys.argv[1], resume=True,
+            report=lambda report: print(report.step, flush=True))
+"""
+
+
+def test_a_killed_run_resumes_and_gives_the_same_trajectory(tmp_path: Path) -> None:
+    """SIGKILL at random moments; the file opens after each of them."""
+    steps, victim, witness = "100000", tmp_path / "victim.h5", tmp_path / "witness.h5"
+    environment = os.environ | {"JAX_ENABLE_X64": "0"}
+    command = [sys.executable, "-c", CHILD]
+    subprocess.run([*command, witness, steps], check=True, env=environment, stdout=subprocess.DEVNULL)
+    moments = random.Random(7)
+    killed = 0
+    for _ in range(3):
+        child = subprocess.Popen([*command, victim, steps], env=environment, stdout=subprocess.PIPE)
+        assert child.stdout is not None
+        child.stdout.readline()
+        time.sleep(moments.uniform(0.0, 0.3))
+        child.kill()
+        child.wait()
+        child.stdout.close()
+        killed += child.returncode == -signal.SIGKILL
+        assert len(Trajectory(victim)) >= 1
+    assert killed >= 1
+    subprocess.run([*command, victim, steps], check=True, env=environment, stdout=subprocess.DEVNULL)
+    same(Trajectory(victim).read(), Trajectory(witness).read())
+    assert len(Trajectory(victim)) == int(steps) // 10 + 1
