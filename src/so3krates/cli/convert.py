@@ -1,0 +1,103 @@
+"""`so3krates convert`: parameters of other implementations to a model file, and trajectories to extxyz."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import App, Parameter
+
+if TYPE_CHECKING:
+    from so3krates.io.foreign_convert import Files
+
+convert = App(name="convert", help="Convert foreign parameters to a model file, or a trajectory to another format.")
+
+
+@convert.default
+def trajectory(source: Path, target: Path, /) -> None:
+    """Write a trajectory as extended XYZ: `so3krates convert run.h5 run.extxyz`.
+
+    Parameters
+    ----------
+    source
+        HDF5 trajectory.
+    target
+        File to write, ending in .extxyz or .xyz.
+    """
+    from so3krates._errors import InputError
+    from so3krates.io.trajectory import to_extxyz
+
+    if target.suffix not in (".extxyz", ".xyz"):
+        raise InputError(f"cannot convert to '{target.name}'; give a file that ends in .extxyz or .xyz.")
+    to_extxyz(source, target)
+    print(f"{target}: written from {source}")
+
+
+@convert.command
+def mlff(
+    folder: Path | None = None,
+    /,
+    *,
+    output: Annotated[Path, Parameter(alias="-o")],
+    parameters: Path | None = None,
+    hyperparameters: Path | None = None,
+    reference: Path | None = None,
+    elements: Annotated[list[str] | None, Parameter(consume_multiple=True, negative=())] = None,
+    energy_shifts: Annotated[bool, Parameter(negative=())] = False,
+) -> None:
+    """Convert a model of the original implementation, check it against its own parameters, and write it.
+
+    Parameters
+    ----------
+    folder
+        Folder with params.npz or params.pkl, and hyperparameters.json.
+    output
+        Model file to write.
+    parameters
+        Parameters under another name (.npz or .pkl).
+    hyperparameters
+        Hyper-parameters under another name.
+    reference
+        npz with positions, numbers, energy and forces that the model must reproduce.
+    elements
+        Symbols of the elements the model was trained on; all that it has parameters for if not given.
+    energy_shifts
+        Add the energy shifts of the hyper-parameter file as reference energies of the elements.
+    """
+    from so3krates.io.foreign_convert import convert_mlff
+
+    files = _files(folder, parameters, hyperparameters)
+    done = convert_mlff(files, output, reference=reference, numbers=_numbers(elements), energy_shifts=energy_shifts)
+    lines = [("separate evaluation of the original parameters", done.check)]
+    if done.reference is not None:
+        lines.append((str(reference), done.reference))
+    for name, deviation in lines:
+        print(f"agrees with {name}: {deviation.energy:.1e} eV, {deviation.forces:.1e} eV/Å")
+    if done.unused:
+        print(f"left out: {len(done.unused)} arrays without effect on the energy (charges, Hirshfeld ratios)")
+    print(f"{output}: written")
+
+
+def _files(folder: Path | None, parameters: Path | None, hyperparameters: Path | None) -> "Files":
+    from so3krates._errors import InputError
+    from so3krates.io.foreign_convert import Files, find_files
+
+    if folder is None:
+        if parameters is None or hyperparameters is None:
+            raise InputError("give a folder, or both --parameters and --hyperparameters.")
+        return Files(parameters, hyperparameters)
+    if parameters is None:
+        found = find_files(folder)
+        return found._replace(hyperparameters=hyperparameters or found.hyperparameters)
+    return Files(parameters, hyperparameters or folder / "hyperparameters.json")
+
+
+def _numbers(symbols: list[str] | None) -> tuple[int, ...] | None:
+    from ase.data import atomic_numbers
+
+    from so3krates._errors import InputError
+
+    if symbols is None:
+        return None
+    unknown = [symbol for symbol in symbols if atomic_numbers.get(symbol, 0) < 1]
+    if unknown:
+        raise InputError(f"'{unknown[0]}' is not the symbol of an element; give symbols such as H C N O.")
+    return tuple(atomic_numbers[symbol] for symbol in symbols)

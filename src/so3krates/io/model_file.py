@@ -1,0 +1,155 @@
+"""The model file: one safetensors file is a whole potential.
+
+Header (JSON): format and package version, the terms with their configurations, units, elements with their reference
+energies, provenance, checksum. Arrays: the parameters by their path in the model, in the precision they were given in.
+"""
+
+import json
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import jax
+import numpy as np
+from pydantic import Field, field_validator
+
+from so3krates._errors import ConfigError, FileError, InputError
+from so3krates._precision import checked_dtype, precision_scope
+from so3krates._version import __version__
+from so3krates.config import Config
+from so3krates.io.atomic import write_atomically
+from so3krates.io.container import Contents, decode, encode
+from so3krates.io.parameters import named_parameters, with_parameters
+from so3krates.io.upgrade import FORMAT_VERSION, upgraded
+from so3krates.model import ModelConfig, SO3krates
+from so3krates.potential import ElementTable, Potential, Term
+
+
+class NetworkHeader(Config):
+    """The network and its architecture."""
+
+    kind: Literal["so3krates"] = "so3krates"
+    config: ModelConfig
+
+
+class Units(Config):
+    """Units of everything in the file."""
+
+    energy: Literal["eV"] = "eV"
+    length: Literal["Angstrom"] = "Angstrom"
+
+
+class Header(Config):
+    """What a model file says about itself."""
+
+    format_version: int
+    package_version: str
+    terms: tuple[NetworkHeader, ...] = Field(min_length=1, max_length=1)
+    units: Units = Units()
+    elements: ElementTable | None
+    provenance: str
+
+    @field_validator("provenance")
+    @classmethod
+    def _json_object(cls, text: str) -> str:
+        if not isinstance(json.loads(text), dict):
+            raise ValueError("not a JSON object")
+        return text
+
+
+class ModelInfo(NamedTuple):
+    """A model file without its parameters."""
+
+    header: Header
+    parameters: int
+    """Number of trainable numbers."""
+    dtype: str
+    sha256: str
+    size: int
+    """Bytes."""
+
+
+def save(potential: Potential, path: str | Path) -> None:
+    """Write a potential; an older file of that name is replaced only when the new one is complete.
+
+    Raises:
+        InputError: for a model that has no file format, or parameters that are not finite.
+        FileError: if the file cannot be written.
+    """
+    write_atomically(Path(path), to_bytes(potential))
+
+
+def to_bytes(potential: Potential) -> bytes:
+    """The content of a model file."""
+    header = Header.parse(
+        {
+            "format_version": FORMAT_VERSION,
+            "package_version": __version__,
+            "terms": (_described(potential.model),),
+            "elements": potential.elements,
+            "provenance": potential.provenance,
+        },
+        source="model",
+    )
+    parameters = named_parameters(potential.model)
+    for name, values in parameters.items():
+        if not np.isfinite(values).all():
+            raise InputError(f"parameter '{name}' holds values that are not finite; such a model is not written.")
+    return encode(header.model_dump(mode="json"), parameters)
+
+
+def load(path: str | Path, dtype: object = "float32") -> Potential:
+    """Read a potential.
+
+    Args:
+        path: a model file.
+        dtype: precision of its arithmetic, "float32" or "float64".
+
+    Raises:
+        FileError: for a file that is missing, truncated, changed in any byte, of another kind or of an unknown version,
+            or whose parameters do not fit its architecture.
+    """
+    target = checked_dtype(dtype)
+    contents = _read(path)
+    header = _header(contents, str(path))
+    model = with_parameters(skeleton(header.terms[0].config, target), contents.arrays, target, str(path))
+    return Potential(model, header.elements, header.provenance)
+
+
+def inspect(path: str | Path) -> ModelInfo:
+    """What a model file says about itself; checks the file as `load` does, without making a model.
+
+    Raises:
+        FileError: as `load`.
+    """
+    contents = _read(path)
+    dtypes = sorted({array.dtype.name for array in contents.arrays.values()})
+    count = sum(array.size for array in contents.arrays.values())
+    size = Path(path).stat().st_size
+    return ModelInfo(_header(contents, str(path)), count, ", ".join(dtypes), contents.sha256, size)
+
+
+def skeleton(config: ModelConfig, dtype: object) -> SO3krates:
+    """A network of this architecture, whose values are there to be replaced."""
+    with precision_scope(dtype):
+        return SO3krates(config, key=jax.random.key(0), dtype=dtype)
+
+
+def _described(term: Term) -> NetworkHeader:
+    if not isinstance(term, SO3krates):
+        raise InputError(f"a model of type {type(term).__name__} has no file format; only SO3krates can be saved.")
+    return NetworkHeader(config=term.config)
+
+
+def _read(path: str | Path) -> Contents:
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise FileError(f"model file '{path}' cannot be read: {error.strerror or error}.") from error
+    return upgraded(decode(data, str(path)), str(path))
+
+
+def _header(contents: Contents, source: str) -> Header:
+    try:
+        return Header.parse(contents.header, source="header")
+    except ConfigError as error:
+        raise FileError(f"'{source}' cannot be understood: {error}") from error
