@@ -21,6 +21,7 @@ from so3krates.potential import Potential
 from so3krates.system import System
 from so3krates.training.config import BudgetConfig, DataConfig, TrainConfig
 from so3krates.training.loop import train
+from so3krates.viz.page import chemical
 from so3krates.viz.report import write_report
 
 ETHANOL = Path(data_package.__file__).parent / "packaged" / "ethanol_pbe.npz"
@@ -65,7 +66,7 @@ def demonstrate(
     time_ps: float = 20.0,
     temperature_K: float = 500.0,
     seed: int = 0,
-    dataset: Path = ETHANOL,
+    dataset: Path | None = None,
     model: ModelConfig | None = None,
     thermalise_ps: float = THERMALISE_PS,
     listeners: Listeners | None = None,
@@ -81,7 +82,7 @@ def demonstrate(
         time_ps: of dynamics at constant energy.
         temperature_K: of the Langevin dynamics before it.
         seed: of parameters, data order and velocities.
-        dataset: file with subsets train, valid and test of one molecule.
+        dataset: file with subsets train, valid and test of one molecule; that of the package if not given.
         model: architecture; the package's default if not given.
         thermalise_ps: of Langevin dynamics.
         listeners: for progress.
@@ -94,7 +95,7 @@ def demonstrate(
     """
     if not (minutes > 0 and time_ps > 0):
         raise InputError(f"minutes is {minutes} and time_ps {time_ps}; both must be positive.")
-    listeners = listeners or Listeners()
+    listeners, dataset = listeners or Listeners(), dataset or ETHANOL
     _make(folder)
     config = TrainConfig(
         data=DataConfig(train=_split(dataset, "train"), valid=_split(dataset, "valid")),
@@ -110,8 +111,16 @@ def demonstrate(
     evaluation = evaluate(trained.potential, test, progress=listeners.evaluating)
     stopped: RunStopped | None = None
     try:
-        run = _run(trained.potential, _start(read_dataset(dataset, split="train")), folder / "run.h5",
-                   time_ps, temperature_K, thermalise_ps, seed, listeners)
+        run = _run(
+            trained.potential,
+            _start(read_dataset(dataset, split="train")),
+            folder / "run.h5",
+            time_ps,
+            temperature_K,
+            thermalise_ps,
+            seed,
+            listeners,
+        )
     except RunStopped as error:
         if error.run is None:
             raise
@@ -162,7 +171,7 @@ def _start(dataset: Dataset) -> System:
 def _write(made: Demonstration, minutes: float, temperature_K: float, dataset: Path) -> None:
     summary = made.evaluation.as_dict() | {"dynamics": asdict(made.run.summary)}
     write_atomically(made.metrics, (json.dumps(summary, indent=2) + "\n").encode())
-    formula = made.run.trajectory.system.formula
+    formula = chemical(made.run.trajectory.system.formula)
     write_report(
         made.report,
         title=f"A force field for {formula} in {minutes:g} minutes",

@@ -1,0 +1,186 @@
+"""evaluate: a potential against labelled data."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from ase.data import chemical_symbols
+
+from so3krates._errors import InputError
+from so3krates._typing import Float, Int
+from so3krates.analysis.errors import ErrorStatistics, error_statistics, errors_by_element
+from so3krates.data.sample import Dataset, Sample
+from so3krates.potential import Potential, Prediction
+
+UNITS = {"energy": "eV", "energy_per_atom": "eV/atom", "forces": "eV/Angstrom", "stress": "eV/Angstrom^3"}
+
+
+@dataclass(frozen=True)
+class WorstFrame:
+    """A frame by the size of its error."""
+
+    origin: str
+    formula: str
+    forces_rmse: float | None
+    """eV/Å; None without force labels."""
+    energy_error: float | None
+    """Predicted − reference, eV; None without an energy label."""
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """Reference and prediction of every frame, NaN where there is no label (or no stress to predict).
+
+    Energies in eV, forces in eV/Å, stresses in eV/Å³.
+    """
+
+    origins: tuple[str, ...]
+    """File and frame."""
+    formulas: tuple[str, ...]
+    atoms_per_frame: Int[np.ndarray, " frames"]
+    numbers: Int[np.ndarray, " atoms"]
+    """Elements of all atoms of all frames."""
+    energy_reference: Float[np.ndarray, " frames"]
+    energy_predicted: Float[np.ndarray, " frames"]
+    forces_reference: Float[np.ndarray, "atoms 3"]
+    forces_predicted: Float[np.ndarray, "atoms 3"]
+    stress_reference: Float[np.ndarray, "frames 3 3"]
+    stress_predicted: Float[np.ndarray, "frames 3 3"]
+
+    def __len__(self) -> int:
+        return len(self.origins)
+
+    @property
+    def statistics(self) -> dict[str, ErrorStatistics]:
+        """By quantity: energy, energy_per_atom, forces, stress; only those with labels."""
+        pairs = {
+            "energy": (self.energy_reference, self.energy_predicted),
+            "energy_per_atom": (
+                self.energy_reference / self.atoms_per_frame,
+                self.energy_predicted / self.atoms_per_frame,
+            ),
+            "forces": (self.forces_reference, self.forces_predicted),
+            "stress": (self.stress_reference, self.stress_predicted),
+        }
+        return {name: error_statistics(*pair) for name, pair in pairs.items() if not np.isnan(pair[0]).all()}
+
+    @property
+    def forces_by_element(self) -> dict[str, ErrorStatistics]:
+        """Force errors by chemical symbol."""
+        found = errors_by_element(self.forces_reference, self.forces_predicted, self.numbers)
+        return {chemical_symbols[z]: statistics for z, statistics in found.items()}
+
+    def worst(self, count: int = 5) -> list[WorstFrame]:
+        """The frames with the largest force error, or the largest energy error per atom where there are no forces."""
+        forces = self._forces_rmse()
+        energy = self.energy_predicted - self.energy_reference
+        key = np.abs(energy) / self.atoms_per_frame if np.isnan(forces).all() else forces
+        order = [int(n) for n in np.argsort(-np.nan_to_num(key, nan=-1.0), kind="stable")[:count]]
+        return [
+            WorstFrame(self.origins[n], self.formulas[n], _known(forces[n]), _known(energy[n]))
+            for n in order
+            if not np.isnan(key[n])
+        ]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON: what is in the tables."""
+        return {
+            "frames": len(self),
+            "units": UNITS,
+            "errors": {name: statistics.as_dict() for name, statistics in self.statistics.items()},
+            "forces_by_element": {symbol: found.as_dict() for symbol, found in self.forces_by_element.items()},
+            "worst_frames": [vars(frame) for frame in self.worst()],
+        }
+
+    def _forces_rmse(self) -> Float[np.ndarray, " frames"]:
+        """Root mean square over the labelled components of each frame."""
+        squared = (self.forces_predicted - self.forces_reference) ** 2
+        frame = np.repeat(np.arange(len(self)), self.atoms_per_frame)
+        labelled = ~np.isnan(squared)
+        total = np.bincount(frame, np.where(labelled, squared, 0.0).sum(axis=1), len(self))
+        count = np.bincount(frame, labelled.sum(axis=1), len(self))
+        return np.sqrt(np.where(count > 0, total / np.maximum(count, 1), np.nan))
+
+
+def evaluate(
+    potential: Potential,
+    dataset: Dataset,
+    *,
+    batch_size: int = 32,
+    progress: Callable[[int, int], None] | None = None,
+) -> Evaluation:
+    """Predict every frame of a data set and set the results beside its labels.
+
+    Args:
+        potential: the model.
+        dataset: frames with labels; read once, batch by batch.
+        batch_size: frames evaluated together.
+        progress: called with the frames done and their total after each batch.
+
+    Raises:
+        InputError: for an empty data set, one without any label, or a frame the potential cannot take (which one).
+    """
+    if not len(dataset):
+        raise InputError("the data set to evaluate on holds no frames.")
+    if batch_size < 1:
+        raise InputError(f"batch_size is {batch_size}; it must be at least 1.")
+    rows: list[tuple[Sample, Prediction]] = []
+    for start in range(0, len(dataset), batch_size):
+        batch = [dataset[n] for n in range(start, min(start + batch_size, len(dataset)))]
+        # A short last batch is filled up, because a batch of another size would be compiled anew.
+        filled = batch + batch[-1:] * (batch_size - len(batch) if start else 0)
+        rows += zip(batch, _predicted(potential, filled), strict=False)
+        if progress is not None:
+            progress(len(rows), len(dataset))
+    _refuse_unlabelled([sample for sample, _ in rows])
+    return _collected(rows)
+
+
+def _predicted(potential: Potential, batch: Sequence[Sample]) -> list[Prediction]:
+    """Predictions; an error names the frame."""
+    for sample in batch:
+        try:
+            potential.check(sample.system)
+        except InputError as error:
+            raise InputError(f"{sample.origin}: {error}" if sample.origin else str(error)) from error
+    try:
+        return potential.predict([sample.system for sample in batch])
+    except InputError as error:
+        raise InputError(f"between {batch[0].origin} and {batch[-1].origin}: {error}") from error
+
+
+def _refuse_unlabelled(samples: Sequence[Sample]) -> None:
+    if any(s.energy is not None or s.forces is not None or s.stress is not None for s in samples):
+        return
+    nan = sorted({name for sample in samples for name in sample.nan_labels})
+    reason = f"{', '.join(nan)} are NaN throughout" if nan else "neither energy, forces nor stress are given"
+    raise InputError(
+        f"{samples[0].origin or 'the data set'} and the {len(samples) - 1} frames after it hold no labels ({reason}); "
+        "there is nothing to compare with."
+    )
+
+
+def _collected(rows: list[tuple[Sample, Prediction]]) -> Evaluation:
+    samples = [sample for sample, _ in rows]
+    missing = np.full((3, 3), np.nan)
+    return Evaluation(
+        origins=tuple(sample.origin for sample in samples),
+        formulas=tuple(sample.system.formula for sample in samples),
+        atoms_per_frame=np.array([len(sample.system) for sample in samples]),
+        numbers=np.concatenate([sample.system.numbers for sample in samples]),
+        energy_reference=np.array([np.nan if s.energy is None else s.energy for s in samples], np.float64),
+        energy_predicted=np.array([prediction.energy for _, prediction in rows], np.float64),
+        forces_reference=np.concatenate(
+            [np.full((len(s.system), 3), np.nan) if s.forces is None else np.asarray(s.forces) for s in samples]
+        ).astype(np.float64),
+        forces_predicted=np.concatenate([prediction.forces for _, prediction in rows]),
+        stress_reference=np.stack(
+            [s.stress if s.stress is not None and p.stress is not None else missing for s, p in rows]
+        ).astype(np.float64),
+        stress_predicted=np.stack([missing if p.stress is None else p.stress for _, p in rows]),
+    )
+
+
+def _known(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)

@@ -1,0 +1,42 @@
+"""`so3krates report`: a page about runs."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+
+def report(
+    *runs: Path,
+    output: Annotated[Path, Parameter(name=["--output", "-o"])] = Path("report.html"),
+    data: str | None = None,
+    training_log: Path | None = None,
+    title: str | None = None,
+) -> None:
+    """Write a page about runs that opens in any browser, without a network.
+
+    Parameters
+    ----------
+    runs
+        Trajectories (.h5) written by `so3krates md`.
+    output
+        HTML file.
+    data
+        Reference data with the same molecule, FILE or FILE@SPLIT, to hold bond lengths against.
+    training_log
+        MODEL.log.jsonl written by `so3krates train`, for the learning curve.
+    title
+        Of the page.
+    """
+    from so3krates.data.readers import read_dataset
+    from so3krates.viz.report import write_report
+
+    names = ", ".join(run.name for run in runs) or (training_log.name if training_log else "")
+    write_report(
+        output,
+        title=title or f"Report on {names}",
+        runs=runs,
+        reference=None if data is None else read_dataset(data),
+        training_log=training_log,
+    )
+    print(f"{output}: open it in a browser")

@@ -1,0 +1,104 @@
+"""`so3krates evaluate`: tables, metrics.json, parity plots; one sentence for what cannot be evaluated."""
+
+import json
+from pathlib import Path
+
+import ase.io
+import jax
+import numpy as np
+import pytest
+from ase.build import molecule
+from ase.calculators.singlepoint import SinglePointCalculator
+
+from so3krates.cli.app import main
+from so3krates.io.model_file import save
+from so3krates.model import ModelConfig, SO3krates
+from so3krates.potential import ElementTable, Potential
+from so3krates.system import System
+
+CONFIG = ModelConfig(features=8, layers=1, heads=2, degrees=(1, 2), radial_functions=4)
+BIAS_EV = 0.25
+
+
+@pytest.fixture(scope="module")
+def potential() -> Potential:
+    model = SO3krates(CONFIG, key=jax.random.key(0), dtype="float32")
+    return Potential(model, ElementTable(numbers=(1, 6, 8), energies=(-13.0, -1000.0, -2000.0)))
+
+
+@pytest.fixture(scope="module")
+def model(potential: Potential, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("model") / "model.safetensors"
+    save(potential, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def data(potential: Potential, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Ethanol frames with the model's own labels, all energies lower by a known amount."""
+    rng = np.random.default_rng(5)
+    frames = []
+    for _ in range(6):
+        atoms = molecule("CH3CH2OH")
+        atoms.positions += 0.05 * rng.standard_normal((9, 3))
+        truth = potential.predict([System.from_ase(atoms)])[0]
+        atoms.calc = SinglePointCalculator(atoms, energy=truth.energy - BIAS_EV, forces=truth.forces)
+        frames.append(atoms)
+    path = tmp_path_factory.mktemp("data") / "test.extxyz"
+    ase.io.write(path, frames)
+    return path
+
+
+def test_everything_is_written(model: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "made" / "here"
+    assert main(["evaluate", str(model), str(data), "-o", str(folder), "--batch-size", "4"]) == 0
+    names = {path.name for path in folder.iterdir()}
+    plots = {f"parity_{quantity}.{extension}" for quantity in ("energy", "forces") for extension in ("png", "svg")}
+    assert names == {"metrics.json", "report.html", *plots}
+    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    assert metrics["frames"] == 6
+    assert metrics["errors"]["energy"]["bias"] == pytest.approx(BIAS_EV, abs=1e-3)
+    assert metrics["errors"]["energy_per_atom"]["mae"] == pytest.approx(BIAS_EV / 9, abs=1e-4)
+    assert metrics["errors"]["forces"]["mae"] < 1e-4
+    assert set(metrics["forces_by_element"]) == {"H", "C", "O"}
+    assert len(metrics["worst_frames"]) == 5
+    printed = capsys.readouterr().out
+    assert "250" in printed and "meV/Å" in printed and "metrics.json" in printed
+
+
+def test_a_slice_of_the_data(model: Path, data: Path, tmp_path: Path) -> None:
+    assert main(["evaluate", str(model), f"{data}@1:3", "-o", str(tmp_path)]) == 0
+    assert json.loads((tmp_path / "metrics.json").read_text(encoding="utf-8"))["frames"] == 2
+
+
+def _sentence(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    assert main(["evaluate", *arguments]) == 1
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert lines[-1].startswith("error: ")
+    return lines[-1]
+
+
+def test_unknown_element(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    atoms = molecule("NH3")
+    atoms.calc = SinglePointCalculator(atoms, energy=0.0, forces=np.zeros((4, 3)))
+    ase.io.write(tmp_path / "a.extxyz", [atoms])
+    sentence = _sentence([str(model), str(tmp_path / "a.extxyz"), "-o", str(tmp_path)], capsys)
+    assert "a.extxyz" in sentence and "holds N" in sentence and "H, C, O" in sentence
+
+
+def test_no_labels(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ase.io.write(tmp_path / "a.extxyz", [molecule("H2O")])
+    sentence = _sentence([str(model), str(tmp_path / "a.extxyz"), "-o", str(tmp_path)], capsys)
+    assert "a.extxyz" in sentence and "label" in sentence
+
+
+def test_missing_files(model: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "none.extxyz" in _sentence([str(model), str(tmp_path / "none.extxyz")], capsys)
+    assert "none.safetensors" in _sentence([str(tmp_path / "none.safetensors"), str(data)], capsys)
+
+
+def test_folder_that_cannot_be_made(
+    model: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    assert "cannot be made" in _sentence([str(model), str(data), "-o", str(tmp_path / "file" / "folder")], capsys)
