@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from so3krates._errors import ConfigError
-from so3krates._precision import checked_dtype
+from so3krates._precision import checked_dtype, precision_scope
 from so3krates._safe import masked, masked_norm
 from so3krates._typing import Array, Float, PRNGKeyArray
 from so3krates.config import Config
@@ -28,31 +28,33 @@ from so3krates.nn.spherical import spherical_harmonics
 class ModelConfig(Config):
     """Architecture. The defaults are those of the article's model (Nat. Commun. 15, 6539)."""
 
-    features: PositiveInt = Field(132, description="F, invariant features per atom; divisible by heads and |degrees|")
-    layers: PositiveInt = Field(3, description="number of layers")
-    heads: PositiveInt = Field(4, description="H, attention heads of the invariant update")
+    features: PositiveInt = Field(default=132, description="F, features per atom; divisible by heads and |degrees|")
+    layers: PositiveInt = Field(default=3, description="number of layers")
+    heads: PositiveInt = Field(default=4, description="H, attention heads of the invariant update")
     degrees: tuple[int, ...] = Field(
-        (1, 2, 3), description="D, degrees l of the Euclidean variables; [0] is the invariant control model"
+        default=(1, 2, 3), description="D, degrees l of the Euclidean variables; [0] is the invariant control model"
     )
-    cutoff: PositiveFloat = Field(5.0, description="r_c in Å")
-    cutoff_function: Literal["cosine", "polynomial", "exponential"] = Field("cosine", description="φ(r)")
-    radial_basis: Literal["physnet", "bernstein", "gaussian", "fourier"] = Field("physnet", description="basis of r")
-    radial_functions: int = Field(32, ge=2, description="K, number of radial basis functions")
+    cutoff: PositiveFloat = Field(default=5.0, description="r_c in Å")
+    cutoff_function: Literal["cosine", "polynomial", "exponential"] = Field(default="cosine", description="φ(r)")
+    radial_basis: Literal["physnet", "bernstein", "gaussian", "fourier"] = Field(
+        default="physnet", description="basis of r"
+    )
+    radial_functions: int = Field(default=32, ge=2, description="K, number of radial basis functions")
     attention_scale: Literal["sqrt_head_features", "mean_neighbors", "none"] = Field(
-        "sqrt_head_features", description="c of eq. 21: √F_h, the mean number of neighbours, or 1"
+        default="sqrt_head_features", description="c of eq. 21: √F_h, the mean number of neighbours, or 1"
     )
     mean_neighbors: PositiveFloat | None = Field(
-        None, description="⟨N⟩, mean number of neighbours; training measures it when it is needed and not given"
+        default=None, description="⟨N⟩, mean number of neighbours; training measures it when it is needed and not given"
     )
     euclidean_start: Literal["zero", "neighbors"] = Field(
-        "zero", description="initial Euclidean variables: zero, or eq. 11 of the article"
+        default="zero", description="initial Euclidean variables: zero, or eq. 11 of the article"
     )
-    attention_norm: bool = Field(False, description="LayerNorm after the attention skip")
-    residual_mlp: bool = Field(False, description="residual MLP before the exchange")
-    exchange_norm: bool = Field(False, description="LayerNorm after the exchange skip")
-    charge_embedding: bool = Field(False, description="embed the total charge")
-    spin_embedding: bool = Field(False, description="embed the number of unpaired electrons")
-    energy_features: PositiveInt | None = Field(None, description="hidden width of the energy head; F if not given")
+    attention_norm: bool = Field(default=False, description="LayerNorm after the attention skip")
+    residual_mlp: bool = Field(default=False, description="residual MLP before the exchange")
+    exchange_norm: bool = Field(default=False, description="LayerNorm after the exchange skip")
+    charge_embedding: bool = Field(default=False, description="embed the total charge")
+    spin_embedding: bool = Field(default=False, description="embed the number of unpaired electrons")
+    energy_features: PositiveInt | None = Field(default=None, description="hidden width of the head; F if not given")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -113,15 +115,15 @@ class SO3krates(eqx.Module):
         dtype = checked_dtype(dtype)
         features = config.features
         rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
-        self.embedding = ElementEmbedding(features, rng=rng, dtype=dtype)
-        self.charge_embedding = (
-            ElectronicEmbedding(features, rng=rng, dtype=dtype) if config.charge_embedding else None
-        )
-        self.spin_embedding = (
-            ElectronicEmbedding(features, rng=rng, dtype=dtype) if config.spin_embedding else None
-        )
-        self.layers = tuple(_layer(config, rng, dtype) for _ in range(config.layers))
-        self.energy = EnergyHead(features, config.energy_features or features, rng=rng, dtype=dtype)
+        with precision_scope(dtype):
+            # Small: attention is cubic in the features, and without normalisation would run away from unit size.
+            self.embedding = ElementEmbedding(features, rng=rng, dtype=dtype, scale=1.0 / sqrt(features))
+            electronic = (config.charge_embedding, config.spin_embedding)
+            self.charge_embedding, self.spin_embedding = (
+                ElectronicEmbedding(features, rng=rng, dtype=dtype) if wanted else None for wanted in electronic
+            )
+            self.layers = tuple(_layer(config, rng, dtype) for _ in range(config.layers))
+            self.energy = EnergyHead(features, config.energy_features or features, rng=rng, dtype=dtype)
         self.config = config
 
     @property
@@ -161,7 +163,7 @@ class SO3krates(eqx.Module):
         return PairGeometry(basis, phi, harmonics)
 
     def _features(self, graph: Graph) -> Float[Array, "atoms features"]:
-        """Sum of n embeddings over √n, as the published weights have it: each is of unit size when training begins."""
+        """Sum of n embeddings over √n, as the published weights have it."""
         embeddings = [self.embedding(graph)]
         if self.charge_embedding is not None:
             embeddings.append(self.charge_embedding(graph.charge, graph))

@@ -194,21 +194,37 @@ class Potential(eqx.Module):
                 f"{', '.join(symbol[z] for z in self.elements.numbers)}; train it on data with these elements."
             )
 
-    def predict(self, systems: list[System], sizes: Sizes | None = None) -> list[Prediction]:
-        """Energies, forces and stresses of several structures, evaluated as one padded batch.
+    def find_pairs(self, system: System) -> PairList:
+        """The pairs of a structure that this potential needs.
 
         Raises:
             InputError: for an element the model does not know, or atoms on top of each other.
         """
-        lists = []
-        for system in systems:
-            self.check(system)
-            pairs = find_pairs(system, self.cutoff)
-            _refuse_coincident(system, pairs)
-            lists.append(pairs)
+        self.check(system)
+        pairs = find_pairs(system, self.cutoff)
+        _refuse_coincident(system, pairs)
+        return pairs
+
+    def predict(
+        self, systems: list[System], sizes: Sizes | None = None, lists: list[PairList] | None = None
+    ) -> list[Prediction]:
+        """Energies, forces and stresses of several structures, evaluated as one padded batch.
+
+        Args:
+            systems: the structures.
+            sizes: padded sizes of the batch; the smallest bucket that fits if not given.
+            lists: what `find_pairs` gave for each structure, if that is known already.
+
+        Raises:
+            InputError: for an element the model does not know, or atoms on top of each other.
+        """
+        if not systems:
+            return []
+        lists = lists or [self.find_pairs(system) for system in systems]
         with precision_scope(self.dtype):
             result = jax.device_get(_compiled(self.model, make_graph(systems, lists, self.dtype, sizes)))
-        return [self._split(system, n, o, result) for n, (system, o) in enumerate(zip(systems, _starts(systems)))]
+        starts = np.cumsum([0, *map(len, systems)]).tolist()
+        return [self._split(system, n, starts[n], result) for n, system in enumerate(systems)]
 
     def _split(self, system: System, n: int, start: int, result: GraphResult) -> Prediction:
         atoms = slice(start, start + len(system))
@@ -247,14 +263,12 @@ class Potential(eqx.Module):
 
     def hessian(self, system: System) -> Float[np.ndarray, "atoms 3 atoms 3"]:
         """Second derivatives of the energy with respect to the positions, eV/Å²."""
-        self.check(system)
         with precision_scope(self.dtype):
             graph, positions = _at_rest(self, system)
             return np.asarray(jax.device_get(_compiled_hessian(self.model, graph, positions)), np.float64)
 
     def hvp(self, system: System, vector: Float[np.ndarray, "atoms 3"]) -> Float[np.ndarray, "atoms 3"]:
         """Hessian times a vector of displacements, without making the Hessian."""
-        self.check(system)
         vector = np.asarray(vector)
         if vector.shape != system.positions.shape:
             raise InputError(f"vector has shape {vector.shape}; expected {system.positions.shape}.")
@@ -273,10 +287,6 @@ class Potential(eqx.Module):
 _compiled = eqx.filter_jit(energies_and_forces)
 
 
-def _starts(systems: list[System]) -> list[int]:
-    return np.cumsum([0, *(len(system) for system in systems[:-1])]).tolist()
-
-
 def _refuse_coincident(system: System, pairs: PairList) -> None:
     squared = np.einsum("pc,pc->p", pairs.vectors, pairs.vectors)
     if len(squared) and squared.min() < 1e-6:
@@ -287,8 +297,7 @@ def _refuse_coincident(system: System, pairs: PairList) -> None:
 
 def _at_rest(potential: Potential, system: System) -> tuple[Graph, Float[Array, "atoms 3"]]:
     """A graph with the exact atoms and pairs of a structure, and displacements of zero."""
-    pairs = find_pairs(system, potential.cutoff)
-    _refuse_coincident(system, pairs)
+    pairs = potential.find_pairs(system)
     sizes = Sizes(1, len(system), Sizes.of([system], [pairs]).pairs)
     graph = make_graph([system], [pairs], potential.dtype, sizes)
     return graph, jnp.zeros((len(system), 3), potential.dtype)

@@ -44,7 +44,7 @@ class System:
     def __post_init__(self) -> None:
         positions = np.array(self.positions, dtype=np.float64)
         numbers = np.array(self.numbers, dtype=np.int64)
-        if positions.ndim != 2 or positions.shape[1:] != (3,) or len(positions) != len(numbers):
+        if positions.ndim != 2 or positions.shape[1:] != (3,) or numbers.shape != positions.shape[:1]:
             raise InputError(
                 f"positions have shape {positions.shape} and numbers {numbers.shape}; expected (atoms, 3) and (atoms,)."
             )
@@ -54,6 +54,11 @@ class System:
         if unknown.any():
             atom = int(np.argmax(unknown))
             raise InputError(f"atom {atom} has atomic number {int(numbers[atom])}; known are 1 to 118.")
+        if not np.isfinite([self.charge, self.unpaired]).all() or self.unpaired < 0:
+            raise InputError(
+                f"charge {self.charge} and number of unpaired electrons {self.unpaired} must be finite, and the latter "
+                "not negative."
+            )
         pbc = tuple(bool(flag) for flag in self.pbc)
         if len(pbc) != 3:
             raise InputError(f"pbc {self.pbc!r} must hold three flags.")
@@ -102,7 +107,9 @@ class System:
         """
         multiplicity = _info_value(atoms.info, MULTIPLICITY_KEYS, 1.0)
         if multiplicity < 1 or multiplicity != round(multiplicity):
-            raise InputError(f"spin multiplicity {multiplicity} in atoms.info; expected a whole number, 1 for a singlet.")
+            raise InputError(
+                f"spin multiplicity {multiplicity} in atoms.info; expected a whole number, 1 for a singlet."
+            )
         periodic = bool(np.any(atoms.pbc))
         return cls(
             positions=atoms.positions,

@@ -431,7 +431,9 @@ class _Probe(NamedTuple):
     ) -> None:
         scale = {"energy": self.energy_scale, "forces": self.force_scale, "stress": self.stress_scale}[quantity]
         found = float(np.abs(deviation).max(initial=0.0)) if np.ndim(deviation) else abs(float(deviation))
-        _within(f"{self.system.formula}: deviation of the {quantity} {what}", found, (tolerance or self.tolerance) * scale)
+        _within(
+            f"{self.system.formula}: deviation of the {quantity} {what}", found, (tolerance or self.tolerance) * scale
+        )
 
     def compare(
         self,
@@ -445,7 +447,9 @@ class _Probe(NamedTuple):
         """Predict `other`, transform its results back and compare."""
         result = self.potential.predict([other], self.sizes)[0]
         back = None if result.stress is None else stress(result.stress)
-        self.compare_predictions(what, Prediction(result.energy, energies(result.energies), forces(result.forces), back))
+        self.compare_predictions(
+            what, Prediction(result.energy, energies(result.energies), forces(result.forces), back)
+        )
 
     def compare_predictions(self, what: str, result: Prediction) -> None:
         self.small("energy", what, result.energy - self.prediction.energy)
@@ -494,9 +498,7 @@ def _weighted_derivatives(
 
 
 # Run a few times only, so compiling quickly matters more than running quickly.
-_compiled_derivatives = eqx.filter_jit(
-    _weighted_derivatives, compiler_options={"xla_backend_optimization_level": 0}
-)
+_compiled_derivatives = eqx.filter_jit(_weighted_derivatives, compiler_options={"xla_backend_optimization_level": 0})
 
 
 def _derivatives(
@@ -551,7 +553,9 @@ def _same_bits(what: str, result: GraphResult, reference: GraphResult, atoms: in
     ):
         if not np.array_equal(found, wanted):
             largest = np.abs(found - wanted).max()
-            raise AssertionError(f"{what}: its content changes the {name} by {largest:.3g}; they must agree bit for bit.")
+            raise AssertionError(
+                f"{what}: its content changes the {name} by {largest:.3g}; they must agree bit for bit."
+            )
     for name, rest in (("energies", result.energies[atoms:]), ("forces", result.forces[atoms:])):
         if np.any(rest != 0.0):
             raise AssertionError(f"{what}: padded atoms have {name} up to {np.abs(rest).max():.3g}; expected zero.")

@@ -19,6 +19,10 @@ from so3krates.system import System, heights
 SLACK = 1.15
 """Spare capacity given on allocation: a list may grow by this factor before it overflows."""
 
+IMAGE_SLACK = 1e-3
+"""Where the cutoff is almost a half-integer multiple of a height, the next image is searched too, so that rounding
+inside compiled code cannot find the images too few."""
+
 
 class Pairs(eqx.Module):
     """A list of fixed capacity, each pair once; what an update returns."""
@@ -42,7 +46,15 @@ class DenseNeighbors(eqx.Module):
     """Shifts from −n to n are searched along each axis, after rounding the difference to the nearest image."""
 
     def update(self, positions: Float[Array, "atoms 3"], cell: Float[Array, "3 3"] | None) -> Pairs:
-        """The pairs at these positions. Differentiable in positions and cell through `vectors`."""
+        """The pairs at these positions. Differentiable in positions and cell through `vectors`.
+
+        Raises:
+            InputError: if the list was allocated for periodic axes and no cell is given.
+        """
+        if cell is None and any(self.pbc):
+            raise InputError(f"this neighbour list was allocated for periodic axes {self.pbc}; give the cell.")
+        if self.atoms == 0:
+            return _no_pairs(self.capacity, positions)
         return _compressed(self, positions, cell) if self._compresses else _every_pair(self, positions)
 
     def larger(self, system: System) -> "DenseNeighbors":
@@ -83,8 +95,13 @@ def _images(system: System, cutoff: float) -> tuple[int, int, int]:
     """With differences rounded to the nearest image, |S_k| ≤ cutoff/height_k + ½."""
     if system.cell is None:
         return (0, 0, 0)
-    reach = np.floor(cutoff / heights(system.cell) + 0.5).astype(int)
+    reach = np.floor(cutoff / heights(system.cell) + 0.5 + IMAGE_SLACK).astype(int)
     return tuple(int(n) if periodic else 0 for n, periodic in zip(reach, system.pbc, strict=True))  # type: ignore[return-value]
+
+
+def _no_pairs(capacity: int, positions: Float[Array, "atoms 3"]) -> Pairs:
+    none = jnp.zeros((capacity,), jnp.int32)
+    return Pairs(jnp.zeros((capacity, 3), positions.dtype), none, none, none > 0, jnp.zeros((), bool))
 
 
 def _every_pair(neighbors: DenseNeighbors, positions: Float[Array, "atoms 3"]) -> Pairs:
@@ -109,7 +126,7 @@ def _compressed(
     allowed = upper[None] | (np.eye(n, dtype=bool)[None] & positive[:, None, None])
     inside = (squared < neighbors.cutoff**2) & allowed
     flat, found = _first_true(inside.reshape(-1), neighbors.capacity)
-    mask = jnp.arange(neighbors.capacity) < found
+    mask = jnp.arange(neighbors.capacity, dtype=jnp.int32) < found
     flat = jnp.where(mask, flat, 0)
     image, pair = flat // (n * n), flat % (n * n)
     centers = jnp.where(mask, pair // n, 0)

@@ -122,7 +122,7 @@ def pair_attention(
     i, j = graph.centers, graph.others
     dtype = filter_f.dtype
     features = filter_f.shape[1]
-    # Sums over a head and copies to a head are products with 0/1 matrices: faster than reshaping on every backend tried.
+    # Sums over a head and copies to a head are products with 0/1 matrices, which beat reshaping and index gathers.
     to_heads = repeats_of_chunks(heads, features, dtype)
     to_degrees = repeats_of_chunks(len(degrees), features, dtype)
     to_orders = repeats(degrees, dtype)
@@ -155,5 +155,7 @@ def _by_chunks(
     return jnp.einsum("nci,cio->nco", f.reshape(-1, chunks, width), matrices).reshape(f.shape)
 
 
-def _chunk_matrices(rng: np.random.Generator, chunks: int, width: int, dtype: object) -> Float[Array, "chunks width width"]:
+def _chunk_matrices(
+    rng: np.random.Generator, chunks: int, width: int, dtype: object
+) -> Float[Array, "chunks width width"]:
     return normal(rng, (chunks, width, width), 1.0 / sqrt(width), dtype)

@@ -33,8 +33,9 @@ def bernstein_basis(r: Float[Array, " pairs"], functions: int, cutoff: float) ->
     del cutoff
     k = np.arange(functions)
     log_binomial = np.array([log(comb(functions - 1, int(i))) for i in k])
-    # 1 − e^{−γr} vanishes at r = 0 where only k = K−1 survives; the floor keeps the logarithm finite there.
-    log_rest = jnp.log(jnp.maximum(-jnp.expm1(-BERNSTEIN_GAMMA * r), jnp.finfo(r.dtype).tiny))
+    # 1 − e^{−γr} vanishes at r = 0 where only k = K−1 survives. The floor keeps the logarithm finite there, and its
+    # fourth power is a normal number, so that derivatives stay finite too.
+    log_rest = jnp.log(jnp.maximum(-jnp.expm1(-BERNSTEIN_GAMMA * r), float(jnp.finfo(r.dtype).tiny) ** 0.25))
     exponent = (
         jnp.asarray(log_binomial, r.dtype)
         - BERNSTEIN_GAMMA * r[:, None] * jnp.asarray(k, r.dtype)
@@ -53,8 +54,9 @@ def gaussian_basis(r: Float[Array, " pairs"], functions: int, cutoff: float) -> 
 
 def fourier_basis(r: Float[Array, " pairs"], functions: int, cutoff: float) -> Float[Array, "pairs functions"]:
     """√(2/r_c) sin(kπr/r_c)/r for k = 1…K: the radial Bessel functions of DimeNet, eq. 7."""
-    k = jnp.asarray(np.arange(1, functions + 1) * np.pi / cutoff, r.dtype)
-    return float(np.sqrt(2.0 / cutoff)) * jnp.sin(k * r[:, None]) / r[:, None]
+    k = np.arange(1, functions + 1) / cutoff
+    # As sinc(x) = sin(πx)/(πx), which is smooth at r = 0.
+    return jnp.asarray(np.sqrt(2.0 / cutoff) * np.pi * k, r.dtype) * jnp.sinc(jnp.asarray(k, r.dtype) * r[:, None])
 
 
 RADIAL_BASES: Mapping[str, RadialBasis] = MappingProxyType(

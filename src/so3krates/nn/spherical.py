@@ -8,9 +8,7 @@ import jax.numpy as jnp
 from so3krates._typing import Array, Float
 
 
-def spherical_harmonics(
-    unit: Float[Array, "pairs 3"], degrees: Sequence[int]
-) -> Float[Array, "pairs orders"]:
+def spherical_harmonics(unit: Float[Array, "pairs 3"], degrees: Sequence[int]) -> Float[Array, "pairs orders"]:
     """Y_lm of unit vectors for the given degrees l, concatenated, m = −l…l within each.
 
     Convention: ∫ Y_lm Y_l'm' dΩ = δ δ, Y_00 = 1/(2√π), no Condon–Shortley phase; l = 1 is √(3/4π) (y, z, x).

@@ -3,6 +3,7 @@
 import equinox as eqx
 import jax.numpy as jnp
 
+from so3krates._precision import checked_dtype, precision_scope
 from so3krates._safe import masked, masked_norm
 from so3krates._typing import Array, Float
 from so3krates.graph import Graph, scatter_pairs
@@ -21,8 +22,10 @@ class LennardJones(eqx.Module):
     cutoff: float = eqx.field(static=True)
 
     def __init__(self, epsilon: float, sigma: float, cutoff: float, dtype: object = "float32") -> None:
-        self.epsilon = jnp.asarray(epsilon, dtype)  # type: ignore[arg-type]
-        self.sigma = jnp.asarray(sigma, dtype)  # type: ignore[arg-type]
+        dtype = checked_dtype(dtype)
+        with precision_scope(dtype):
+            self.epsilon = jnp.asarray(epsilon, dtype)
+            self.sigma = jnp.asarray(sigma, dtype)
         self.cutoff = cutoff
 
     def __call__(self, graph: Graph) -> Float[Array, " atoms"]:
