@@ -30,7 +30,7 @@ def train(
 
     Writes MODEL.safetensors, MODEL.log.jsonl and MODEL.checkpoint.safetensors.
     """
-    from so3krates.cli.progress import TrainingProgress
+    from so3krates.cli._progress import TrainingProgress
     from so3krates.training.assemble import assemble
     from so3krates.training.loop import train as run
 

@@ -21,7 +21,9 @@ def assemble(path: Path | None, options: Mapping[str, Any]) -> TrainConfig:
     values = {} if path is None else read_values(path)
     given = _given(options)
     if path is None and not given.get("data"):
-        raise ConfigError("no data: give --config FILE, or --train and --valid, or --data with --n-train and --n-valid.")
+        raise ConfigError(
+            "no data: give --config FILE, or --train and --valid, or --data with --n-train and --n-valid."
+        )
     for section, kinds in (("budget", ("minutes", "steps", "epochs")), ("data", ("train", "data"))):
         new = given.get(section, {})
         if any(kind in new for kind in kinds) and isinstance(values.get(section), dict):

@@ -32,7 +32,8 @@ class Bookkeeping:
     best_step: int = 0
     since_best: int = 0
     """Validations since the best one."""
-    validations: int = 0
+    validation_mark: int = 0
+    """How many of the evenly spread marks of the budget at which a validation is due have been passed."""
     validated_step: int = 0
     recoveries: int = 0
     rate_factor: float = 1.0
@@ -98,7 +99,9 @@ def _filled(template: Any, arrays: dict[str, np.ndarray], path: Path) -> Any:
     dynamic, static = eqx.partition(template, eqx.is_array)
     names = list(named_parameters(dynamic))
     leaves, structure = jax.tree.flatten(dynamic)
-    missing = [name for name, leaf in zip(names, leaves, strict=True) if arrays.get(name, np.zeros(0)).shape != leaf.shape]
+    missing = [
+        name for name, leaf in zip(names, leaves, strict=True) if arrays.get(name, np.zeros(0)).shape != leaf.shape
+    ]
     if missing:
         raise FileError(f"'{path}' lacks {missing[0]} or has it in another shape; start anew with --overwrite.")
     new = [jnp.asarray(arrays[name].astype(leaf.dtype)) for name, leaf in zip(names, leaves, strict=True)]

@@ -16,17 +16,28 @@ class DataConfig(Config):
     named split of a file.
     """
 
-    train: Path | None = Field(None, description="training file, or FILE@SPLIT")
-    valid: Path | None = Field(None, description="validation file, or FILE@SPLIT")
-    data: Path | None = Field(None, description="one file to split into training and validation data")
-    n_train: PositiveInt | None = Field(None, description="structures to train on, with `data`")
-    n_valid: PositiveInt | None = Field(None, description="structures to validate on, with `data`")
+    train: Path | None = Field(default=None, description="training file, or FILE@SPLIT")
+    valid: Path | None = Field(default=None, description="validation file, or FILE@SPLIT")
+    data: Path | None = Field(default=None, description="one file to split into training and validation data")
+    n_train: PositiveInt | None = Field(default=None, description="structures to train on, with `data`")
+    n_valid: PositiveInt | None = Field(default=None, description="structures to validate on, with `data`")
     split: Literal["random", "blocks", "groups"] = Field(
-        "random", description="how `data` is split: at random, by blocks of time, or by the groups the frames name"
+        default="random",
+        description="how `data` is split: at random, by blocks of time, or by groups",
     )
-    split_seed: NonNegativeInt = Field(0, description="seed of the random split")
-    energy_unit: str | None = Field(None, description="unit of energies, if the file does not say: eV, kcal/mol, …")
-    length_unit: str | None = Field(None, description="unit of lengths, if the file does not say: Angstrom, Bohr")
+    split_seed: NonNegativeInt = Field(default=0, description="seed of the random split")
+    split_gap: NonNegativeInt = Field(default=0, description="with blocks: frames left out between the blocks")
+    group_size: PositiveInt | None = Field(
+        default=None, description="with groups: so many consecutive frames are a group; null: the frames name theirs"
+    )
+    energy_unit: str | None = Field(default=None, description="unit of energies, if the file does not say: kcal/mol, …")
+    length_unit: str | None = Field(default=None, description="unit of lengths, if the file does not say: Bohr, …")
+    force_unit: str | None = Field(default=None, description="unit of forces, if it is not energy/length")
+    stress_unit: str | None = Field(default=None, description="unit of stress, if it is not energy/length³: GPa, …")
+    energy_key: str | None = Field(default=None, description="key of energies in extxyz, traj, db; null: the usual")
+    forces_key: str | None = Field(default=None, description="key of forces, likewise")
+    stress_key: str | None = Field(default=None, description="key of the stress, likewise")
+    virials_key: str | None = Field(default=None, description="key of virials −σV, likewise")
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
@@ -42,12 +53,12 @@ class DataConfig(Config):
 class LossConfig(Config):
     """L = w_E·mean ℓ(ΔE) + w_F·mean ℓ(ΔF) + w_σ·mean ℓ(Δσ); means over structures and over components."""
 
-    energy: NonNegativeFloat = Field(0.01, description="weight of the energy, per structure")
-    forces: NonNegativeFloat = Field(0.99, description="weight of the forces, per component")
-    stress: NonNegativeFloat = Field(0.0, description="weight of the stress, per component")
-    function: Literal["mse", "huber"] = Field("mse", description="ℓ: squared error, or Huber's function")
-    huber_delta: PositiveFloat = Field(0.05, description="where Huber's function turns linear, in the label's unit")
-    energy_per_atom: bool = Field(False, description="divide energy differences by the number of atoms")
+    energy: NonNegativeFloat = Field(default=0.01, description="weight of the energy, per structure")
+    forces: NonNegativeFloat = Field(default=0.99, description="weight of the forces, per component")
+    stress: NonNegativeFloat = Field(default=0.0, description="weight of the stress, per component")
+    function: Literal["mse", "huber"] = Field(default="mse", description="ℓ: squared error, or Huber's function")
+    huber_delta: PositiveFloat = Field(default=0.05, description="where Huber's function turns linear")
+    energy_per_atom: bool = Field(default=False, description="divide energy differences by the number of atoms")
 
     @model_validator(mode="after")
     def _some_weight(self) -> Self:
@@ -60,17 +71,17 @@ class AnnealConfig(Config):
     """Linear warm-up, then a cosine from the peak to `final`·peak at the end of the budget."""
 
     kind: Literal["anneal"] = "anneal"
-    warmup: float = Field(0.02, ge=0, lt=1, description="share of the budget spent warming up")
-    final: float = Field(0.002, ge=0, le=1, description="learning rate at the end, relative to the peak")
+    warmup: float = Field(default=0.02, ge=0, lt=1, description="share of the budget spent warming up")
+    final: float = Field(default=0.002, ge=0, le=1, description="learning rate at the end, relative to the peak")
 
 
 class ExponentialConfig(Config):
     """lr·factor^(step/every), continuous; the recipe of the article, which stops at lr < stop_below."""
 
     kind: Literal["exponential"] = "exponential"
-    factor: float = Field(0.7, gt=0, lt=1, description="decay")
-    every: PositiveInt = Field(100_000, description="steps per factor")
-    stop_below: PositiveFloat = Field(1e-5, description="training ends when the learning rate falls below this")
+    factor: float = Field(default=0.7, gt=0, lt=1, description="decay")
+    every: PositiveInt = Field(default=100_000, description="steps per factor")
+    stop_below: PositiveFloat = Field(default=1e-5, description="training ends when the learning rate falls below this")
 
 
 class ConstantConfig(Config):
@@ -85,12 +96,12 @@ Schedule = Annotated[AnnealConfig | ExponentialConfig | ConstantConfig, Field(di
 class OptimizerConfig(Config):
     """Optimiser and schedule."""
 
-    name: Literal["adam", "amsgrad", "adamw"] = Field("amsgrad", description="optimiser")
-    learning_rate: PositiveFloat = Field(2e-3, description="peak learning rate")
+    name: Literal["adam", "amsgrad", "adamw"] = Field(default="amsgrad", description="optimiser")
+    learning_rate: PositiveFloat = Field(default=2e-3, description="peak learning rate")
     schedule: Schedule = AnnealConfig()
-    clip_norm: PositiveFloat | None = Field(10.0, description="largest gradient norm; null for no clipping")
-    weight_decay: NonNegativeFloat = Field(0.0, description="decoupled weight decay, with adamw")
-    ema: float | None = Field(0.999, gt=0, lt=1, description="decay of the averaged parameters; null for none")
+    clip_norm: PositiveFloat | None = Field(default=10.0, description="largest gradient norm; null for no clipping")
+    weight_decay: NonNegativeFloat = Field(default=0.0, description="decoupled weight decay, with adamw")
+    ema: float | None = Field(default=0.999, gt=0, lt=1, description="decay of the averaged parameters; null for none")
 
     @model_validator(mode="after")
     def _decay_is_used(self) -> Self:
@@ -102,11 +113,11 @@ class OptimizerConfig(Config):
 class BudgetConfig(Config):
     """How long to train; exactly one of the three."""
 
-    minutes: PositiveFloat | None = Field(None, description="wall-clock minutes of training, validation included")
-    steps: PositiveInt | None = Field(None, description="optimiser steps")
-    epochs: PositiveInt | None = Field(None, description="passes over the training data")
+    minutes: PositiveFloat | None = Field(default=None, description="wall-clock minutes, validation included")
+    steps: PositiveInt | None = Field(default=None, description="optimiser steps")
+    epochs: PositiveInt | None = Field(default=None, description="passes over the training data")
     early_stop: PositiveInt | None = Field(
-        None, description="stop after so many validations without a better result; null for never"
+        default=None, description="stop after so many validations without a better result; null for never"
     )
 
     @model_validator(mode="after")
@@ -121,10 +132,10 @@ class LogConfig(Config):
     """What is written while training runs."""
 
     validate_every: PositiveInt | None = Field(
-        None, description="steps between validations; null: about every 2 % of the budget"
+        default=None, description="steps between validations; null: about every 2 % of the budget"
     )
-    wandb_project: str | None = Field(None, description="log to this Weights & Biases project")
-    tensorboard: Path | None = Field(None, description="log to this TensorBoard folder")
+    wandb_project: str | None = Field(default=None, description="log to this Weights & Biases project")
+    tensorboard: Path | None = Field(default=None, description="log to this TensorBoard folder")
 
 
 class TrainConfig(Config):
@@ -137,13 +148,14 @@ class TrainConfig(Config):
     budget: BudgetConfig = BudgetConfig(minutes=30)
     log: LogConfig = LogConfig()
     batch_size: PositiveInt | None = Field(
-        None, description="structures per step; null: 4 below 1,000 training structures, 10 below 10,000, else 100"
+        default=None,
+        description="structures per step; null: 4 below 1,000 structures, 10 below 10,000, else 100",
     )
     reference_energies: Literal["least_squares", "isolated_atoms"] = Field(
-        "least_squares",
+        default="least_squares",
         description="reference energy per element: fitted to the training energies, or taken from isolated atoms in "
         "the training data",
     )
-    seed: NonNegativeInt = Field(0, description="seed of initial parameters and of the order of the data")
-    dtype: Literal["float32", "float64"] = Field("float32", description="precision")
-    output: Path = Field(Path("model.safetensors"), description="model file to write")
+    seed: NonNegativeInt = Field(default=0, description="seed of initial parameters and of the order of the data")
+    dtype: Literal["float32", "float64"] = Field(default="float32", description="precision")
+    output: Path = Field(default=Path("model.safetensors"), description="model file to write")

@@ -29,7 +29,7 @@ class JsonLines:
         """Keep the first `keep_bytes` of an existing file and go on from there."""
         self.path = path
         try:
-            self._file = open(path, "r+b" if path.exists() else "x+b")  # noqa: SIM115 - closed in close()
+            self._file = open(path, "r+b" if path.exists() else "x+b")
             self._file.truncate(keep_bytes)
             self._file.seek(0, os.SEEK_END)
         except OSError as error:
@@ -76,7 +76,9 @@ class TensorBoard:
         try:
             from tensorboardX import SummaryWriter
         except ImportError as error:
-            raise InputError("log.tensorboard is set, but tensorboardX is not installed: pip install tensorboardX.") from error
+            raise InputError(
+                "log.tensorboard is set, but tensorboardX is not installed: pip install tensorboardX."
+            ) from error
         self._writer = SummaryWriter(str(folder))
 
     def write(self, record: Record) -> None:

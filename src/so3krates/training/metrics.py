@@ -70,5 +70,3 @@ def _sums(errors: Errors, batch: Batch) -> _Sums:
         np.array([np.square(error).sum() for error, _ in parts]),
         np.array([float(count) for _, count in parts]),
     )
-
-

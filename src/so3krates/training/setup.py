@@ -49,32 +49,50 @@ def prepare(config: TrainConfig, tell: Tell) -> Setup:
     statistics = dataset_statistics(train, config.model.cutoff, config.reference_energies)
     require_labels(statistics, config.loss, str(about(train).path))
     elements = _element_table(statistics, tell)
-    filled = config.model_copy(
-        update={
-            "model": _with_neighbors(config.model, statistics.mean_neighbors),
-            "batch_size": config.batch_size or default_batch_size(len(train)),
-        }
-    )
-    if filled.batch_size > len(train):
-        raise ConfigError(f"batch_size {filled.batch_size} is larger than the {len(train)} training structures.")
+    batch_size = config.batch_size or default_batch_size(len(train))
+    if batch_size > len(train):
+        raise ConfigError(f"batch_size {batch_size} is larger than the {len(train)} training structures.")
+    network = _with_neighbors(config.model, statistics.mean_neighbors)
+    filled = config.model_copy(update={"model": network, "batch_size": batch_size})
     with precision_scope(config.dtype):
         model = SO3krates(filled.model, key=jax.random.key(config.seed), dtype=config.dtype)
-    sources = [BatchSource(data, config.model.cutoff, elements, config.dtype) for data in (train, valid)]
-    _check_valid(sources[1], elements, config.loss, str(about(valid).path))
-    return Setup(filled, elements, *sources, model, _settings_hash(filled, elements, len(train), len(valid)))
+    training = BatchSource(train, config.model.cutoff, elements, config.dtype)
+    validation = BatchSource(valid, config.model.cutoff, elements, config.dtype)
+    _check_valid(validation, elements, config.loss, str(about(valid).path))
+    settings = _settings_hash(filled, elements, len(train), len(valid))
+    return Setup(filled, elements, training, validation, model, settings)
 
 
 def open_data(config: DataConfig) -> tuple[Dataset, Dataset]:
     """Training and validation data."""
-    units = {"energy_unit": config.energy_unit, "length_unit": config.length_unit}
     if config.train is not None and config.valid is not None:
-        return read_dataset(config.train, **units), read_dataset(config.valid, **units)
+        return _read(config.train, config), _read(config.valid, config)
     assert config.data is not None and config.n_train is not None and config.n_valid is not None
-    dataset = read_dataset(config.data, **units)
+    dataset = _read(config.data, config)
     split = split_dataset(
-        dataset, n_train=config.n_train, n_valid=config.n_valid, method=config.split, seed=config.split_seed
+        dataset,
+        n_train=config.n_train,
+        n_valid=config.n_valid,
+        method=config.split,
+        seed=config.split_seed if config.split != "blocks" else 0,
+        gap=config.split_gap,
+        group_size=config.group_size,
     )
     return split.of(dataset)[:2]
+
+
+def _read(path: Path, config: DataConfig) -> Dataset:
+    return read_dataset(
+        path,
+        energy_unit=config.energy_unit,
+        length_unit=config.length_unit,
+        force_unit=config.force_unit,
+        stress_unit=config.stress_unit,
+        energy_key=config.energy_key,
+        forces_key=config.forces_key,
+        stress_key=config.stress_key,
+        virials_key=config.virials_key,
+    )
 
 
 def require_labels(statistics: DatasetStatistics, loss: LossConfig, source: str) -> None:
@@ -142,5 +160,3 @@ def _fingerprint(name: str) -> int:
     path = Path(name)
     path = path if path.exists() else Path(name.rpartition("@")[0])
     return path.stat().st_size if path.exists() else 0
-
-

@@ -22,7 +22,7 @@ class TrainState(eqx.Module):
     model: Term
     optimizer: optax.OptState
     average: Term
-    """Exponential moving average of the parameters, bias-corrected."""
+    """Exponential moving average of the parameters."""
     step: Int[Array, ""]
 
 
@@ -65,7 +65,9 @@ def make_steps(
     def one_step(state: TrainState, inputs: tuple[Batch, Float[Array, ""]]) -> tuple[TrainState, StepRecord]:
         batch, rate = inputs
         (value, terms), gradient = eqx.filter_value_and_grad(objective, has_aux=True)(state.model, batch)
-        updates, optimizer_state = transform.update(gradient, state.optimizer, eqx.filter(state.model, eqx.is_inexact_array))
+        updates, optimizer_state = transform.update(
+            gradient, state.optimizer, eqx.filter(state.model, eqx.is_inexact_array)
+        )
         updates = jax.tree.map(lambda update: (-rate).astype(update.dtype) * update, updates)
         model = eqx.apply_updates(state.model, updates)
         average = _averaged(state.average, model, state.step, optimizer.ema)
@@ -76,7 +78,7 @@ def make_steps(
     def steps(state: TrainState, batches: Batch, rates: Float[Array, " steps"]) -> tuple[TrainState, StepRecord]:
         arrays, static = eqx.partition(state, eqx.is_array)
 
-        def body(carry: object, inputs: tuple[Batch, Float[Array, ""]]) -> tuple[object, StepRecord]:
+        def body(carry: TrainState, inputs: tuple[Batch, Float[Array, ""]]) -> tuple[TrainState, StepRecord]:
             new, record = one_step(eqx.combine(carry, static), inputs)
             return eqx.filter(new, eqx.is_array), record
 
@@ -88,13 +90,14 @@ def make_steps(
 
 
 def _averaged(average: Term, model: Term, step: Int[Array, ""], decay: float | None) -> Term:
-    """a ← a + (1 − d)(p − a) with a decay that starts at 0 and grows to d, so that no bias is left of the start."""
+    """a ← d a + (1 − d) p with d = min(decay, (1 + n)/(10 + n)): a short memory while the parameters still run."""
     if decay is None:
         return model
 
     def mix(a: Array, p: Array) -> Array:
+        if not eqx.is_inexact_array(p):
+            return p
         count = step.astype(p.dtype)
-        weight = jnp.maximum(1.0 - decay, 1.0 / (1.0 + count)).astype(p.dtype)
-        return a + weight * (p - a) if eqx.is_inexact_array(p) else p
+        return a + jnp.maximum(1.0 - decay, 9.0 / (10.0 + count)) * (p - a)
 
     return jax.tree.map(mix, average, model)

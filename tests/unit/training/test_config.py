@@ -6,7 +6,10 @@ from so3krates.training.config import TrainConfig
 
 
 def test_unknown_keys_are_refused_at_every_level() -> None:
-    values = {"data": {"data": "a.npz", "n_train": 1, "n_valid": 1}, "optimizer": {"schedule": {"kind": "anneal", "x": 1}}}
+    values = {
+        "data": {"data": "a.npz", "n_train": 1, "n_valid": 1},
+        "optimizer": {"schedule": {"kind": "anneal", "x": 1}},
+    }
     with pytest.raises(ConfigError, match="unknown key 'optimizer.schedule.anneal.x'"):
         TrainConfig.parse(values)
 
@@ -34,7 +37,11 @@ def test_impossible_combinations_say_why(change: dict[str, object], message: str
 def test_options_override_the_file(tmp_path) -> None:
     path = tmp_path / "run.yaml"
     path.write_text("data: {train: a.xyz, valid: b.xyz}\nbudget: {steps: 10, early_stop: 3}\nseed: 4\n")
-    options = {"budget": {"minutes": 2.0, "steps": None}, "seed": None, "data": {"data": "c.npz", "n_train": 5, "n_valid": 2}}
+    options = {
+        "budget": {"minutes": 2.0, "steps": None},
+        "seed": None,
+        "data": {"data": "c.npz", "n_train": 5, "n_valid": 2},
+    }
     config = assemble(path, options)
     assert (config.budget.minutes, config.budget.steps, config.budget.early_stop) == (2.0, None, 3)
     assert (config.data.train, str(config.data.data), config.seed) == (None, "c.npz", 4)

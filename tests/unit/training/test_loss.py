@@ -10,8 +10,8 @@ from so3krates.data.batching import BatchSource
 from so3krates.graph import Sizes
 from so3krates.model import SO3krates
 from so3krates.potential import ElementTable, Potential
-from so3krates.training.config import LossConfig
 from so3krates.training import loss as loss_module
+from so3krates.training.config import LossConfig
 from so3krates.training.loss import LossSums, weighted_loss
 from so3krates.training.metrics import measure
 

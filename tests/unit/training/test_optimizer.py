@@ -28,10 +28,17 @@ def test_flattened_optimizer_equals_optax_leaf_by_leaf(name: str, rng: np.random
     decay = 0.3 if name == "adamw" else 0.0
     config = OptimizerConfig.parse({"name": name, "clip_norm": 1.0, "weight_decay": decay})
     rates = [0.1, 0.05, 0.02, 0.2]
-    schedule = lambda step: jnp.asarray(rates)[step]
+
+    def schedule(step):
+        return jnp.asarray(rates)[step]
+
     oracle = optax.chain(
         optax.clip_by_global_norm(1.0),
-        {"adam": optax.adam(schedule), "amsgrad": optax.amsgrad(schedule), "adamw": optax.adamw(schedule, weight_decay=0.3)}[name],
+        {
+            "adam": optax.adam(schedule),
+            "amsgrad": optax.amsgrad(schedule),
+            "adamw": optax.adamw(schedule, weight_decay=0.3),
+        }[name],
     )
     ours = make_optimizer(config)
     params = other = {"a": jnp.asarray(rng.normal(size=(3, 2))), "b": jnp.asarray(rng.normal(size=4))}

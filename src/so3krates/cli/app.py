@@ -1,0 +1,112 @@
+"""The command-line application: its verbs, and how errors become one sentence and an exit status."""
+
+import errno
+import os
+import sys
+from collections.abc import Sequence
+from types import MappingProxyType
+
+from cyclopts import App, CycloptsError, Parameter, UnknownCommandError
+
+from so3krates._errors import SimulationStopped, So3kratesError
+from so3krates._version import __version__
+
+EXIT_ERROR = 1
+EXIT_USAGE = 2
+EXIT_STOPPED = 3
+EXIT_INTERRUPTED = 130
+
+VERBS = MappingProxyType(
+    {
+        "demo": "Train on the packaged ethanol data, run dynamics, write report.html and model.safetensors.",
+        "check": "Examine a data set: labels, units, force-energy consistency, duplicates, leaks, outliers.",
+        "config": "Print a training configuration to start from, validate one, or print its JSON schema.",
+        "train": "Train a force field on energies and forces.",
+        "evaluate": "Compare a model with labelled data: table, metrics.json, parity plots.",
+        "info": "Describe a model file, a data set or a trajectory.",
+        "convert": "Convert foreign parameters to a model file, or a trajectory to another format.",
+        "md": "Run molecular dynamics with a model.",
+        "label": "Compute energies and forces of structures with a reference method.",
+        "sample": "Draw structures from dynamics with a reference method.",
+        "report": "Write a self-contained HTML page about runs.",
+    }
+)
+"""Verb -> its line in the help. Verb `x` is the function (or sub-application) `x` in `so3krates.cli.x`."""
+
+
+def _spelling(name: str) -> str:
+    """Option names keep their capitals, since those are units: temperature_K -> temperature-K."""
+    return name.strip("_").replace("_", "-")
+
+
+def build_app() -> App:
+    """The application; verbs are named by import path, so that help starts without the numerical libraries."""
+    app = App(
+        name="so3krates",
+        help="SO3krates force fields: from ab-initio data to long, stable molecular dynamics.",
+        version=__version__,
+        name_transform=_spelling,
+        default_parameter=Parameter(name_transform=_spelling),
+        suppress_keyboard_interrupt=False,
+    )
+    for verb, line in VERBS.items():
+        app.command(f"so3krates.cli.{verb}:{verb}", name=verb, help=line)
+    return app
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit status.
+
+    0 success; 1 an error, told in one sentence on stderr; 2 a wrong command line; 3 a simulation ended by its monitor;
+    130 interrupted. The environment variable SO3KRATES_DEBUG=1 lets tracebacks through.
+    """
+    try:
+        build_app()(
+            None if arguments is None else list(arguments),
+            exit_on_error=False,
+            print_error=False,
+            result_action="return_value",
+        )
+    except BaseException as error:
+        if os.environ.get("SO3KRATES_DEBUG") == "1":
+            raise
+        outcome = describe(error)
+        if outcome is None:
+            raise
+        status, sentence = outcome
+        sys.stdout.flush()
+        print(sentence, file=sys.stderr)
+        return status
+    return 0
+
+
+def describe(error: BaseException) -> tuple[int, str] | None:
+    """Exit status and sentence for an exception; None for one that is a bug and deserves its traceback."""
+    match error:
+        case UnknownCommandError(unused_tokens=[verb, *_], command_chain=None | ()):
+            return EXIT_USAGE, f"error: '{verb}' is not a verb of so3krates; the verbs are {', '.join(VERBS)}."
+        case CycloptsError():
+            return EXIT_USAGE, f"error: {_one_line(error)} Try 'so3krates --help'."
+        case SimulationStopped():
+            return EXIT_STOPPED, f"stopped: {_one_line(error)}"
+        case So3kratesError():
+            return EXIT_ERROR, f"error: {_one_line(error)}"
+        case KeyboardInterrupt():
+            return EXIT_INTERRUPTED, f"interrupted: {_one_line(error) or 'what was written so far is kept.'}"
+        case OSError():
+            return EXIT_ERROR, f"error: {_file_sentence(error)}"
+    return None
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())
+
+
+def _file_sentence(error: OSError) -> str:
+    where = f"'{error.filename}': " if error.filename else ""
+    # HDF5 reports a full disk inside its message, not always as errno.
+    if error.errno == errno.ENOSPC or "No space left on device" in str(error):
+        return f"{where}the disk is full; free some space and run again (what was committed before is kept)."
+    if error.errno is None or error.strerror is None:
+        return _one_line(error)
+    return f"{where}{error.strerror}."
