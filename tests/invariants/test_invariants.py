@@ -10,6 +10,7 @@ import pytest
 from oracles.models import CONFIGS, random_model
 
 from so3krates import testing
+from so3krates.graph import make_graph
 from so3krates.neighbors.host import find_pairs
 from so3krates.physics.lennard_jones import LennardJones
 from so3krates.potential import ElementTable, Potential, Sum
@@ -25,7 +26,7 @@ def molecule(charge: float = 0.0, unpaired: float = 0.0) -> System:
 
 
 def silicon() -> System:
-    """Diamond in its primitive cell, compressed so that the second shell is seen: triclinic, shorter than the cutoff."""
+    """Diamond in its primitive cell, compressed until the second shell is seen: triclinic, shorter than the cutoff."""
     return testing.displaced(System.from_ase(ase.build.bulk("Si", a=4.85)), seed=6, by_A=0.05)
 
 
@@ -108,8 +109,6 @@ def test_masked_pairs_beyond_the_cutoff_change_nothing() -> None:
     for name in ("article", "so3lr"):
         model = random_model(CONFIGS[name])
         system = silicon()
-        from so3krates.graph import make_graph
-
         graphs = [make_graph([system], [find_pairs(system, c)], "float64") for c in (model.cutoff, 1.4 * model.cutoff)]
         assert graphs[1].pair_mask.sum() > graphs[0].pair_mask.sum()
         energies = [np.asarray(eqx.filter_jit(model)(graph))[:2] for graph in graphs]

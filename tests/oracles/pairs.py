@@ -51,7 +51,9 @@ def compare(system: System, cutoff: float, found: list[Pair]) -> str:
     once = set(found)
     missing, extra = sorted(must - once), sorted(once - must - may)
     repeated = sorted({pair for pair in once if found.count(pair) > 1})
-    lines = [f"{name}: {pairs}" for name, pairs in (("missing", missing), ("extra", extra), ("repeated", repeated)) if pairs]
+    lines = [
+        f"{name}: {pairs}" for name, pairs in (("missing", missing), ("extra", extra), ("repeated", repeated)) if pairs
+    ]
     return "\n".join([f"{system} cutoff {cutoff}", *lines]) if lines else ""
 
 

@@ -134,7 +134,8 @@ def test_hessian_is_the_derivative_of_the_forces(potential: Potential, system: S
     for column in range(3 * n):
         move = np.zeros(3 * n)
         move[column] = step
-        ends = [potential.energy_and_forces(system.moved(system.positions + s * move.reshape(-1, 3)))[1] for s in (1, -1)]
+        moved = [system.moved(system.positions + sign * move.reshape(-1, 3)) for sign in (1, -1)]
+        ends = [potential.energy_and_forces(each)[1] for each in moved]
         np.testing.assert_allclose(flat[:, column], -(ends[0] - ends[1]).reshape(-1) / (2 * step), atol=1e-7)
 
 

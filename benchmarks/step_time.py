@@ -1,0 +1,121 @@
+"""Time per step of molecular dynamics, side by side with other packages.
+
+    python benchmarks/step_time.py --so3krates-torch-python ENV/bin/python --mace-python ENV/bin/python
+
+Energy, forces and neighbour list in float32, model of the article's size, random parameters, molecules in vacuum.
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import ase
+import ase.build
+import ase.io
+import cyclopts
+from results import compared, described, document, show, write
+from rich.console import Console
+from side_by_side import Protocol, Quantity
+from workers import Engine, running, this_python
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULT = Path(__file__).parent / "results" / "step_time.json"
+FILES = {
+    "DHA": "dha.xyz",
+    "AT-AT": "atat.xyz",
+    "buckyball catcher": "bb.xyz",
+    "Ala15": "ala15.xyz",
+    "64 waters": "water_64.xyz",
+}
+PERIODIC = ("64 waters", "512 waters")
+NAMES = ("ethanol", *FILES, "512 waters")
+QUANTITY = Quantity("ms per step", higher_is_better=False)
+GOALS = {"ethanol": 10.0, "DHA": 3.5, "AT-AT": 3.5, "buckyball catcher": 1.8}
+"""Over so3krates-torch."""
+
+
+def structure(name: str, folder: Path) -> ase.Atoms:
+    """A structure of the list: molecules without a box around the origin, as the peers' neighbour lists need them."""
+    if name == "ethanol":
+        atoms = ase.build.molecule("CH3CH2OH")
+    elif name == "512 waters":
+        atoms = ase.io.read(folder / FILES["64 waters"]).repeat((2, 2, 2))
+    else:
+        atoms = ase.io.read(folder / FILES[name])
+    bare = ase.Atoms(numbers=atoms.numbers, positions=atoms.positions)
+    if name in PERIODIC:
+        bare.set_cell(atoms.cell)
+        bare.pbc = True
+    else:
+        bare.positions -= bare.positions.mean(axis=0)
+    return bare
+
+
+def as_task(atoms: ase.Atoms) -> dict[str, Any]:
+    """The structure as JSON."""
+    return {
+        "numbers": atoms.numbers.tolist(),
+        "positions": atoms.positions.tolist(),
+        "cell": atoms.cell.tolist(),
+        "pbc": atoms.pbc.tolist(),
+    }
+
+
+def main(
+    *,
+    so3krates_torch_python: Path | None = None,
+    mace_python: Path | None = None,
+    structures: Annotated[Path | None, cyclopts.Parameter(show_default=False)] = None,
+    only: list[str] | None = None,
+    threads: int = 2,
+    quick: bool = False,
+    output: Path | None = None,
+) -> None:
+    """Measure the time per step of every engine on every structure.
+
+    Parameters
+    ----------
+    so3krates_torch_python
+        Interpreter of an environment with so3krates-torch; without it that package is left out.
+    mace_python
+        Interpreter of an environment with mace-torch; without it that package is left out.
+    structures
+        Folder of the start geometries; `structures` in SHARED_DIR, or in `shared` beside the repository.
+    only
+        Names of the structures to measure; all if not given.
+    threads
+        Threads of every engine, all on the same cores.
+    quick
+        Ethanol alone and hardly any repetitions, only to see that everything works.
+    output
+        JSON file to write; the committed result if not given, and none with --quick.
+    """
+    load = os.getloadavg()[0]
+    folder = structures or Path(os.environ.get("SHARED_DIR", ROOT.parent / "shared")) / "structures"
+    names = only or (["ethanol"] if quick else list(NAMES))
+    unknown = sorted(set(names) - set(NAMES))
+    if unknown:
+        raise SystemExit(f"unknown structure '{unknown[0]}'; choose from {', '.join(NAMES)}.")
+    tasks = {name: as_task(structure(name, folder)) for name in names}
+    protocol = Protocol.quick(threads) if quick else Protocol.full(threads)
+    engines = [
+        Engine("so3krates", "so3krates_worker.py", this_python(), "md"),
+        Engine("so3krates, ASE", "so3krates_worker.py", this_python(), "ase"),
+        Engine("so3krates-torch, ASE", "so3krates_torch_worker.py", so3krates_torch_python, "ase"),
+        Engine("mace-torch 96x0e, ASE", "mace_worker.py", mace_python, "ase"),
+    ]
+    console = Console()
+    rows = {}
+    with running(engines, threads) as workers:
+        for name, task in tasks.items():
+            console.print(f"measuring {name} ({len(task['numbers'])} atoms)", style="dim")
+            row = compared(engines, workers, task, protocol, QUANTITY)
+            rows[name] = {"atoms": len(task["numbers"]), **row}
+        result = document("step_time", load, protocol, described(engines, workers), rows)
+    show(result, engines, GOALS, console)
+    if output is not None or not quick:
+        write(result, output or RESULT)
+
+
+if __name__ == "__main__":
+    cyclopts.run(main)

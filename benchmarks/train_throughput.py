@@ -1,0 +1,104 @@
+"""Structures per second of training, side by side with other packages.
+
+    python benchmarks/train_throughput.py --so3krates-torch-python ENV/bin/python --mace-python ENV/bin/python
+
+Whole steps: batch, energies, forces, gradients through the forces, optimiser. float32, rMD17 molecules.
+"""
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any
+
+import ase
+import ase.io
+import cyclopts
+import numpy as np
+from results import compared, described, document, show, write
+from rich.console import Console
+from side_by_side import Protocol, Quantity
+from workers import Engine, running, this_python
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULT = Path(__file__).parent / "results" / "train_throughput.json"
+MOLECULES = ("ethanol", "aspirin")
+FRAMES, QUICK_FRAMES = 950, 48
+STEPS, QUICK_STEPS = 20, 1
+"""Steps per sample of the peers; this package always takes the chunk of its training loop."""
+SETTINGS = {"batch_size": 8, "learning_rate": 1e-3, "energy_weight": 0.01, "forces_weight": 0.99}
+QUANTITY = Quantity("structures per second", higher_is_better=True)
+GOALS = {"ethanol": 3.0, "aspirin": 3.0}
+"""Over so3krates-torch."""
+
+
+def write_frames(source: Path, target: Path, count: int) -> None:
+    """Frames of the first training split as extxyz, which every engine reads.
+
+    Energies relative to their mean: what shifts an engine subtracts costs no time, and float32 loses no digits.
+    """
+    with np.load(source) as data:
+        chosen = data["split_train_01"][:count]
+        energy = data["energy"][chosen] - data["energy"][chosen].mean()
+        numbers, positions, forces = data["numbers"], data["positions"][chosen], data["forces"][chosen]
+    frames = []
+    for n in range(len(chosen)):
+        atoms = ase.Atoms(numbers=numbers, positions=positions[n])
+        atoms.info["REF_energy"] = float(energy[n])
+        atoms.arrays["REF_forces"] = forces[n]
+        frames.append(atoms)
+    ase.io.write(target, frames, format="extxyz")
+
+
+def main(
+    *,
+    so3krates_torch_python: Path | None = None,
+    mace_python: Path | None = None,
+    data: Annotated[Path | None, cyclopts.Parameter(show_default=False)] = None,
+    threads: int = 2,
+    quick: bool = False,
+    output: Path | None = None,
+) -> None:
+    """Measure the training throughput of every engine on ethanol and aspirin, batch 8.
+
+    Parameters
+    ----------
+    so3krates_torch_python
+        Interpreter of an environment with so3krates-torch; without it that package is left out.
+    mace_python
+        Interpreter of an environment with mace-torch; without it that package is left out.
+    data
+        Folder of `rmd17_*.npz`; `data` in SHARED_DIR, or in `shared` beside the repository.
+    threads
+        Threads of every engine, all on the same cores.
+    quick
+        Ethanol alone and hardly any repetitions, only to see that everything works.
+    output
+        JSON file to write; the committed result if not given, and none with --quick.
+    """
+    load = os.getloadavg()[0]
+    folder = data or Path(os.environ.get("SHARED_DIR", ROOT.parent / "shared")) / "data"
+    molecules, count, steps = (MOLECULES[:1], QUICK_FRAMES, QUICK_STEPS) if quick else (MOLECULES, FRAMES, STEPS)
+    protocol = Protocol.quick(threads) if quick else Protocol.full(threads)
+    engines = [
+        Engine("so3krates", "so3krates_worker.py", this_python(), "train"),
+        Engine("so3krates-torch", "so3krates_torch_worker.py", so3krates_torch_python, "train"),
+        Engine("mace-torch 96x0e", "mace_worker.py", mace_python, "train"),
+    ]
+    console = Console()
+    rows: dict[str, dict[str, Any]] = {}
+    with tempfile.TemporaryDirectory() as scratch, running(engines, threads) as workers:
+        for molecule in molecules:
+            console.print(f"measuring {molecule}", style="dim")
+            frames = Path(scratch) / f"{molecule}.extxyz"
+            write_frames(folder / f"rmd17_{molecule}.npz", frames, count)
+            task = {**SETTINGS, "frames": str(frames), "count": count, "steps": steps}
+            rows[molecule] = compared(engines, workers, task, protocol, QUANTITY)
+        result = document("train_throughput", load, protocol, described(engines, workers), rows)
+    result["settings"] = SETTINGS
+    show(result, engines, GOALS, console)
+    if output is not None or not quick:
+        write(result, output or RESULT)
+
+
+if __name__ == "__main__":
+    cyclopts.run(main)
