@@ -133,7 +133,7 @@ def _compressed(
     others = jnp.where(mask, pair % n, 0)
     vectors = positions[others] - positions[centers]
     overflow = found > neighbors.capacity
-    if cell is not None and any(neighbors.pbc):
+    if cell is not None and wrap is not None:
         shifts = jnp.asarray(images, jnp.int32)[image] + wrap[centers, others]
         vectors = vectors + jnp.where(mask[:, None], shifts, 0).astype(positions.dtype) @ cell
         overflow = overflow | _cell_too_thin(neighbors, cell)

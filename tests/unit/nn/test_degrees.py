@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from so3krates.nn.degrees import invariants, order_parities, repeats
+from so3krates.nn.degrees import invariants, parities, repeats
 
 
 def test_repeats_copies_a_number_per_degree_to_its_orders() -> None:
@@ -12,8 +12,8 @@ def test_repeats_copies_a_number_per_degree_to_its_orders() -> None:
     assert copied.tolist() == [5.0, *[7.0] * 3, *[9.0] * 5]
 
 
-def test_parities_of_every_order() -> None:
-    assert order_parities((0, 1, 2), jnp.float64).tolist() == [1.0, *[-1.0] * 3, *[1.0] * 5]
+def test_parities() -> None:
+    assert parities((0, 1, 2, 5)).tolist() == [1.0, -1.0, 1.0, -1.0]
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
