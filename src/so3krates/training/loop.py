@@ -130,7 +130,9 @@ class _Run:
         potential = self._potential()
         metrics = self.best_metrics or measure(self.best, self.valid, self.config.loss)
         if reason == "interrupted" and self.book.best_loss is None:
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt(
+                f"interrupted at step {self.book.step}; a checkpoint is written, so resume goes on."
+            )
         return TrainResult(potential, metrics, self.log.path, reason)
 
     def _loop(self, interrupted: threading.Event) -> str:

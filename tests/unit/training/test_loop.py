@@ -72,12 +72,11 @@ def test_killed_at_any_moment_a_run_resumes_exactly(tmp_path: Path) -> None:
     subprocess.run([sys.executable, SCRIPT, whole, "400"], check=True, timeout=300)
     rng = np.random.default_rng(3)
     for _ in range(3):
-        process = subprocess.Popen([sys.executable, SCRIPT, killed, "400"], stdout=subprocess.PIPE, text=True)
-        assert process.stdout is not None
-        process.stdout.readline()  # the first chunk is done
-        time.sleep(float(rng.uniform(0.0, 0.5)))
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        with subprocess.Popen([sys.executable, SCRIPT, killed, "400"], stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            process.stdout.readline()  # the first chunk is done
+            time.sleep(float(rng.uniform(0.0, 0.5)))
+            process.send_signal(signal.SIGKILL)
     subprocess.run([sys.executable, SCRIPT, killed, "400"], check=True, timeout=300)
     ours, expected = (load_file(folder / "model.safetensors") for folder in (killed, whole))
     assert all(np.array_equal(ours[name], expected[name]) for name in expected)
@@ -85,11 +84,13 @@ def test_killed_at_any_moment_a_run_resumes_exactly(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_an_interrupt_leaves_a_checkpoint_and_a_model(tmp_path: Path) -> None:
-    process = subprocess.Popen([sys.executable, SCRIPT, tmp_path, "1000000"], stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    process.stdout.readline()
-    process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=120)
+    command = [sys.executable, SCRIPT, tmp_path, "1000000"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        assert process.stdout is not None
+        while "running" not in process.stdout.readline():
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=120)
     assert "interrupted" in output
     assert (tmp_path / "model.checkpoint.safetensors").exists()
 
