@@ -131,7 +131,7 @@ class _Run:
         metrics = self.best_metrics or measure(self.best, self.valid, self.config.loss)
         if reason == "interrupted" and self.book.best_loss is None:
             raise KeyboardInterrupt(
-                f"interrupted at step {self.book.step}; a checkpoint is written, so resume goes on."
+                f"interrupted at step {self.book.step}; the checkpoint is written, so resume goes on"
             )
         return TrainResult(potential, metrics, self.log.path, reason)
 
