@@ -11,17 +11,15 @@
 | `functions` | radial basis functions |
 """
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-DType = Literal["float32", "float64"]
-NumpyFloat = Float[np.ndarray, "..."]
 if TYPE_CHECKING:
     AnyArray = Any
 else:
     AnyArray = Array | np.ndarray
 """What a pytree holds: NumPy while it is on the host, JAX inside compiled code."""
 
-__all__ = ["AnyArray", "Array", "Bool", "DType", "Float", "Int", "NumpyFloat", "PRNGKeyArray"]
+__all__ = ["AnyArray", "Array", "Bool", "Float", "Int", "PRNGKeyArray"]

@@ -9,7 +9,7 @@ import numpy as np
 from ase.data import atomic_masses, chemical_symbols
 
 from so3krates._errors import InputError
-from so3krates._typing import Bool, Float, Int
+from so3krates._typing import Float, Int
 
 MIN_VOLUME = 1e-6
 """Å³; a periodic cell below this is called one of zero volume."""
@@ -133,10 +133,6 @@ class System:
 def heights(cell: Float[np.ndarray, "3 3"]) -> Float[np.ndarray, " 3"]:
     """Distances between opposite faces of the cell, Å; the same for left- and right-handed cells."""
     return 1.0 / np.linalg.norm(np.linalg.inv(cell), axis=0)
-
-
-def periodic_axes(pbc: Bool[np.ndarray, " 3"] | tuple[bool, bool, bool]) -> list[int]:
-    return [axis for axis in range(3) if pbc[axis]]
 
 
 def _missing_rows_are_free(atoms: ase.Atoms) -> bool:

@@ -23,7 +23,7 @@ VERBS = MappingProxyType(
         "config": "Print a training configuration to start from, validate one, or print its JSON schema.",
         "train": "Train a force field on energies and forces.",
         "evaluate": "Compare a model with labelled data: table, metrics.json, parity plots.",
-        "info": "Describe a model file, a data set or a trajectory.",
+        "info": "Describe a model file, or with --system this installation.",
         "convert": "Convert foreign parameters to a model file, or a trajectory to another format.",
         "md": "Run molecular dynamics with a model.",
         "label": "Compute energies and forces of structures with a reference method.",

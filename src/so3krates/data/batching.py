@@ -1,6 +1,6 @@
 """Batches: padded graphs with labels and masks, from samples whose pairs are found once."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import equinox as eqx
@@ -138,9 +138,3 @@ def epoch_order(count: int, batch_size: int, seed: int, epoch: int) -> list[list
     order = np.random.default_rng([seed, epoch]).permutation(count)
     full = max(count // batch_size, 1)
     return [order[n * batch_size : (n + 1) * batch_size].tolist() for n in range(full)]
-
-
-def in_order(count: int, batch_size: int) -> Iterator[list[int]]:
-    """Consecutive indices, the last batch possibly shorter."""
-    for start in range(0, count, batch_size):
-        yield list(range(start, min(start + batch_size, count)))
