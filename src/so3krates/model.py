@@ -171,10 +171,10 @@ class SO3krates(eqx.Module):
             embeddings.append(self.spin_embedding(graph.unpaired, graph))
         return sum(embeddings[1:], start=embeddings[0]) / sqrt(len(embeddings))
 
-    def _start(self, geometry: PairGeometry, graph: Graph) -> Float[Array, "atoms orders"]:
+    def _start(self, geometry: PairGeometry, graph: Graph) -> Float[Array, "atoms orders"] | None:
         config = self.config
         if config.euclidean_start == "zero":
-            return jnp.zeros((graph.atoms, geometry.harmonics.shape[1]), geometry.harmonics.dtype)
+            return None
         assert config.mean_neighbors is not None
         return neighbor_harmonics(geometry, graph, config.degrees, config.mean_neighbors)
 

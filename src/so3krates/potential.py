@@ -4,6 +4,8 @@ Forces are scattered gradients with respect to pair vectors, F_i = Σ_j ∂E/∂
 σ = (1/|det H|) Σ_pairs r ⊗ ∂E/∂r, positive under tension as in ASE.
 """
 
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import equinox as eqx
@@ -131,10 +133,10 @@ class ElementTable(Config):
     numbers: tuple[int, ...]
     energies: tuple[float, ...]
 
-    def total(self, numbers: Int[np.ndarray, " atoms"]) -> float:
-        """Σ_i E_ref(Z_i), added on the host in float64: these energies are too large for float32 differences."""
+    def of(self, numbers: Int[np.ndarray, " atoms"]) -> Float[np.ndarray, " atoms"]:
+        """E_ref(Z_i) of each atom, in float64 on the host: these energies are too large for float32 differences."""
         table = dict(zip(self.numbers, self.energies, strict=True))
-        return float(sum(table[int(z)] for z in numbers))
+        return np.array([table[z] for z in numbers.tolist()], np.float64)
 
 
 class Prediction(NamedTuple):
@@ -150,23 +152,25 @@ class Prediction(NamedTuple):
     """eV/Å³, tension positive; None without a cell."""
 
 
-class Potential(eqx.Module):
+@dataclass(frozen=True, eq=False)
+class Potential:
     """A term with its element table: what `load` returns and every engine uses.
 
-    Results for structures are float64 NumPy; the arithmetic inside has the precision of the parameters.
+    Results for structures are float64 NumPy; the arithmetic inside has the precision of the parameters. It lives on
+    the host; what compiled code takes is its `model`.
     """
 
     model: Term
-    elements: ElementTable | None = eqx.field(static=True, default=None)
+    elements: ElementTable | None = None
     """None: an analytic term that takes every element and has no reference energies."""
-    provenance: str = eqx.field(static=True, default="{}")
+    provenance: str = "{}"
     """How the model was made, JSON."""
 
     @property
     def cutoff(self) -> float:
         return self.model.cutoff
 
-    @property
+    @cached_property
     def dtype(self) -> np.dtype:
         leaves = [leaf for leaf in jax.tree.leaves(self.model) if eqx.is_inexact_array(leaf)]
         return np.dtype(leaves[0].dtype) if leaves else np.dtype("float32")
@@ -175,11 +179,14 @@ class Potential(eqx.Module):
         """The same potential with parameters, and hence arithmetic, in another precision."""
         target = checked_dtype(dtype)
         with precision_scope(target):
-            return jax.tree.map(lambda leaf: jnp.asarray(leaf, target) if eqx.is_inexact_array(leaf) else leaf, self)
+            model = jax.tree.map(
+                lambda leaf: jnp.asarray(leaf, target) if eqx.is_inexact_array(leaf) else leaf, self.model
+            )
+        return replace(self, model=model)
 
     def reference_energy(self, numbers: Int[np.ndarray, " atoms"]) -> float:
         """Sum of the elements' reference energies, eV."""
-        return 0.0 if self.elements is None else self.elements.total(numbers)
+        return 0.0 if self.elements is None else float(self.elements.of(numbers).sum())
 
     def check(self, system: System) -> None:
         """Raise InputError if the structure holds an element the model was not made for."""
@@ -228,7 +235,7 @@ class Potential(eqx.Module):
 
     def _split(self, system: System, n: int, start: int, result: GraphResult) -> Prediction:
         atoms = slice(start, start + len(system))
-        references = np.array([self.reference_energy(np.array([z])) for z in system.numbers])
+        references = self.elements.of(system.numbers) if self.elements else np.zeros(len(system))
         energies = np.asarray(result.energies[atoms], np.float64)
         stress = None
         if system.cell is not None:

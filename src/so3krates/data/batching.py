@@ -109,7 +109,7 @@ def make_batch(items: Sequence[Prepared], elements: ElementTable, dtype: np.dtyp
         per_structure[n] = len(system)
         if sample.energy is not None:
             # Subtracted in float64: total energies leave float32 no digits for differences.
-            energy[n], energy_mask[n] = sample.energy - elements.total(system.numbers), True
+            energy[n], energy_mask[n] = sample.energy - float(elements.of(system.numbers).sum()), True
         if sample.forces is not None:
             forces[start:stop], forces_mask[start:stop] = sample.forces, True
         if system.cell is not None:

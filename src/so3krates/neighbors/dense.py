@@ -12,12 +12,13 @@ import numpy as np
 
 from so3krates._errors import InputError
 from so3krates._typing import Array, Bool, Float, Int
-from so3krates.graph import bucket
 from so3krates.neighbors.host import find_pairs
 from so3krates.system import System, heights
 
-SLACK = 1.15
-"""Spare capacity given on allocation: a list may grow by this factor before it overflows."""
+SLACK = 1.05
+SPARE = 8
+"""Room given on allocation: a list of n pairs may grow to SLACK·n + SPARE, rounded up to a multiple of SPARE, before it
+overflows. A padded pair costs as much as a real one; an overflow costs a chunk of steps and a compilation."""
 
 IMAGE_SLACK = 1e-3
 """Where the cutoff is almost a half-integer multiple of a height, the next image is searched too, so that rounding
@@ -61,7 +62,7 @@ class DenseNeighbors(eqx.Module):
         """A list with room to spare for `system` and at least half as much again as this one."""
         fresh = allocate(system, self.cutoff)
         images = tuple(max(a, b) for a, b in zip(self.images, fresh.images, strict=True))
-        capacity = max(fresh.capacity, bucket(ceil(1.5 * self.capacity)))
+        capacity = max(fresh.capacity, _rounded(1.5 * self.capacity))
         return DenseNeighbors(self.atoms, self.cutoff, capacity, self.pbc, images)  # type: ignore[arg-type]
 
     @property
@@ -76,7 +77,7 @@ def allocate(system: System, cutoff: float, capacity: int | None = None) -> Dens
     Args:
         system: a representative structure.
         cutoff: Å.
-        capacity: number of pairs to make room for; a bucket above what `system` needs if not given.
+        capacity: number of pairs to make room for; somewhat more than `system` needs if not given.
 
     Raises:
         InputError: for a cutoff that is not positive.
@@ -85,10 +86,14 @@ def allocate(system: System, cutoff: float, capacity: int | None = None) -> Dens
         raise InputError(f"cutoff {cutoff} Å must be positive.")
     all_pairs = len(system) * (len(system) - 1) // 2
     if capacity is None:
-        capacity = bucket(ceil(SLACK * len(find_pairs(system, cutoff).centers)))
+        capacity = _rounded(SLACK * len(find_pairs(system, cutoff).centers) + SPARE)
         if not system.periodic and capacity >= all_pairs:
             capacity = max(all_pairs, 1)
     return DenseNeighbors(len(system), float(cutoff), int(capacity), system.pbc, _images(system, cutoff))
+
+
+def _rounded(pairs: float) -> int:
+    return SPARE * ceil(pairs / SPARE)
 
 
 def _images(system: System, cutoff: float) -> tuple[int, int, int]:

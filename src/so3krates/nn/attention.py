@@ -8,11 +8,12 @@ from math import sqrt
 from typing import NamedTuple
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from so3krates._typing import Array, Float
-from so3krates.graph import Graph, scatter_pairs
+from so3krates.graph import Graph
 from so3krates.nn.degrees import invariants, parities, repeats
 from so3krates.nn.filter import Filter
 from so3krates.nn.initial import normal
@@ -81,12 +82,12 @@ class Attention(eqx.Module):
     def __call__(
         self,
         f: Float[Array, "atoms features"],
-        x: Float[Array, "atoms orders"],
+        x: Float[Array, "atoms orders"] | None,
         geometry: PairGeometry,
         graph: Graph,
     ) -> tuple[Float[Array, "atoms features"], Float[Array, "atoms orders"], Coefficients]:
-        """Messages Δf, Δx and the attention coefficients."""
-        s = invariants(x[graph.others] - x[graph.centers], self.degrees)
+        """Messages Δf, Δx and the attention coefficients; `x` is None where all Euclidean variables are zero."""
+        s = None if x is None else invariants(x[graph.others] - x[graph.centers], self.degrees)
         return pair_attention(
             _by_chunks(f, self.query_f),
             _by_chunks(f, self.key_f),
@@ -118,28 +119,30 @@ def pair_attention(
     degrees: tuple[int, ...],
     scales: tuple[float, float],
 ) -> tuple[Float[Array, "atoms features"], Float[Array, "atoms orders"], Coefficients]:
-    """Both directions of every pair at once; `scales` are the 1/c of eq. 21 for f and for x."""
-    i, j = graph.centers, graph.others
+    """Both directions of every pair in the same operations; `scales` are the 1/c of eq. 21 for f and for x.
+
+    Rows 0…P−1 are what the centers receive, rows P…2P−1 what the others receive.
+    """
+    pairs, features = filter_f.shape
     dtype = filter_f.dtype
-    features = filter_f.shape[1]
+    receivers = jnp.concatenate([graph.centers, graph.others])
+    senders = jnp.concatenate([graph.others, graph.centers])
     # Sums over a head and copies to a head are products with 0/1 matrices, which beat reshaping and index gathers.
     to_heads = repeats_of_chunks(heads, features, dtype)
     to_degrees = repeats_of_chunks(len(degrees), features, dtype)
     to_orders = repeats(degrees, dtype)
-    parity = jnp.asarray(parities(degrees), dtype)
+    parity = jnp.asarray(parities(degrees), dtype) @ to_orders
 
-    phi_f = (geometry.cutoff * scales[0])[:, None]
-    phi_x = (geometry.cutoff * scales[1])[:, None]
-    alpha_ij = ((query_f[i] * filter_f * key_f[j]) @ to_heads.T) * phi_f
-    alpha_ji = ((query_f[j] * filter_f * key_f[i]) @ to_heads.T) * phi_f
-    beta_ij = ((query_x[i] * filter_x * key_x[j]) @ to_degrees.T) * phi_x
-    beta_ji = ((query_x[j] * filter_x * key_x[i]) @ to_degrees.T) * phi_x
+    def coefficients(query: Array, key: Array, filters: Array, to_chunks: Array, scale: float) -> Array:
+        products = (query[receivers] * key[senders]).reshape(2, pairs, features) * filters
+        return (products.reshape(2 * pairs, features) @ to_chunks.T) * (jnp.tile(geometry.cutoff, 2) * scale)[:, None]
 
-    delta_f = scatter_pairs((alpha_ij @ to_heads) * value_f[j], (alpha_ji @ to_heads) * value_f[i], graph)
-    delta_x = scatter_pairs(
-        (beta_ij @ to_orders) * geometry.harmonics, ((beta_ji * parity) @ to_orders) * geometry.harmonics, graph
-    )
-    return delta_f, delta_x, Coefficients(alpha_ij, alpha_ji, beta_ij, beta_ji)
+    alpha = coefficients(query_f, key_f, filter_f, to_heads, scales[0])
+    beta = coefficients(query_x, key_x, filter_x, to_degrees, scales[1])
+    harmonics = jnp.concatenate([geometry.harmonics, geometry.harmonics * parity])
+    delta_f = jax.ops.segment_sum((alpha @ to_heads) * value_f[senders], receivers, graph.atoms)
+    delta_x = jax.ops.segment_sum((beta @ to_orders) * harmonics, receivers, graph.atoms)
+    return delta_f, delta_x, Coefficients(alpha[:pairs], alpha[pairs:], beta[:pairs], beta[pairs:])
 
 
 def repeats_of_chunks(chunks: int, features: int, dtype: object) -> Float[Array, "chunks features"]:

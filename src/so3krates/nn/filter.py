@@ -1,7 +1,10 @@
 """Filters w_ij: how a pair's distance and relative orientation modulate attention."""
 
 import equinox as eqx
+import jax
+import jax.numpy as jnp
 import numpy as np
+from jax.scipy.linalg import block_diag
 
 from so3krates._typing import Array, Float
 from so3krates.nn.dense import MLP
@@ -22,6 +25,16 @@ class Filter(eqx.Module):
         self.spherical = MLP((degrees, features // 4, features), rng=rng, dtype=dtype)
 
     def __call__(
-        self, basis: Float[Array, "pairs functions"], invariants: Float[Array, "pairs degrees"]
+        self, basis: Float[Array, "pairs functions"], invariants: Float[Array, "pairs degrees"] | None
     ) -> Float[Array, "pairs features"]:
-        return self.radial(basis) + self.spherical(invariants)
+        """The filter of every pair; `invariants` is None where all Euclidean variables are zero."""
+        (radial_in, radial_out), (spherical_in, spherical_out) = self.radial.layers, self.spherical.layers
+        if invariants is None:
+            origin = jnp.zeros((1, spherical_in.weight.shape[0]), basis.dtype)
+            return self.radial(basis) + self.spherical(origin)
+        # Both networks as one: two large products in place of four, and no sum of two arrays of pairs × features.
+        inner = block_diag(radial_in.weight, spherical_in.weight)
+        outer = jnp.concatenate([radial_out.weight, spherical_out.weight])
+        x = jnp.concatenate([basis, invariants], axis=1) @ inner
+        hidden = jax.nn.silu(x + jnp.concatenate([radial_in.bias, spherical_in.bias]))
+        return hidden @ outer + (radial_out.bias + spherical_out.bias)

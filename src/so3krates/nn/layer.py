@@ -60,12 +60,13 @@ class Layer(eqx.Module):
     def __call__(
         self,
         f: Float[Array, "atoms features"],
-        x: Float[Array, "atoms orders"],
+        x: Float[Array, "atoms orders"] | None,
         geometry: PairGeometry,
         graph: Graph,
     ) -> tuple[Float[Array, "atoms features"], Float[Array, "atoms orders"], Coefficients]:
+        """The new f and x and the attention coefficients; `x` is None where all Euclidean variables are zero."""
         delta_f, delta_x, coefficients = self.attention(f, x, geometry, graph)
-        f, x = f + delta_f, x + delta_x
+        f, x = f + delta_f, delta_x if x is None else x + delta_x
         if self.attention_norm is not None:
             f = jax.vmap(self.attention_norm)(f)
         if self.residual is not None:
