@@ -14,6 +14,7 @@ from so3krates.md.interrupts import Interrupts
 from so3krates.md.langevin import Langevin
 from so3krates.md.loop import Outcome, Problem, advance, first_forces, first_frame
 from so3krates.md.monitor import Status, make_watch, sentence
+from so3krates.md.nve import NVE
 from so3krates.md.output import MemoryOutput, Output
 from so3krates.md.progress import Pace, Report
 from so3krates.md.run import Run, RunStopped
@@ -32,6 +33,7 @@ CHUNK_SECONDS = 2.0
 RECORD_BYTES = 8 * 2**20
 """Upper limit for the frames a chunk holds on the device."""
 THERMALISE_FRICTION_PER_PS = 5.0
+THERMALISE_FRAMES = 400
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,7 +135,11 @@ class Engine:
         return neighbors.larger(snapshot_of(state, self.system, self.origin).system)
 
     def _thermalised(self, snapshot: Snapshot, temperature: float) -> Snapshot:
-        """The end of a Langevin run in memory, watched by the same monitor."""
+        """A state from the end of a Langevin run in memory, watched by the same monitor.
+
+        The energy a microcanonical run begins with decides its temperature for good, and that of few atoms fluctuates
+        widely: such a run begins with the frame whose energy is nearest to the mean.
+        """
         settings = self.settings
         bath = Langevin(temperature_K=temperature, friction_per_ps=THERMALISE_FRICTION_PER_PS)
         noise = int(np.random.SeedSequence([settings.seed, 1]).generate_state(1)[0])
@@ -143,16 +149,17 @@ class Engine:
             integrator=bath,
             seed=noise,
             steps=steps,
-            save_every=steps,
+            save_every=max(1, steps // THERMALISE_FRAMES),
             initial_temperature_K=None,
             thermalise_steps=0,
         )
         engine = replace(self, problem=self.problem._replace(integrator=bath), settings=inner)
         memory = MemoryOutput()
         try:
-            return engine.run(engine.begin(snapshot, memory), memory)[0]
+            final, _ = engine.run(engine.begin(snapshot, memory), memory)
         except RunStopped as error:
             raise RunStopped(f"while thermalising, {error}", error.reason, error.step, error.time_fs, None) from error
+        return _of_mean_energy(memory.frames(), self.system) if isinstance(settings.integrator, NVE) else final
 
     @property
     def _capacity(self) -> int:
@@ -218,3 +225,12 @@ class Engine:
             time_fs,
             run,
         )
+
+
+def _of_mean_energy(frames: Frames, system: System) -> Snapshot:
+    """Of the second half of the frames, the one whose potential and kinetic energy add up to the mean."""
+    late = frames[slice(len(frames) // 2, None)]
+    energy = late.potential_energy + late.kinetic_energy
+    chosen = int(np.argmin(np.abs(energy - energy.mean())))
+    positions = np.asarray(late.positions[chosen], np.float64)
+    return Snapshot(replace(system, positions=positions), late.velocities[chosen])

@@ -5,10 +5,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import jax
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import NamedSharding, PartitionSpec
 
 from so3krates.data.batching import Batch, BatchSource, epoch_order
 from so3krates.graph import Sizes
+from so3krates.training.step import DATA_AXIS, data_mesh
 
 
 class BatchStream:
@@ -82,8 +83,7 @@ class BatchStream:
 
 def _sharding(devices: int) -> NamedSharding:
     """Second axis over the devices, everything else whole."""
-    mesh = Mesh(np.array(jax.local_devices()[:devices]), ("data",))
-    return NamedSharding(mesh, PartitionSpec(None, "data"))
+    return NamedSharding(data_mesh(devices), PartitionSpec(None, DATA_AXIS))
 
 
 def usable_devices(batch_size: int) -> int:

@@ -9,10 +9,8 @@ from so3krates.training.config import AnnealConfig, ConstantConfig, ExponentialC
 
 
 def make_optimizer(config: OptimizerConfig) -> optax.GradientTransformation:
-    """The optimiser for a learning rate of 1; the step multiplies its updates with the scheduled rate.
-
-    Parameters are flattened into one vector, so that an update is one fused loop instead of hundreds of small ones.
-    """
+    """The optimiser for a learning rate of 1, on all parameters as one vector; the step multiplies its updates with
+    the scheduled rate."""
     scale = {
         "adam": optax.scale_by_adam(),
         "adamw": optax.scale_by_adam(),
@@ -23,7 +21,7 @@ def make_optimizer(config: OptimizerConfig) -> optax.GradientTransformation:
         steps.append(optax.add_decayed_weights(config.weight_decay))
     if config.clip_norm is not None:
         steps.insert(0, optax.clip_by_global_norm(config.clip_norm))
-    return _lenient(optax.flatten(optax.chain(*steps)))
+    return _lenient(optax.chain(*steps))
 
 
 def learning_rate(config: OptimizerConfig, step: int, progress: float) -> float:

@@ -1,12 +1,16 @@
 """Compiled training steps: several optimiser steps in one call, so that the device never waits for Python."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
+from jax.flatten_util import ravel_pytree
+from jax.sharding import Mesh, PartitionSpec
 
 from so3krates._typing import Array, Bool, Float, Int
 from so3krates.data.batching import Batch
@@ -14,6 +18,13 @@ from so3krates.potential import Term
 from so3krates.training.config import LossConfig, OptimizerConfig
 from so3krates.training.loss import LossSums, loss_sums, weighted_loss
 from so3krates.training.optimizer import make_optimizer
+
+DATA_AXIS = "data"
+
+
+def data_mesh(devices: int) -> Mesh:
+    """The first local devices in a row."""
+    return Mesh(np.array(jax.local_devices()[:devices]), (DATA_AXIS,))
 
 
 class TrainState(eqx.Module):
@@ -38,8 +49,17 @@ class StepRecord(NamedTuple):
 
 def initial_state(model: Term, config: OptimizerConfig) -> TrainState:
     """Step zero."""
-    optimizer = make_optimizer(config).init(eqx.filter(model, eqx.is_inexact_array))
-    return TrainState(model, optimizer, model, jnp.zeros((), jnp.int32))
+    vector, _ = ravel_pytree(eqx.filter(model, eqx.is_inexact_array))
+    return TrainState(model, make_optimizer(config).init(vector), model, jnp.zeros((), jnp.int32))
+
+
+class _Carry(NamedTuple):
+    """A train state with all parameters in one vector, so that an update is a few long loops, not hundreds of short."""
+
+    parameters: Float[Array, " parameters"]
+    average: Float[Array, " parameters"]
+    optimizer: optax.OptState
+    step: Int[Array, ""]
 
 
 def make_steps(
@@ -48,56 +68,63 @@ def make_steps(
     """A compiled function `(state, batches, rates) -> (state, record)` that takes one step per leading batch entry.
 
     With several devices each entry has a second axis of sub-batches, one per device; their gradients are those of the
-    joint batch, since sums and counts are added before the means are taken.
+    joint batch, since counts are added before the means are taken, and gradients after.
     """
     transform = make_optimizer(optimizer)
 
-    def sums(model: Term, batch: Batch) -> LossSums:
-        if devices == 1:
-            return loss_sums(model, batch, loss)
-        parts = jax.vmap(lambda part: loss_sums(model, part, loss))(batch)
-        return LossSums(parts.sums.sum(0), parts.counts.sum(0))
+    def over_devices(tree: Any) -> Any:
+        return tree if devices == 1 else jax.lax.psum(tree, DATA_AXIS)
 
-    def objective(model: Term, batch: Batch) -> tuple[Float[Array, ""], Float[Array, " 3"]]:
-        total = sums(model, batch)
-        return weighted_loss(total, loss), total.sums / jnp.maximum(total.counts, 1.0)
-
-    def one_step(state: TrainState, inputs: tuple[Batch, Float[Array, ""]]) -> tuple[TrainState, StepRecord]:
+    def one_step(
+        carry: _Carry, inputs: tuple[Batch, Float[Array, ""]], unravel: Callable[[Array], Term]
+    ) -> tuple[_Carry, StepRecord]:
         batch, rate = inputs
-        (value, terms), gradient = eqx.filter_value_and_grad(objective, has_aux=True)(state.model, batch)
-        updates, optimizer_state = transform.update(
-            gradient, state.optimizer, eqx.filter(state.model, eqx.is_inexact_array)
-        )
-        updates = jax.tree.map(lambda update: (-rate).astype(update.dtype) * update, updates)
-        model = eqx.apply_updates(state.model, updates)
-        average = _averaged(state.average, model, state.step, optimizer.ema)
+
+        def objective(parameters: Array) -> tuple[Float[Array, ""], LossSums]:
+            sums, counts = loss_sums(unravel(parameters), batch, loss)
+            return weighted_loss(LossSums(sums, over_devices(counts)), loss), LossSums(sums, counts)
+
+        (value, parts), gradient = jax.value_and_grad(objective, has_aux=True)(carry.parameters)
+        value, gradient, total = over_devices((value, gradient, parts))
+        updates, state = transform.update(gradient, carry.optimizer, carry.parameters)
+        parameters = carry.parameters - rate.astype(gradient.dtype) * updates
+        average = _averaged(carry.average, parameters, carry.step, optimizer.ema)
         finite = jnp.isfinite(value) & jnp.isfinite(optax.tree.norm(gradient))
-        return TrainState(model, optimizer_state, average, state.step + 1), StepRecord(value, terms, finite)
+        record = StepRecord(value, total.sums / jnp.maximum(total.counts, 1.0), finite)
+        return _Carry(parameters, average, state, carry.step + 1), record
 
     @eqx.filter_jit
     def steps(state: TrainState, batches: Batch, rates: Float[Array, " steps"]) -> tuple[TrainState, StepRecord]:
-        arrays, static = eqx.partition(state, eqx.is_array)
+        trained, rest = eqx.partition(state.model, eqx.is_inexact_array)
+        vector, unravel_trained = ravel_pytree(trained)
+        average, _ = ravel_pytree(eqx.filter(state.average, eqx.is_inexact_array))
 
-        def body(carry: TrainState, inputs: tuple[Batch, Float[Array, ""]]) -> tuple[TrainState, StepRecord]:
-            new, record = one_step(eqx.combine(carry, static), inputs)
-            return eqx.filter(new, eqx.is_array), record
+        def unravel(parameters: Array) -> Term:
+            return eqx.combine(unravel_trained(parameters), rest)
 
-        arrays, records = jax.lax.scan(body, arrays, (batches, rates))
-        record = StepRecord(records.loss.mean(), records.terms.mean(0), records.finite.all())
-        return eqx.combine(arrays, static), record
+        def several(carry: _Carry, batches: Batch, rates: Array) -> tuple[_Carry, StepRecord]:
+            if devices > 1:  # this device's part of each batch
+                batches = jax.tree.map(lambda leaf: leaf[:, 0], batches)
+            carry, records = jax.lax.scan(partial(one_step, unravel=unravel), carry, (batches, rates))
+            return carry, StepRecord(records.loss.mean(), records.terms.mean(0), records.finite.all())
+
+        if devices > 1:
+            # Every device runs the whole program on its part; only sums, counts and gradients are exchanged.
+            whole, parts = PartitionSpec(), PartitionSpec(None, DATA_AXIS)
+            several = jax.shard_map(
+                several, mesh=data_mesh(devices), in_specs=(whole, parts, whole), out_specs=whole, check_vma=False
+            )
+        carry, record = several(_Carry(vector, average, state.optimizer, state.step), batches, rates)
+        return TrainState(unravel(carry.parameters), carry.optimizer, unravel(carry.average), carry.step), record
 
     return steps
 
 
-def _averaged(average: Term, model: Term, step: Int[Array, ""], decay: float | None) -> Term:
+def _averaged(
+    average: Float[Array, " parameters"], parameters: Float[Array, " parameters"], step: Array, decay: float | None
+) -> Float[Array, " parameters"]:
     """a ← d a + (1 − d) p with d = min(decay, (1 + n)/(10 + n)): a short memory while the parameters still run."""
     if decay is None:
-        return model
-
-    def mix(a: Array, p: Array) -> Array:
-        if not eqx.is_inexact_array(p):
-            return p
-        count = step.astype(p.dtype)
-        return a + jnp.maximum(1.0 - decay, 9.0 / (10.0 + count)) * (p - a)
-
-    return jax.tree.map(mix, average, model)
+        return parameters
+    count = step.astype(parameters.dtype)
+    return average + jnp.maximum(1.0 - decay, 9.0 / (10.0 + count)) * (parameters - average)
