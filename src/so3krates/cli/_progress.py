@@ -4,13 +4,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from rich.console import Console
+from rich.console import Console, Group
+from rich.live import Live
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 
 class TrainingProgress:
-    """A progress bar over the budget with the latest training and validation errors."""
+    """A progress bar over the budget, and below it the latest training and validation errors."""
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console()
@@ -21,20 +23,21 @@ class TrainingProgress:
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[text]}"),
             console=self.console,
         )
-        self._task = self._bar.add_task("", total=1.0, text="compiling …")
+        self._task = self._bar.add_task("", total=1.0)
         self._train, self._valid = "", ""
+        self._errors = Text("compiling …", no_wrap=True)
+        self._live = Live(Group(self._bar, self._errors), console=self.console, refresh_per_second=4)
 
     def __enter__(self) -> Self:
-        self._bar.start()
+        self._live.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._bar.stop()
+        self._live.stop()
 
     def tell(self, sentence: str) -> None:
         """Print a sentence above the bar."""
@@ -50,7 +53,7 @@ class TrainingProgress:
                 self._valid = f"valid F {1000 * record.get('forces_mae', 0.0):.1f} meV/Å"
                 if "energy_mae" in record:
                     self._valid += f"  E {1000 * record['energy_mae']:.1f} meV"
-        self._bar.update(self._task, text=f"{self._train}  {self._valid}")
+        self._errors.plain = "  ".join(filter(None, (self._train, self._valid)))
 
     def report(self, result: Any, output: Path) -> None:
         """The validation errors of the model that was kept, and where the files are."""

@@ -56,8 +56,8 @@ class LossConfig(Config):
     energy: NonNegativeFloat = Field(default=0.01, description="weight of the energy, per structure")
     forces: NonNegativeFloat = Field(default=0.99, description="weight of the forces, per component")
     stress: NonNegativeFloat = Field(default=0.0, description="weight of the stress, per component")
-    function: Literal["mse", "huber"] = Field(default="mse", description="ℓ: squared error, or Huber's function")
-    huber_delta: PositiveFloat = Field(default=0.05, description="where Huber's function turns linear")
+    function: Literal["mse", "huber"] = Field(default="huber", description="ℓ: squared error, or Huber's function")
+    huber_delta: PositiveFloat = Field(default=0.02, description="where Huber's function turns linear; eV, Å")
     energy_per_atom: bool = Field(default=False, description="divide energy differences by the number of atoms")
 
     @model_validator(mode="after")

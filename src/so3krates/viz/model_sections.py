@@ -134,7 +134,12 @@ def error_tables(evaluation: Evaluation) -> list[Table]:
     if by_element:
         tables.append(Table("Force errors by element.", header, tuple(by_element), (1, 2, 3, 4, 6)))
     worst = [
-        (frame.origin or "(memory)", chemical(frame.formula), _milli(frame.forces_rmse), _milli(frame.energy_error))
+        (
+            Path(frame.origin).name or "(memory)",
+            chemical(frame.formula),
+            _milli(frame.forces_rmse),
+            _milli(frame.energy_error),
+        )
         for frame in evaluation.worst()
     ]
     header = ("frame", "formula", "force RMSE (meV/Å)", "energy error (meV)")
