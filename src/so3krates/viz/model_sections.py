@@ -134,17 +134,17 @@ def error_tables(evaluation: Evaluation) -> list[Table]:
     if by_element:
         tables.append(Table("Force errors by element.", header, tuple(by_element), (1, 2, 3, 4, 6)))
     worst = [
-        (
-            Path(frame.origin).name or "(memory)",
-            chemical(frame.formula),
-            _milli(frame.forces_rmse),
-            _milli(frame.energy_error),
-        )
+        (_place(frame.origin), chemical(frame.formula), _milli(frame.forces_rmse), _milli(frame.energy_error))
         for frame in evaluation.worst()
     ]
     header = ("frame", "formula", "force RMSE (meV/Å)", "energy error (meV)")
     tables.append(Table("The frames that are worst: look at these first.", header, tuple(worst), (2, 3)))
     return tables
+
+
+def _place(origin: str) -> str:
+    """File and frame, without the folder."""
+    return Path(origin).name or "(memory)"
 
 
 def _numbers(found: Any) -> tuple[str, str, str, str]:
