@@ -151,6 +151,7 @@ class SO3krates(eqx.Module):
         for layer in self.layers:
             f, x, coefficients = layer(f, x, geometry, graph)
             attention.append(coefficients)
+        assert x is not None  # there is at least one layer
         energies = masked(self.energy(f, graph.numbers), graph.atom_mask)
         return Details(energies, f, x, tuple(attention))
 

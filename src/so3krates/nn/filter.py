@@ -32,6 +32,8 @@ class Filter(eqx.Module):
         if invariants is None:
             origin = jnp.zeros((1, spherical_in.weight.shape[0]), basis.dtype)
             return self.radial(basis) + self.spherical(origin)
+        assert radial_in.bias is not None and spherical_in.bias is not None
+        assert radial_out.bias is not None and spherical_out.bias is not None
         # Both networks as one: two large products in place of four, and no sum of two arrays of pairs × features.
         inner = block_diag(radial_in.weight, spherical_in.weight)
         outer = jnp.concatenate([radial_out.weight, spherical_out.weight])

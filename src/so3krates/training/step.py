@@ -87,7 +87,7 @@ def make_steps(
         (value, parts), gradient = jax.value_and_grad(objective, has_aux=True)(carry.parameters)
         value, gradient, total = over_devices((value, gradient, parts))
         updates, state = transform.update(gradient, carry.optimizer, carry.parameters)
-        parameters = carry.parameters - rate.astype(gradient.dtype) * updates
+        parameters = carry.parameters - rate.astype(gradient.dtype) * jnp.asarray(updates)
         average = _averaged(carry.average, parameters, carry.step, optimizer.ema)
         finite = jnp.isfinite(value) & jnp.isfinite(optax.tree.norm(gradient))
         record = StepRecord(value, total.sums / jnp.maximum(total.counts, 1.0), finite)
