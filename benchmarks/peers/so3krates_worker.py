@@ -46,7 +46,7 @@ def prepare(mode: str, task: dict[str, Any]) -> Job:
     system = System.from_ase(atoms_of(task))
     potential = _gentle_potential(system)
     if mode == "ase":
-        return ase_job(atoms_of(task), potential.ase(), _count(potential))
+        return ase_job(atoms_of(task), potential.ase(), _count(potential.model))
     return Dynamics(potential, system).job()
 
 
@@ -76,7 +76,7 @@ class Dynamics:
     def job(self) -> Job:
         self._chunk()
         self.steps = int(np.clip(round(SAMPLE_SECONDS * self.steps / timed(self._chunk)), 4, MOST_STEPS))
-        facts = {"energy_eV": float(self.start.energy), "parameters": _count(self.potential)}
+        facts = {"energy_eV": float(self.start.energy), "parameters": _count(self.potential.model)}
         return Job(facts, lambda: 1e3 * timed(self._chunk) / self.steps)
 
     def _chunk(self) -> None:
