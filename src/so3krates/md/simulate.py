@@ -51,7 +51,8 @@ def simulate(
         steps: total number of steps, those before a resume included.
         to: trajectory file (HDF5, H5MD layout); frames stay in memory without it. The checkpoint lies beside it.
         initial_temperature_K: temperature of the velocities drawn at the start; the thermostat's if not given.
-        thermalise_ps: Langevin dynamics at that temperature before the run, not recorded.
+        thermalise_ps: Langevin dynamics at that temperature before the run, not recorded. NVE begins with the frame of
+            its second half whose energy is nearest to the mean, other ensembles with the last state.
         seed: of velocities and noise.
         save_every_fs: interval of saved frames; about 10 fs if not given.
         save_forces: store forces too.
