@@ -74,7 +74,9 @@ def folder(tmp_path: Path) -> Path:
     bin_folder = tmp_path / "bin"
     bin_folder.mkdir()
     command = bin_folder / "so3krates"
-    command.write_text(f"#!{sys.executable}\nimport sys\nfrom so3krates.cli import main\nsys.exit(main())\n")
+    # Guarded like an installed command, since worker processes import it.
+    guarded = "if __name__ == '__main__':\n    sys.exit(main())\n"
+    command.write_text(f"#!{sys.executable}\nimport sys\nfrom so3krates.cli import main\n\n{guarded}")
     command.chmod(0o755)
     work = tmp_path / "work"
     work.mkdir()
