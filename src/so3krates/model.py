@@ -21,8 +21,12 @@ from so3krates.nn.embedding import ElectronicEmbedding, ElementEmbedding, neighb
 from so3krates.nn.exchange import Exchange
 from so3krates.nn.heads import EnergyHead
 from so3krates.nn.layer import Layer
-from so3krates.nn.radial import RADIAL_BASES
+from so3krates.nn.radial import RADIAL_BASES, basis_scale
 from so3krates.nn.spherical import spherical_harmonics
+
+EMBEDDING_SCALE = 0.5
+"""Initial size of the features. Attention is cubic in them: much smaller, and at first atoms hardly see each other,
+which costs most of a short training run; much larger, and without normalisation the layers run away."""
 
 
 class ModelConfig(Config):
@@ -116,13 +120,15 @@ class SO3krates(eqx.Module):
         features = config.features
         rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
         with precision_scope(dtype):
-            # Small: attention is cubic in the features, and without normalisation would run away from unit size.
-            self.embedding = ElementEmbedding(features, rng=rng, dtype=dtype, scale=1.0 / sqrt(features))
             electronic = (config.charge_embedding, config.spin_embedding)
+            # The sum of n embeddings is divided by √n, and those of charge and spin begin small.
+            scale = EMBEDDING_SCALE * sqrt(1 + sum(electronic))
+            self.embedding = ElementEmbedding(features, rng=rng, dtype=dtype, scale=scale)
             self.charge_embedding, self.spin_embedding = (
                 ElectronicEmbedding(features, rng=rng, dtype=dtype) if wanted else None for wanted in electronic
             )
-            self.layers = tuple(_layer(config, rng, dtype) for _ in range(config.layers))
+            basis = basis_scale(config.radial_basis, config.radial_functions, config.cutoff)
+            self.layers = tuple(_layer(config, basis, rng, dtype) for _ in range(config.layers))
             self.energy = EnergyHead(features, config.energy_features or features, rng=rng, dtype=dtype)
         self.config = config
 
@@ -180,13 +186,14 @@ class SO3krates(eqx.Module):
         return neighbor_harmonics(geometry, graph, config.degrees, config.mean_neighbors)
 
 
-def _layer(config: ModelConfig, rng: np.random.Generator, dtype: object) -> Layer:
+def _layer(config: ModelConfig, basis_scale: float, rng: np.random.Generator, dtype: object) -> Layer:
     attention = Attention(
         config.features,
         config.heads,
         config.degrees,
         config.radial_functions,
         config.attention_scales(),
+        basis_scale,
         rng=rng,
         dtype=dtype,
     )

@@ -18,6 +18,9 @@ from so3krates.nn.degrees import invariants, parities, repeats
 from so3krates.nn.filter import Filter
 from so3krates.nn.initial import normal
 
+VALUE_SCALE = 0.3
+"""Initial size of the values relative to the features: three layers of messages stay smaller than what they add to."""
+
 
 class PairGeometry(NamedTuple):
     """What every layer needs of the pairs; made once."""
@@ -64,18 +67,22 @@ class Attention(eqx.Module):
         degrees: tuple[int, ...],
         functions: int,
         scales: tuple[float, float],
+        basis_scale: float,
         *,
         rng: np.random.Generator,
         dtype: object,
     ) -> None:
         width, chunk = features // heads, features // len(degrees)
-        self.query_f = _chunk_matrices(rng, heads, width, dtype)
+        # A divisor smaller than the usual √width must not make attention run away at the start.
+        damping_f = min(1.0, 1.0 / (scales[0] * sqrt(width)))
+        damping_x = min(1.0, 1.0 / (scales[1] * sqrt(chunk)))
+        self.query_f = _chunk_matrices(rng, heads, width, dtype, damping_f)
         self.key_f = _chunk_matrices(rng, heads, width, dtype)
-        self.value_f = _chunk_matrices(rng, heads, width, dtype)
-        self.query_x = _chunk_matrices(rng, len(degrees), chunk, dtype)
+        self.value_f = _chunk_matrices(rng, heads, width, dtype, VALUE_SCALE)
+        self.query_x = _chunk_matrices(rng, len(degrees), chunk, dtype, damping_x)
         self.key_x = _chunk_matrices(rng, len(degrees), chunk, dtype)
-        self.filter_f = Filter(features, functions, len(degrees), rng=rng, dtype=dtype)
-        self.filter_x = Filter(features, functions, len(degrees), rng=rng, dtype=dtype)
+        self.filter_f = Filter(features, functions, len(degrees), basis_scale, rng=rng, dtype=dtype)
+        self.filter_x = Filter(features, functions, len(degrees), basis_scale, rng=rng, dtype=dtype)
         self.degrees = degrees
         self.scale_f, self.scale_x = scales
 
@@ -159,6 +166,6 @@ def _by_chunks(
 
 
 def _chunk_matrices(
-    rng: np.random.Generator, chunks: int, width: int, dtype: object
+    rng: np.random.Generator, chunks: int, width: int, dtype: object, scale: float = 1.0
 ) -> Float[Array, "chunks width width"]:
-    return normal(rng, (chunks, width, width), 1.0 / sqrt(width), dtype)
+    return normal(rng, (chunks, width, width), scale / sqrt(width), dtype)

@@ -41,10 +41,9 @@ class MLP(eqx.Module):
     layers: tuple[Dense, ...]
 
     def __init__(self, sizes: tuple[int, ...], *, rng: np.random.Generator, dtype: object, scale: float = 1.0) -> None:
-        """`sizes` are the widths from input to output; `scale` multiplies the initial weights of the last layer."""
-        last = len(sizes) - 2
+        """`sizes` are the widths from input to output; `scale` multiplies the initial weights of the first layer."""
         self.layers = tuple(
-            Dense(sizes[n], sizes[n + 1], rng=rng, dtype=dtype, scale=scale if n == last else 1.0)
+            Dense(sizes[n], sizes[n + 1], rng=rng, dtype=dtype, scale=1.0 if n else scale)
             for n in range(len(sizes) - 1)
         )
 

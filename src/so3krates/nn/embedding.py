@@ -23,7 +23,7 @@ class ElementEmbedding(eqx.Module):
 
     table: Float[Array, "elements features"]
 
-    def __init__(self, features: int, *, rng: np.random.Generator, dtype: object, scale: float = 1.0) -> None:
+    def __init__(self, features: int, *, rng: np.random.Generator, dtype: object, scale: float) -> None:
         """Entries normal with standard deviation `scale`."""
         self.table = normal(rng, (ELEMENT_ROWS, features), scale, dtype)
 

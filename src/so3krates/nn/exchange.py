@@ -8,6 +8,9 @@ from so3krates._typing import Array, Float
 from so3krates.nn.degrees import invariants, repeats
 from so3krates.nn.dense import Dense
 
+START_SCALE = 0.2
+"""Initial size of the updates relative to what they are added to."""
+
 
 class Exchange(eqx.Module):
     """[a ; b] = Linear([f ; s(x)]); Δf = a, Δx_l = b_l x_l; article, eqs. 24–27."""
@@ -17,7 +20,7 @@ class Exchange(eqx.Module):
 
     def __init__(self, features: int, degrees: tuple[int, ...], *, rng: np.random.Generator, dtype: object) -> None:
         width = features + len(degrees)
-        self.linear = Dense(width, width, rng=rng, dtype=dtype)
+        self.linear = Dense(width, width, rng=rng, dtype=dtype, scale=START_SCALE)
         self.degrees = degrees
 
     def __call__(

@@ -20,8 +20,18 @@ class Filter(eqx.Module):
     radial: MLP
     spherical: MLP
 
-    def __init__(self, features: int, functions: int, degrees: int, *, rng: np.random.Generator, dtype: object) -> None:
-        self.radial = MLP((functions, features, features), rng=rng, dtype=dtype)
+    def __init__(
+        self,
+        features: int,
+        functions: int,
+        degrees: int,
+        basis_scale: float,
+        *,
+        rng: np.random.Generator,
+        dtype: object,
+    ) -> None:
+        """`basis_scale` is the root mean square of a basis function: the hidden layer starts at unit size."""
+        self.radial = MLP((functions, features, features), rng=rng, dtype=dtype, scale=1.0 / basis_scale)
         self.spherical = MLP((degrees, features // 4, features), rng=rng, dtype=dtype)
 
     def __call__(

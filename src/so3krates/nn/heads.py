@@ -9,6 +9,9 @@ from so3krates.nn.dense import Dense
 from so3krates.nn.embedding import ELEMENT_ROWS
 from so3krates.nn.initial import constant
 
+START_SCALE = 0.1
+"""Initial size of atomic energies in eV per unit feature: training begins near the reference energies."""
+
 
 class EnergyHead(eqx.Module):
     """E_i = scale_Z (W₂ SiLU(W₁ f + b₁) + b₂) + shift_Z, both tables trained with the rest."""
@@ -20,7 +23,7 @@ class EnergyHead(eqx.Module):
 
     def __init__(self, features: int, hidden: int, *, rng: np.random.Generator, dtype: object) -> None:
         self.hidden = Dense(features, hidden, rng=rng, dtype=dtype)
-        self.final = Dense(hidden, 1, rng=rng, dtype=dtype)
+        self.final = Dense(hidden, 1, rng=rng, dtype=dtype, scale=START_SCALE)
         self.scale = constant((ELEMENT_ROWS,), 1.0, dtype)
         self.shift = constant((ELEMENT_ROWS,), 0.0, dtype)
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from math import comb, exp, log
 from types import MappingProxyType
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -62,3 +63,14 @@ def fourier_basis(r: Float[Array, " pairs"], functions: int, cutoff: float) -> F
 RADIAL_BASES: Mapping[str, RadialBasis] = MappingProxyType(
     {"physnet": physnet_basis, "bernstein": bernstein_basis, "gaussian": gaussian_basis, "fourier": fourier_basis}
 )
+
+SHORTEST = 1.0
+"""Å; distances below hardly occur."""
+
+
+def basis_scale(name: str, functions: int, cutoff: float) -> float:
+    """Root mean square of the functions of a basis, over distances spread evenly from 1 Å (or half the cutoff, if that
+    is less) to the cutoff: 0.26 for the article's basis, 0.09 for SO3LR's."""
+    r = jnp.asarray(np.linspace(min(SHORTEST, 0.5 * cutoff), cutoff, 200), "float32")
+    values = jax.jit(RADIAL_BASES[name], static_argnums=(1, 2))(r, functions, cutoff)
+    return float(np.sqrt(np.mean(np.square(np.asarray(values)))))
