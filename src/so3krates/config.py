@@ -31,4 +31,7 @@ def _sentence(error: Any) -> str:
         return f"unknown key '{key}'"
     if error["type"] == "missing":
         return f"key '{key}' is required"
+    if error["type"] == "value_error":
+        # Of a whole section, whose validator says what it received.
+        return f"'{key}': {error['msg'].removeprefix('Value error, ')}"
     return f"'{key}': {error['msg']}, received {error['input']!r}"

@@ -47,12 +47,10 @@ class TrainingProgress:
         """Show a record of the log."""
         match record["event"]:
             case "progress":
-                self._train = f"step {record['step']}  train F {1000 * record.get('forces_rms', 0.0):.1f}"
+                self._train = f"step {record['step']}  train{_errors(record)}"
                 self._bar.update(self._task, completed=min(record["share"], 1.0))
             case "validation":
-                self._valid = f"valid F {1000 * record.get('forces_mae', 0.0):.1f} meV/Å"
-                if "energy_mae" in record:
-                    self._valid += f"  E {1000 * record['energy_mae']:.1f} meV"
+                self._valid = f"valid{_errors(record)}"
         self._errors.plain = "  ".join(filter(None, (self._train, self._valid)))
 
     def report(self, result: Any, output: Path) -> None:
@@ -68,3 +66,9 @@ class TrainingProgress:
                 table.add_row(name, *values)
         self.console.print(table)
         self.console.print(f"ended by: {result.reason}; log: {result.log}", highlight=False)
+
+
+def _errors(record: Any) -> str:
+    """Mean absolute errors: of the parameters as they are for training batches, of their average for validation."""
+    known = (("F", "forces_mae", "meV/Å"), ("E", "energy_mae", "meV"))
+    return "".join(f"  {name} {1000 * record[key]:.1f} {unit}" for name, key, unit in known if key in record)

@@ -8,6 +8,10 @@ from so3krates._errors import ConfigError
 from so3krates.config_file import read_values
 from so3krates.training.config import TrainConfig
 
+BUDGETS = (("minutes",), ("steps",), ("epochs",))
+SOURCES = (("train", "valid"), ("data", "n_train", "n_valid", "split", "split_seed", "split_gap", "group_size"))
+"""Ways of saying the same, each with the keys that belong to it alone; the first one chooses the way."""
+
 
 def assemble(path: Path | None, options: Mapping[str, Any]) -> TrainConfig:
     """Merge: what an option gives takes the place of what the file says; None means not given.
@@ -24,10 +28,11 @@ def assemble(path: Path | None, options: Mapping[str, Any]) -> TrainConfig:
         raise ConfigError(
             "no data: give --config FILE, or --train and --valid, or --data with --n-train and --n-valid."
         )
-    for section, kinds in (("budget", ("minutes", "steps", "epochs")), ("data", ("train", "data"))):
+    for section, ways in (("budget", BUDGETS), ("data", SOURCES)):
         new = given.get(section, {})
-        if any(kind in new for kind in kinds) and isinstance(values.get(section), dict):
-            values[section] = {k: v for k, v in values[section].items() if k not in kinds}
+        if any(way[0] in new for way in ways) and isinstance(values.get(section), dict):
+            replaced = {key for way in ways if way[0] not in new for key in way}
+            values[section] = {k: v for k, v in values[section].items() if k not in replaced}
     return TrainConfig.parse(_merged(values, given), source=str(path) if path else "command line")
 
 

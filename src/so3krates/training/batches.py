@@ -1,6 +1,5 @@
 """The stream of training batches: which samples, in what order, padded how; made one call ahead in a thread."""
 
-from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import jax
@@ -91,6 +90,11 @@ def usable_devices(batch_size: int) -> int:
     return max(n for n in range(1, jax.local_device_count() + 1) if batch_size % n == 0)
 
 
-def consecutive(source: BatchSource, size: int) -> Sequence[list[int]]:
-    """All samples in order, in batches."""
-    return [list(range(start, min(start + size, len(source)))) for start in range(0, len(source), size)]
+def same_size_batches(source: BatchSource, most: int) -> list[Batch]:
+    """All samples in order, in batches of at most so many structures, as even as possible and padded alike: one
+    compilation serves all."""
+    parts = [part.tolist() for part in np.array_split(np.arange(len(source)), -(-len(source) // most))]
+    sizes = source.sizes(parts[0])
+    for part in parts[1:]:
+        sizes = sizes.grown(source.sizes(part))
+    return [source.batch(part, sizes) for part in parts]

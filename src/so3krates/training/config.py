@@ -47,6 +47,15 @@ class DataConfig(Config):
             raise ValueError("`data` needs n_train and n_valid")
         if self.train is not None and self.valid is None:
             raise ValueError("`train` needs `valid`")
+        splitting = {"n_train", "n_valid", "split", "split_seed", "split_gap", "group_size"}
+        foreign = ({"valid"} if self.data is not None else splitting) & self.model_fields_set
+        given = sorted(name for name in foreign if getattr(self, name) != type(self).model_fields[name].default)
+        if given:
+            beside = "train" if self.data is None else "data"
+            raise ValueError(f"`{given[0]}` has no effect beside `{beside}`; remove it")
+        for name, method in (("split_gap", "blocks"), ("group_size", "groups"), ("split_seed", "random, groups")):
+            if getattr(self, name) != type(self).model_fields[name].default and self.split not in method:
+                raise ValueError(f"`{name}` has no effect with split: {self.split}, only with {method}; remove it")
         return self
 
 
@@ -97,7 +106,7 @@ class OptimizerConfig(Config):
     """Optimiser and schedule."""
 
     name: Literal["adam", "amsgrad", "adamw"] = Field(default="amsgrad", description="optimiser")
-    learning_rate: PositiveFloat = Field(default=2e-3, description="peak learning rate")
+    learning_rate: PositiveFloat = Field(default=3e-3, description="peak learning rate")
     schedule: Schedule = AnnealConfig()
     clip_norm: PositiveFloat | None = Field(default=10.0, description="largest gradient norm; null for no clipping")
     weight_decay: NonNegativeFloat = Field(default=0.0, description="decoupled weight decay, with adamw")
@@ -113,7 +122,9 @@ class OptimizerConfig(Config):
 class BudgetConfig(Config):
     """How long to train; exactly one of the three."""
 
-    minutes: PositiveFloat | None = Field(default=None, description="wall-clock minutes, validation included")
+    minutes: PositiveFloat | None = Field(
+        default=None, description="wall-clock minutes after compilation, validation included"
+    )
     steps: PositiveInt | None = Field(default=None, description="optimiser steps")
     epochs: PositiveInt | None = Field(default=None, description="passes over the training data")
     early_stop: PositiveInt | None = Field(

@@ -23,21 +23,23 @@ class Logger(Protocol):
 
 
 class JsonLines:
-    """One JSON object per line, appended and synced."""
+    """One JSON object per line."""
 
     def __init__(self, path: Path, keep_bytes: int) -> None:
         """Keep the first `keep_bytes` of an existing file and go on from there."""
         self.path = path
         try:
             self._file = open(path, "r+b" if path.exists() else "x+b")
-            self._file.truncate(keep_bytes)
+            # Never longer than it is: that would pad with bytes no reader of JSON accepts.
+            self._file.truncate(min(keep_bytes, self._file.seek(0, os.SEEK_END)))
             self._file.seek(0, os.SEEK_END)
         except OSError as error:
             raise FileError(f"the log '{path}' cannot be written: {error.strerror}.") from error
 
     @property
     def size(self) -> int:
-        """Length in bytes."""
+        """Length in bytes, all of them on the disk."""
+        os.fsync(self._file.fileno())
         return self._file.tell()
 
     def write(self, record: Record) -> None:

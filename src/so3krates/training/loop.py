@@ -10,6 +10,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -18,7 +19,7 @@ from so3krates._precision import precision_scope
 from so3krates._version import __version__
 from so3krates.io.model_file import save
 from so3krates.potential import Potential
-from so3krates.training.batches import BatchStream, consecutive, usable_devices
+from so3krates.training.batches import BatchStream, same_size_batches, usable_devices
 from so3krates.training.checkpoint import (
     Bookkeeping,
     Checkpoint,
@@ -77,7 +78,7 @@ def train(
 
     Args:
         config: the run.
-        resume: continue from the checkpoint; a larger budget extends a finished run.
+        resume: continue from the checkpoint; a larger budget extends a finished run. Begin if nothing is there yet.
         overwrite: replace an existing model file.
         tell: receives sentences for the user.
         listener: receives every record of the log.
@@ -102,16 +103,19 @@ class _Run:
         self.checkpoint = checkpoint_path(self.config.output)
         state = initial_state(setup.model, self.config.optimizer)
         here = Checkpoint(state, setup.model, Bookkeeping())
-        if resume:
+        if resume and (self.checkpoint.exists() or self.config.output.exists()):
             here = load_checkpoint(self.checkpoint, here, setup.settings)
             tell(f"resuming at step {here.book.step} after {here.book.seconds / 60:.1f} minutes")
         self.state, self.best = here.state, here.best
         self.book = here.book
         assert self.config.batch_size is not None
         devices = usable_devices(self.config.batch_size)
+        if devices < jax.local_device_count():
+            count, size = jax.local_device_count(), self.config.batch_size
+            tell(f"using {devices} of {count} devices, since batch_size {size} divides no further")
         self.stream = BatchStream(setup.train, self.config.batch_size, self.config.seed, devices, here.book.sizes)
         self.steps = make_steps(self.config.loss, self.config.optimizer, devices)
-        self.valid = [setup.valid.batch(part) for part in consecutive(setup.valid, max(self.config.batch_size, 50))]
+        self.valid = same_size_batches(setup.valid, max(self.config.batch_size, 50))
         self.best_metrics: Metrics | None = None
         log = self.config.output.with_name(f"{self.config.output.stem}.log.jsonl")
         self.log = JsonLines(log, here.book.log_bytes)
@@ -119,21 +123,35 @@ class _Run:
         self.seconds_per_step = 0.0
 
     def go(self) -> TrainResult:
-        self.started = time.monotonic() - self.book.seconds
         try:
             with _interruptible() as interrupted:
+                self._compile()
+                self.started = time.monotonic() - self.book.seconds
                 reason = self._loop(interrupted)
         finally:
             self.stream.close()
             for logger in self.loggers:
                 logger.close()
-        potential = self._potential()
-        metrics = self.best_metrics or measure(self.best, self.valid, self.config.loss)
         if reason == "interrupted" and self.book.best_loss is None:
             raise KeyboardInterrupt(
                 f"interrupted at step {self.book.step}; the checkpoint is written, so resume goes on"
             )
-        return TrainResult(potential, metrics, self.log.path, reason)
+        metrics = self.best_metrics or measure(self.best, self.valid, self.config.loss)
+        return TrainResult(self._potential(), metrics, self.log.path, reason)
+
+    def _compile(self) -> None:
+        """Take the coming steps and validate once for nothing: the schedule of a budget of minutes then holds no
+        compilation."""
+        step, count = self.book.step, self._count(self.book.step)
+        if self._ended() or not count:
+            return
+        batches = self.stream.stacked(step, count, 0)
+        measure(self.state.average, self.valid[:1], self.config.loss)
+        began = time.monotonic()
+        for _ in range(2):
+            began = time.monotonic()
+            jax.block_until_ready(self.steps(self.state, batches, jnp.zeros(count, self.config.dtype)))
+        self.seconds_per_step = (time.monotonic() - began) / count
 
     def _loop(self, interrupted: threading.Event) -> str:
         if self.book.step == 0:
@@ -141,9 +159,12 @@ class _Run:
         saved = time.monotonic()
         while True:
             reason = "interrupted" if interrupted.is_set() else self._ended()
-            if reason not in (None, "interrupted") or self._validation_due():
+            ended = reason not in (None, "interrupted") and self.book.validated_step != self.book.step
+            if ended or self._validation_due():
                 reason = self._validate() or reason
-            if reason or time.monotonic() - saved > CHECKPOINT_SECONDS:
+            # A better model is always in the checkpoint too: a resumed run must not replace it with a worse one.
+            better = self.book.best_loss is not None and self.book.best_step == self.book.step
+            if reason or better or time.monotonic() - saved > CHECKPOINT_SECONDS:
                 self._save()
                 saved = time.monotonic()
             if reason:
@@ -259,12 +280,12 @@ class _Run:
         return {"step": step, "epoch": round(step / self.stream.steps_per_epoch, 3), "minutes": self._minutes()}
 
     def _progress(self, record: StepRecord, rate: float) -> Record:
-        energy, forces, stress = np.sqrt(np.asarray(record.terms, np.float64)).tolist()
+        absolute, counts = np.asarray(record.absolute, np.float64), np.asarray(record.counts, np.float64)
         values: dict[str, str | int | float | bool | None] = {"event": "progress", **self._where()}
         values |= {"share": round(self._share(), 5), "learning_rate": rate, "loss": float(record.loss)}
-        for name, value in (("energy", energy), ("forces", forces), ("stress", stress)):
-            if getattr(self.config.loss, name):
-                values[f"{name}_rms"] = value
+        for name, total, count in zip(("energy", "forces", "stress"), absolute, counts, strict=True):
+            if getattr(self.config.loss, name) and count:
+                values[f"{name}_mae"] = float(total / count)
         return values
 
     def _write(self, record: Record) -> None:

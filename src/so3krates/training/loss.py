@@ -19,9 +19,11 @@ class Errors(NamedTuple):
 
 
 class LossSums(NamedTuple):
-    """Σ ℓ over the labelled entries and their number, for energy, forces and stress."""
+    """Σ ℓ and Σ |error| over the labelled entries, and their number, for energy, forces and stress."""
 
     sums: Float[Array, " 3"]
+    absolute: Float[Array, " 3"]
+    """Of energies per structure, whatever the loss divides them by."""
     counts: Float[Array, " 3"]
 
 
@@ -38,9 +40,8 @@ def batch_errors(model: Term, batch: Batch) -> Errors:
     )
 
 
-def loss_sums(model: Term, batch: Batch, config: LossConfig) -> LossSums:
-    """Σ ℓ and counts of each quantity; masked entries contribute ℓ(0) = 0."""
-    errors = batch_errors(model, batch)
+def loss_sums(errors: Errors, batch: Batch, config: LossConfig) -> LossSums:
+    """The sums and counts of each quantity; masked entries contribute ℓ(0) = 0."""
     energy = errors.energy / batch.atoms_per_structure if config.energy_per_atom else errors.energy
     parts = (
         (energy, batch.energy_mask, 1),
@@ -49,7 +50,8 @@ def loss_sums(model: Term, batch: Batch, config: LossConfig) -> LossSums:
     )
     sums = [jnp.sum(penalty(error, config)) for error, _, _ in parts]
     counts = [_count(mask, energy.dtype) * size for _, mask, size in parts]
-    return LossSums(jnp.stack(sums), jnp.stack(counts))
+    absolute = [jnp.sum(jnp.abs(error)) for error in errors]
+    return LossSums(jnp.stack(sums), jnp.stack(absolute), jnp.stack(counts))
 
 
 def weighted_loss(total: LossSums, config: LossConfig) -> Float[Array, ""]:

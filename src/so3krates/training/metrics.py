@@ -39,22 +39,23 @@ class _Sums(NamedTuple):
 def measure(model: Term, batches: Iterable[Batch], config: LossConfig) -> Metrics:
     """Errors over all batches together, every labelled entry counted once."""
     absolute, squared, counts = np.zeros(4), np.zeros(4), np.zeros(4)
-    total = LossSums(np.zeros(3), np.zeros(3))  # type: ignore[arg-type]
+    sums, entries = np.zeros(3), np.zeros(3)
     for batch in batches:
-        errors, sums = jax.device_get(_evaluated(model, batch, config))
+        errors, total = jax.device_get(_evaluated(model, batch, config))
         part = _sums(errors, batch)
         absolute, squared, counts = absolute + part.absolute, squared + part.squared, counts + part.counts
-        total = LossSums(total.sums + sums.sums, total.counts + sums.counts)
+        sums, entries = sums + total.sums, entries + total.counts
     with np.errstate(invalid="ignore", divide="ignore"):
         mae, rmse = absolute / counts, np.sqrt(squared / counts)
     weights = np.array([config.energy, config.forces, config.stress])
-    loss = float(np.sum(weights * total.sums / np.maximum(total.counts, 1.0)))
+    loss = float(np.sum(weights * sums / np.maximum(entries, 1.0)))
     return Metrics(loss, mae[0], rmse[0], mae[1], mae[2], rmse[2], mae[3], rmse[3])
 
 
 @eqx.filter_jit
 def _evaluated(model: Term, batch: Batch, config: LossConfig) -> tuple[Errors, LossSums]:
-    return batch_errors(model, batch), loss_sums(model, batch, config)
+    errors = batch_errors(model, batch)
+    return errors, loss_sums(errors, batch, config)
 
 
 def _sums(errors: Errors, batch: Batch) -> _Sums:

@@ -74,7 +74,7 @@ def open_data(config: DataConfig) -> tuple[Dataset, Dataset]:
         n_train=config.n_train,
         n_valid=config.n_valid,
         method=config.split,
-        seed=config.split_seed if config.split != "blocks" else 0,
+        seed=config.split_seed,
         gap=config.split_gap,
         group_size=config.group_size,
     )

@@ -16,7 +16,7 @@ from so3krates._typing import Array, Bool, Float, Int
 from so3krates.data.batching import Batch
 from so3krates.potential import Term
 from so3krates.training.config import LossConfig, OptimizerConfig
-from so3krates.training.loss import LossSums, loss_sums, weighted_loss
+from so3krates.training.loss import LossSums, batch_errors, loss_sums, weighted_loss
 from so3krates.training.optimizer import make_optimizer
 
 DATA_AXIS = "data"
@@ -38,11 +38,14 @@ class TrainState(eqx.Module):
 
 
 class StepRecord(NamedTuple):
-    """Sums over the steps of a call."""
+    """What the steps of a call report together."""
 
     loss: Float[Array, ""]
-    terms: Float[Array, " 3"]
-    """Mean ℓ of energy, forces, stress, averaged over the steps."""
+    """Mean over the steps."""
+    absolute: Float[Array, " 3"]
+    """Σ |error| of energy, forces, stress."""
+    counts: Float[Array, " 3"]
+    """Number of labelled entries of each."""
     finite: Bool[Array, ""]
     """Whether every loss and gradient was finite."""
 
@@ -81,8 +84,8 @@ def make_steps(
         batch, rate = inputs
 
         def objective(parameters: Array) -> tuple[Float[Array, ""], LossSums]:
-            sums, counts = loss_sums(unravel(parameters), batch, loss)
-            return weighted_loss(LossSums(sums, over_devices(counts)), loss), LossSums(sums, counts)
+            part = loss_sums(batch_errors(unravel(parameters), batch), batch, loss)
+            return weighted_loss(part._replace(counts=over_devices(part.counts)), loss), part
 
         (value, parts), gradient = jax.value_and_grad(objective, has_aux=True)(carry.parameters)
         value, gradient, total = over_devices((value, gradient, parts))
@@ -90,7 +93,7 @@ def make_steps(
         parameters = carry.parameters - rate.astype(gradient.dtype) * jnp.asarray(updates)
         average = _averaged(carry.average, parameters, carry.step, optimizer.ema)
         finite = jnp.isfinite(value) & jnp.isfinite(optax.tree.norm(gradient))
-        record = StepRecord(value, total.sums / jnp.maximum(total.counts, 1.0), finite)
+        record = StepRecord(value, total.absolute, total.counts, finite)
         return _Carry(parameters, average, state, carry.step + 1), record
 
     @eqx.filter_jit
@@ -106,7 +109,8 @@ def make_steps(
             if devices > 1:  # this device's part of each batch
                 batches = jax.tree.map(lambda leaf: leaf[:, 0], batches)
             carry, records = jax.lax.scan(partial(one_step, unravel=unravel), carry, (batches, rates))
-            return carry, StepRecord(records.loss.mean(), records.terms.mean(0), records.finite.all())
+            sums = (records.absolute.sum(0), records.counts.sum(0))
+            return carry, StepRecord(records.loss.mean(), *sums, records.finite.all())
 
         if devices > 1:
             # Every device runs the whole program on its part; only sums, counts and gradients are exchanged.

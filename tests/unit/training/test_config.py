@@ -22,6 +22,12 @@ def test_unknown_keys_are_refused_at_every_level() -> None:
         ({"data": {"train": "a.xyz"}}, "`train` needs `valid`"),
         ({"data": {"data": "a.npz"}}, "needs n_train and n_valid"),
         ({"data": {"data": "a.npz", "train": "b.xyz", "valid": "c.xyz"}}, "give either"),
+        ({"data": {"data": "a.npz", "n_train": 1, "n_valid": 1, "valid": "b.npz"}}, "`valid` has no effect beside"),
+        ({"data": {"train": "a.npz", "valid": "b.npz", "split": "blocks"}}, "`split` has no effect beside `train`"),
+        (
+            {"data": {"data": "a.npz", "n_train": 1, "n_valid": 1, "split": "blocks", "split_seed": 3}},
+            "`split_seed` has no effect with split: blocks",
+        ),
         ({"loss": {"energy": 0, "forces": 0}}, "all loss weights are zero"),
         ({"optimizer": {"weight_decay": 0.1}}, "needs name: adamw"),
         ({"model": {"features": 10, "heads": 4}}, "not divisible by heads 4"),

@@ -117,6 +117,13 @@ def test_a_larger_budget_extends_a_finished_run(tmp_path: Path) -> None:
     assert records(tmp_path, "end")[-1]["step"] == 40
 
 
+def test_resume_begins_where_nothing_is_there(tmp_path: Path) -> None:
+    assert train(run_config(tmp_path, budget={"steps": 20}), resume=True).reason == "budget"
+    (tmp_path / "model.checkpoint.safetensors").unlink()
+    with pytest.raises(FileError, match="there is no checkpoint"):
+        train(run_config(tmp_path, budget={"steps": 20}), resume=True)
+
+
 def test_resume_with_other_settings_is_refused(tmp_path: Path) -> None:
     train(run_config(tmp_path, budget={"steps": 20}))
     with pytest.raises(FileError, match="other settings"):
@@ -137,6 +144,34 @@ def test_early_stop_ends_a_run_that_no_longer_improves(tmp_path: Path) -> None:
     result = train(run_config(tmp_path, optimizer=still, budget={"steps": 2000, "early_stop": 2}))
     assert result.reason == "early_stop"
     assert records(tmp_path, "end")[-1]["step"] == 60
+
+
+@pytest.mark.slow
+def test_compilation_takes_nothing_from_the_warm_up(tmp_path: Path) -> None:
+    """With minutes to spend, the learning rate rises from near zero in a straight line over 2 % of them."""
+    train(run_config(tmp_path, budget={"minutes": 0.3}, log={}))
+    shares, rates = np.array([(r["share"], r["learning_rate"]) for r in records(tmp_path, "progress")]).T
+    peak = run_config(tmp_path).optimizer.learning_rate
+    rising = shares < 0.015
+    assert rising.sum() >= 2
+    assert rates[0] < 0.5 * peak
+    np.testing.assert_allclose(rates[rising], peak * shares[rising] / 0.02, atol=0.2 * peak)
+
+
+def test_a_better_model_is_in_the_checkpoint_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise a killed run could go on from an older best one, and replace the model file with a worse one."""
+    saved = set()
+    monkeypatch.setattr(loop, "save_checkpoint", lambda _, checkpoint, __: saved.add(checkpoint.book.best_step))
+    train(run_config(tmp_path))
+    better = {record["step"] for record in records(tmp_path, "validation") if record["best"]}
+    assert better and better <= saved
+
+
+def test_a_finished_run_is_not_validated_again(tmp_path: Path) -> None:
+    train(run_config(tmp_path))
+    count = len(records(tmp_path, "validation"))
+    train(run_config(tmp_path), resume=True)
+    assert len(records(tmp_path, "validation")) == count
 
 
 def test_a_budget_of_minutes_is_kept(tmp_path: Path) -> None:

@@ -6,16 +6,21 @@ import numpy as np
 import pytest
 from springs import TINY, samples
 
-from so3krates.data.batching import BatchSource
+from so3krates.data.batching import Batch, BatchSource
 from so3krates.graph import Sizes
 from so3krates.model import SO3krates
-from so3krates.potential import ElementTable, Potential
+from so3krates.potential import ElementTable, Potential, Term
 from so3krates.training import loss as loss_module
 from so3krates.training.config import LossConfig
 from so3krates.training.loss import LossSums, weighted_loss
 from so3krates.training.metrics import measure
 
-loss_sums = eqx.filter_jit(loss_module.loss_sums)
+
+@eqx.filter_jit
+def loss_sums(model: Term, batch: Batch, config: LossConfig) -> LossSums:
+    return loss_module.loss_sums(loss_module.batch_errors(model, batch), batch, config)
+
+
 ELEMENTS = ElementTable(numbers=(1, 8), energies=(-10.0, -1980.0))
 
 
@@ -63,13 +68,14 @@ def test_padding_and_missing_labels_do_not_count(potential: Potential) -> None:
     padded = loss_sums(potential.model, source(data).batch(range(4), Sizes(6, 40, 64)), config)
     assert exact.counts.tolist() == padded.counts.tolist() == [3.0, 27.0, 0.0]
     np.testing.assert_allclose(padded.sums, exact.sums, rtol=1e-12)
+    np.testing.assert_allclose(padded.absolute, exact.absolute, rtol=1e-12)
 
 
 def test_parts_of_a_batch_add_up(potential: Potential) -> None:
     """What data-parallel training rests on."""
     data, config = samples(6), LossConfig()
     parts = [loss_sums(potential.model, source(data).batch(part), config) for part in ([0, 1, 2], [3, 4, 5])]
-    joint = LossSums(parts[0].sums + parts[1].sums, parts[0].counts + parts[1].counts)
+    joint = LossSums(*(first + second for first, second in zip(*parts, strict=True)))
     whole = loss_sums(potential.model, source(data).batch(range(6)), config)
     assert float(weighted_loss(joint, config)) == pytest.approx(float(weighted_loss(whole, config)), rel=1e-12)
 
@@ -79,6 +85,9 @@ def test_metrics_over_uneven_batches_equal_those_of_all_structures(potential: Po
     batches = [source(data).batch(part) for part in ([0, 1, 2], [3, 4])]
     metrics = measure(potential.model, batches, LossConfig())
     energy, forces = differences(potential, data)
+    per_atom = LossConfig(energy_per_atom=True)
+    absolute = sum(np.asarray(loss_sums(potential.model, batch, per_atom).absolute) for batch in batches)
+    np.testing.assert_allclose(absolute, [abs(energy).sum(), abs(forces).sum(), 0.0], rtol=1e-10)
     assert metrics.energy_mae == pytest.approx(abs(energy).mean(), rel=1e-10)
     assert metrics.energy_per_atom_mae == pytest.approx(abs(energy).mean() / 3, rel=1e-10)
     assert metrics.forces_mae == pytest.approx(abs(forces).mean(), rel=1e-10)
