@@ -28,6 +28,7 @@ class System:
         pbc: periodic axes.
         charge: total charge in e.
         unpaired: number of unpaired electrons, 2S.
+        isotopes: masses in u if they are not the standard ones; None: standard atomic masses.
 
     Raises:
         InputError: shapes that do not fit, unknown elements, positions that are not finite, periodic axes without a
@@ -40,6 +41,7 @@ class System:
     pbc: tuple[bool, bool, bool] = (False, False, False)
     charge: float = 0.0
     unpaired: float = 0.0
+    isotopes: Float[np.ndarray, " atoms"] | None = None
 
     def __post_init__(self) -> None:
         positions = np.array(self.positions, dtype=np.float64)
@@ -69,6 +71,7 @@ class System:
             ("cell", _checked_cell(self.cell, pbc)),  # type: ignore[arg-type]
             ("charge", float(self.charge)),
             ("unpaired", float(self.unpaired)),
+            ("isotopes", _checked_masses(self.isotopes, len(numbers))),
         ):
             object.__setattr__(self, name, value)
 
@@ -82,8 +85,8 @@ class System:
 
     @property
     def masses(self) -> Float[np.ndarray, " atoms"]:
-        """Standard atomic masses in u."""
-        return atomic_masses[self.numbers]
+        """Masses in u: those of the isotopes, or standard atomic masses."""
+        return atomic_masses[self.numbers] if self.isotopes is None else self.isotopes
 
     @property
     def symbols(self) -> list[str]:
@@ -100,7 +103,7 @@ class System:
 
     @classmethod
     def from_ase(cls, atoms: ase.Atoms) -> "System":
-        """Take positions, elements, cell, periodicity, and charge and spin from `atoms.info`.
+        """Take positions, elements, cell, periodicity, masses if they were set, and charge and spin from `atoms.info`.
 
         Charge: `total_charge` or `charge`. Spin: the multiplicity 2S + 1 as `total_spin`, `spin_multiplicity` or
         `multiplicity`. Without them the structure is a neutral singlet.
@@ -118,11 +121,14 @@ class System:
             pbc=tuple(bool(flag) for flag in atoms.pbc),  # type: ignore[arg-type]
             charge=_info_value(atoms.info, CHARGE_KEYS, 0.0),
             unpaired=multiplicity - 1.0,
+            isotopes=atoms.get_masses() if atoms.has("masses") else None,
         )
 
     def to_ase(self) -> ase.Atoms:
         """ASE Atoms; charge and multiplicity go to `info` where they differ from 0 and 1."""
-        atoms = ase.Atoms(numbers=self.numbers, positions=self.positions, cell=self.cell, pbc=self.pbc)
+        atoms = ase.Atoms(
+            numbers=self.numbers, positions=self.positions, cell=self.cell, pbc=self.pbc, masses=self.isotopes
+        )
         if self.charge:
             atoms.info["total_charge"] = self.charge
         if self.unpaired:
@@ -139,6 +145,15 @@ def _missing_rows_are_free(atoms: ase.Atoms) -> bool:
     """Zero cell vectors are fine along axes that are not periodic; ASE completes them."""
     empty = ~np.any(np.asarray(atoms.cell), axis=1)
     return bool(np.any(empty)) and not bool(np.any(empty & atoms.pbc))
+
+
+def _checked_masses(masses: Any, atoms: int) -> Float[np.ndarray, " atoms"] | None:
+    if masses is None:
+        return None
+    masses = np.array(masses, dtype=np.float64)
+    if masses.shape != (atoms,) or not (masses > 0).all() or not np.isfinite(masses).all():
+        raise InputError(f"masses {masses.tolist()} must be {atoms} positive numbers.")
+    return masses
 
 
 def _checked_cell(cell: Any, pbc: tuple[bool, bool, bool]) -> Float[np.ndarray, "3 3"] | None:

@@ -1,7 +1,7 @@
 """Units and constants. Inside the package: eV, Å, atomic mass units; time in Å·√(u/eV).
 
-Values: CODATA 2018 through `ase.units`, so that results agree with ASE to the last digit. A time step given in fs is
-converted once, on entry.
+Values: those of `ase.units` (CODATA 2014 in ASE 3), so that results agree with ASE to the last digit. A time step given
+in fs is converted once, on entry.
 """
 
 from types import MappingProxyType

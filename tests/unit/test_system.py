@@ -91,6 +91,17 @@ def test_to_ase_and_back(pbc: tuple[bool, bool, bool]) -> None:
         assert back.cell is None
 
 
+def test_isotopes_come_along() -> None:
+    heavy = water().to_ase()
+    heavy.set_masses([None, 2.014, 2.014])
+    system = System.from_ase(heavy)
+    np.testing.assert_array_equal(system.masses[1:], 2.014)
+    np.testing.assert_array_equal(system.to_ase().get_masses(), heavy.get_masses())
+    assert System.from_ase(water().to_ase()).isotopes is None
+    with pytest.raises(InputError, match="masses .* must be 3 positive numbers"):
+        water(isotopes=np.array([16.0, -1.0, 1.0]))
+
+
 def test_slab_with_an_empty_third_vector_is_completed() -> None:
     atoms = ase.build.fcc111("Al", (1, 1, 2), a=4.05)
     assert atoms.pbc.tolist() == [True, True, False]

@@ -25,6 +25,7 @@ def md(
     timestep_fs: float = 0.5,
     friction_per_ps: float | None = None,
     period_fs: float | None = None,
+    fix_rotation: bool = False,
     thermalise_ps: float = 0.0,
     seed: int = 0,
     save_every_fs: float | None = None,
@@ -60,6 +61,8 @@ def md(
         Friction of Langevin dynamics in 1/ps; 1 if not given.
     period_fs
         Characteristic time of the Nosé–Hoover chain in fs; 100 if not given.
+    fix_rotation
+        Remove the angular momentum at the start (nve, nose-hoover; isolated molecules), and count without it.
     thermalise_ps
         Langevin dynamics before the run, not recorded.
     seed
@@ -87,7 +90,7 @@ def md(
     from so3krates.md import Monitor, progress_bar, simulate
 
     snapshot = _read(start, ignore_velocities=temperature_K is not None)
-    integrator = _integrator(ensemble, temperature_K, friction_per_ps, period_fs)
+    integrator = _integrator(ensemble, temperature_K, friction_per_ps, period_fs, fix_rotation)
     monitor = Monitor.parse(
         {
             "max_temperature_K": max_temperature_K,
@@ -124,7 +127,11 @@ def md(
 
 
 def _integrator(
-    ensemble: str, temperature_K: float | None, friction_per_ps: float | None, period_fs: float | None
+    ensemble: str,
+    temperature_K: float | None,
+    friction_per_ps: float | None,
+    period_fs: float | None,
+    fix_rotation: bool,
 ) -> "Integrator":
     """The ensemble; an option that would be ignored is refused."""
     from so3krates.md import NVE, Langevin, NoseHoover
@@ -133,15 +140,18 @@ def _integrator(
         raise InputError(f"--friction-per-ps belongs to langevin, not to {ensemble}.")
     if period_fs is not None and ensemble != "nose-hoover":
         raise InputError(f"--period-fs belongs to nose-hoover, not to {ensemble}.")
+    if fix_rotation and ensemble == "langevin":
+        raise InputError("--fix-rotation belongs to nve and nose-hoover: Langevin's noise sets a molecule rotating.")
     if ensemble == "nve":
-        return NVE()
+        return NVE(fix_rotation=fix_rotation)
     if temperature_K is None:
         raise InputError(f"--ensemble {ensemble} needs --temperature-K.")
     if ensemble == "langevin":
         friction = 1.0 if friction_per_ps is None else friction_per_ps
         return Langevin.parse({"temperature_K": temperature_K, "friction_per_ps": friction}, "langevin")
     period = 100.0 if period_fs is None else period_fs
-    return NoseHoover.parse({"temperature_K": temperature_K, "period_fs": period}, "nose-hoover")
+    values = {"temperature_K": temperature_K, "period_fs": period, "fix_rotation": fix_rotation}
+    return NoseHoover.parse(values, "nose-hoover")
 
 
 def _read(path: Path, *, ignore_velocities: bool) -> "Snapshot":

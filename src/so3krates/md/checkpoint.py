@@ -34,8 +34,8 @@ class Checkpoint(NamedTuple):
 
 
 def checkpoint_path(trajectory: Path) -> Path:
-    """run.h5 → run.checkpoint.safetensors."""
-    return trajectory.with_suffix(".checkpoint.safetensors")
+    """run.h5 → run.h5.checkpoint.safetensors, which no model of the name `run` has beside it."""
+    return trajectory.with_name(f"{trajectory.name}.checkpoint.safetensors")
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint, settings_hash: str) -> None:

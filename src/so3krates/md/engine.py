@@ -21,7 +21,7 @@ from so3krates.md.run import Run, RunStopped
 from so3krates.md.settings import Settings
 from so3krates.md.state import Snapshot, State, make_state, origin_of, snapshot_of
 from so3krates.md.summary import summarize
-from so3krates.md.velocities import maxwell_boltzmann
+from so3krates.md.velocities import kinetic_energy, maxwell_boltzmann
 from so3krates.neighbors.dense import DenseNeighbors, allocate
 from so3krates.potential import Potential, Topology
 from so3krates.rollout import run_chunk
@@ -78,7 +78,8 @@ class Engine:
         temperature = self.settings.initial_temperature_K
         integrator = self.settings.integrator
         if temperature is not None:
-            drawn = maxwell_boltzmann(self.system, temperature, self.settings.seed)
+            fixed = integrator.fix_center
+            drawn = maxwell_boltzmann(self.system, temperature, self.settings.seed, fix_center=fixed)
             snapshot = Snapshot(snapshot.system, drawn)
             if self.settings.thermalise_steps:
                 snapshot = self._thermalised(snapshot, temperature)
@@ -138,10 +139,14 @@ class Engine:
         """A state from the end of a Langevin run in memory, watched by the same monitor.
 
         The energy a microcanonical run begins with decides its temperature for good, and that of few atoms fluctuates
-        widely: such a run begins with the frame whose energy is nearest to the mean.
+        widely: such a run begins with the frame whose energy, once it is prepared, is nearest to the mean.
         """
         settings = self.settings
-        bath = Langevin(temperature_K=temperature, friction_per_ps=THERMALISE_FRICTION_PER_PS)
+        bath = Langevin(
+            temperature_K=temperature,
+            friction_per_ps=THERMALISE_FRICTION_PER_PS,
+            fix_center=settings.integrator.fix_center,
+        )
         noise = int(np.random.SeedSequence([settings.seed, 1]).generate_state(1)[0])
         steps = settings.thermalise_steps
         inner = replace(
@@ -159,7 +164,9 @@ class Engine:
             final, _ = engine.run(engine.begin(snapshot, memory), memory)
         except RunStopped as error:
             raise RunStopped(f"while thermalising, {error}", error.reason, error.step, error.time_fs, None) from error
-        return _of_mean_energy(memory.frames(), self.system) if isinstance(settings.integrator, NVE) else final
+        if isinstance(settings.integrator, NVE):
+            return _of_mean_energy(memory.frames(), self.system, settings.integrator, temperature)
+        return final
 
     @property
     def _capacity(self) -> int:
@@ -227,10 +234,21 @@ class Engine:
         )
 
 
-def _of_mean_energy(frames: Frames, system: System) -> Snapshot:
-    """Of the second half of the frames, the one whose potential and kinetic energy add up to the mean."""
+def _of_mean_energy(frames: Frames, system: System, integrator: NVE, temperature: float) -> Snapshot:
+    """Of the second half of the frames, the one whose energy is nearest to ⟨U⟩ + N_f k_BT/2.
+
+    Its kinetic energy is that after `prepare`, since what is removed there takes a share along.
+    """
     late = frames[slice(len(frames) // 2, None)]
-    energy = late.potential_energy + late.kinetic_energy
-    chosen = int(np.argmin(np.abs(energy - energy.mean())))
-    positions = np.asarray(late.positions[chosen], np.float64)
-    return Snapshot(replace(system, positions=positions), late.velocities[chosen])
+    snapshots = [
+        integrator.prepare(Snapshot(replace(system, positions=np.asarray(positions, np.float64)), velocities))
+        for positions, velocities in zip(late.positions, late.velocities, strict=True)
+    ]
+    energy = late.potential_energy + np.array([_kinetic(snapshot) for snapshot in snapshots])
+    mean = late.potential_energy.mean() + 0.5 * integrator.degrees_of_freedom(system) * BOLTZMANN * temperature
+    return snapshots[int(np.argmin(np.abs(energy - mean)))]
+
+
+def _kinetic(snapshot: Snapshot) -> float:
+    assert snapshot.velocities is not None
+    return kinetic_energy(snapshot.system, snapshot.velocities)

@@ -30,12 +30,15 @@ class Bath(eqx.Module):
 
 
 class Langevin(Config):
-    """Canonical ensemble by friction and noise; configurations are sampled with an error of fourth order in Δt.
+    """Canonical ensemble by friction and noise.
+
+    Configurations are sampled exactly in a harmonic potential, and otherwise with an error of second order in Δt whose
+    leading term vanishes at high friction.
 
     By default the noise moves no centre of mass, so a molecule in vacuum stays where it is and the kinetic energy is
     shared by 3N − 3 degrees of freedom. With `fix_center=False` every atom is coupled on its own: 3N.
     The kinetic temperature at the end of a step is low by (ωΔt)²/4 in a mode of frequency ω (2 % for a C–H stretch at
-    0.5 fs); positions are not affected.
+    0.5 fs), although the positions of such a mode are right.
     """
 
     temperature_K: PositiveFloat = Field(description="temperature of the bath, K")

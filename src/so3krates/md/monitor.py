@@ -7,7 +7,7 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from ase.data import covalent_radii
-from pydantic import Field, PositiveFloat
+from pydantic import Field, PositiveFloat, model_validator
 
 from so3krates._errors import InputError
 from so3krates._typing import Array, Float, Int
@@ -50,6 +50,14 @@ class Monitor(Config):
     bond_lengths: tuple[PositiveFloat, ...] | None = Field(
         default=None, description="reference lengths of `bonds`, Å, such as their means in reference data"
     )
+
+    @model_validator(mode="after")
+    def _nothing_is_ignored(self) -> Self:
+        if self.max_bond_deviation is None and self.bonds is not None:
+            raise ValueError("`bonds` has no effect without `max_bond_deviation`; remove it, or give that too")
+        if self.bonds is not None and "bond_factor" in self.model_fields_set:
+            raise ValueError("`bond_factor` finds bonds, so it has no effect beside `bonds`; remove one of them")
+        return self
 
     @classmethod
     def benchmark(cls, bonds: tuple[tuple[int, int], ...], bond_lengths: tuple[float, ...]) -> Self:

@@ -8,11 +8,12 @@ import equinox as eqx
 import jax.numpy as jnp
 from pydantic import Field, PositiveFloat, PositiveInt
 
+from so3krates._errors import InputError
 from so3krates._typing import Array, Float
 from so3krates.config import Config
 from so3krates.md.operators import drift, kick, kinetic_energy, refresh, scale, tick
 from so3krates.md.state import Forces, Snapshot, State
-from so3krates.md.velocities import degrees_of_freedom, without_center
+from so3krates.md.velocities import degrees_of_freedom, rotates, without_center, without_rotation
 from so3krates.system import System
 from so3krates.units import BOLTZMANN, FEMTOSECOND
 
@@ -35,24 +36,44 @@ class Chain(eqx.Module):
 class NoseHoover(Config):
     """Canonical ensemble by a deterministic chain of thermostats; the centre of mass rests, 3N − 3 degrees of freedom.
 
-    A chain needs a system that is ergodic by itself: for a few stiff oscillators take Langevin.
+    A chain scales velocities and turns nothing: an isolated molecule that does not rotate never will. With
+    `fix_rotation` the angular momentum is removed at the start and 3N − 6 degrees of freedom (3N − 5 for a linear
+    molecule) share the kinetic energy; an isolated molecule at rest is refused without it, since its vibrations would
+    become too hot. A chain needs a system that is ergodic by itself: for a few stiff oscillators take Langevin.
     """
 
     temperature_K: PositiveFloat = Field(description="temperature, K")
     period_fs: PositiveFloat = Field(default=100.0, description="period of the thermostat's oscillation, fs")
     chain: PositiveInt = Field(default=3, description="number of links")
+    fix_rotation: bool = Field(
+        default=False, description="remove the angular momentum at the start; isolated molecules only"
+    )
+
+    @property
+    def fix_center(self) -> bool:
+        return True
 
     @property
     def start_temperature_K(self) -> float:
         return self.temperature_K
 
     def degrees_of_freedom(self, system: System) -> int:
-        return degrees_of_freedom(system, fix_center=True, fix_rotation=False)
+        return degrees_of_freedom(system, fix_center=True, fix_rotation=self.fix_rotation)
 
     def prepare(self, snapshot: Snapshot) -> Snapshot:
-        if snapshot.velocities is None:
+        system, velocities = snapshot.system, snapshot.velocities
+        if velocities is None:
             return snapshot
-        return replace(snapshot, velocities=without_center(snapshot.system, snapshot.velocities))
+        velocities = without_center(system, velocities)
+        if self.fix_rotation:
+            velocities = without_rotation(system, velocities)
+        elif not rotates(system, velocities):
+            raise InputError(
+                f"{system.formula} does not rotate, and a Nosé–Hoover chain cannot make it: with fix_rotation=True its "
+                f"{degrees_of_freedom(system, fix_center=True, fix_rotation=True)} other degrees of freedom share the "
+                "kinetic energy."
+            )
+        return replace(snapshot, velocities=velocities)
 
     def init(self, state: State, timestep_fs: float) -> State:
         del timestep_fs

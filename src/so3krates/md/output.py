@@ -1,5 +1,6 @@
 """Where frames and checkpoints go: into memory or into files. A commit is one chunk, whole."""
 
+import io
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -8,6 +9,7 @@ import ase.io
 import numpy as np
 
 from so3krates._errors import FileError
+from so3krates.io.atomic import write_atomically
 from so3krates.io.trajectory import (
     Frames,
     Trajectory,
@@ -88,6 +90,7 @@ class FileOutput:
         self.path = self._trajectory = path
         self._system = system
         self._hash = settings.hash()
+        self._reference = settings.reference_energy
 
     @classmethod
     def create(cls, path: Path, system: System, settings: Settings, *, overwrite: bool) -> "FileOutput":
@@ -100,7 +103,14 @@ class FileOutput:
             raise FileError(f"'{path}' exists; resume the run, overwrite it, or choose another name.")
         checkpoint_path(path).unlink(missing_ok=True)
         path.with_name(path.name + ".journal").unlink(missing_ok=True)
-        create_trajectory(path, system, settings.as_dict(), forces=settings.save_forces, dtype=settings.dtype)
+        create_trajectory(
+            path,
+            system,
+            settings.as_dict(),
+            forces=settings.save_forces,
+            dtype=settings.dtype,
+            reference_energy=settings.reference_energy,
+        )
         return cls(path, system, settings)
 
     def restore(self, template: State, neighbors: DenseNeighbors) -> Checkpoint:
@@ -131,8 +141,24 @@ class FileOutput:
         trajectory = Trajectory(self._trajectory)
         good = trajectory.read(max(0, len(trajectory) - DUMPED))
         target = self._trajectory.with_name(self._trajectory.stem + "_stopped.extxyz")
-        ase.io.write(target, [*frames_to_ase(good, self._system), *_failed_atoms(failed, self._system)])
+        frames = [*frames_to_ase(good, self._system, self._reference), *self._failed_atoms(failed)]
+        text = io.StringIO()
+        ase.io.write(text, frames, format="extxyz")
+        try:
+            write_atomically(target, text.getvalue().encode())
+        except FileError:
+            return None  # why the run stopped must still be said
         return target
+
+    def _failed_atoms(self, failed: Frames) -> list[ase.Atoms]:
+        """The failed frame; without energy and velocities where these are not numbers a reader would accept."""
+        if np.isfinite(failed.positions).all() and np.isfinite(failed.velocities).all():
+            if np.isfinite(failed.potential_energy).all():
+                return frames_to_ase(failed, self._system, self._reference)
+        atoms = self._system.to_ase()
+        atoms.positions = np.nan_to_num(np.asarray(failed.positions[0], np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+        atoms.info |= {"time_fs": float(failed.time_fs[0]), "step": int(failed.step[0]), "not_finite": True}
+        return [atoms]
 
 
 def resumable(path: Path) -> bool:
@@ -147,14 +173,3 @@ def resumable(path: Path) -> bool:
     if path.exists() and len(Trajectory(path)) > 1:
         raise FileError(f"'{path}' has no checkpoint {checkpoint_path(path).name}, so it cannot be resumed.")
     return False
-
-
-def _failed_atoms(failed: Frames, system: System) -> list[ase.Atoms]:
-    """The failed frame; without energy and velocities where these are not numbers a reader would accept."""
-    if np.isfinite(failed.positions).all() and np.isfinite(failed.velocities).all():
-        if np.isfinite(failed.potential_energy).all():
-            return frames_to_ase(failed, system)
-    atoms = system.to_ase()
-    atoms.positions = np.nan_to_num(np.asarray(failed.positions[0], np.float64), nan=0.0, posinf=0.0, neginf=0.0)
-    atoms.info |= {"time_fs": float(failed.time_fs[0]), "step": int(failed.step[0]), "not_finite": True}
-    return [atoms]

@@ -38,6 +38,8 @@ class Settings:
     """None: the velocities are given."""
     thermalise_steps: int
     save_forces: bool
+    reference_energy: float
+    """Of the elements, eV; dynamics leaves it out, and what is read of the frames has it again."""
     model: str
     """Hash of the potential."""
     start: str
@@ -109,6 +111,7 @@ def make_settings(
         initial_temperature_K=_temperature(start, integrator, initial_temperature_K, thermalise_ps),
         thermalise_steps=round(thermalise_ps * 1e3 / timestep_fs),
         save_forces=save_forces,
+        reference_energy=potential.reference_energy(start.system.numbers),
         model=potential_hash(potential),
         start=_start_hash(start),
         dtype=potential.dtype.name,
@@ -143,12 +146,14 @@ def _save_every(save_every_fs: float | None, timestep_fs: float) -> int:
 def _temperature(
     start: Snapshot, integrator: Integrator, initial_temperature_K: float | None, thermalise_ps: float
 ) -> float | None:
+    if start.velocities is not None and thermalise_ps:
+        raise InputError("the start has velocities, so it cannot be thermalised too: leave out one of both.")
     if initial_temperature_K is not None:
         check_temperature(initial_temperature_K, "initial_temperature_K")
-        if start.velocities is not None and not thermalise_ps:
+        if start.velocities is not None:
             raise InputError("the start has velocities, so initial_temperature_K cannot be given as well.")
         return float(initial_temperature_K)
-    if start.velocities is not None and not thermalise_ps:
+    if start.velocities is not None:
         return None
     if integrator.start_temperature_K is None:
         raise InputError(
@@ -161,7 +166,7 @@ def _temperature(
 def _start_hash(start: Snapshot) -> str:
     system = start.system
     digest = hashlib.sha256()
-    for values in (system.numbers, system.positions, system.cell, start.velocities):
+    for values in (system.numbers, system.positions, system.masses, system.cell, start.velocities):
         digest.update(b"none" if values is None else np.ascontiguousarray(values).tobytes())
     digest.update(repr((system.pbc, system.charge, system.unpaired)).encode())
     return digest.hexdigest()

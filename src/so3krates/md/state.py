@@ -1,7 +1,7 @@
 """State of a dynamics run: everything the next step depends on, and nothing else."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
 import equinox as eqx
@@ -84,6 +84,11 @@ class Integrator(Protocol):
         """Temperature of velocities drawn at the start; None: the user has to say."""
         ...
 
+    @property
+    def fix_center(self) -> bool:
+        """Whether the centre of mass rests."""
+        ...
+
     def degrees_of_freedom(self, system: System) -> int:
         """Of the ensemble sampled."""
         ...
@@ -149,12 +154,9 @@ def make_state(
 def snapshot_of(state: State, system: System, origin: Float[np.ndarray, " 3"]) -> Snapshot:
     """Structure and velocities of a state on the host."""
     positions, velocities, cell = jax.device_get((state.positions, state.velocities, state.cell))
-    moved = System(
+    moved = replace(
+        system,
         positions=np.asarray(positions, np.float64) + origin,
-        numbers=system.numbers,
         cell=None if cell is None else np.asarray(cell, np.float64),
-        pbc=system.pbc,
-        charge=system.charge,
-        unpaired=system.unpaired,
     )
     return Snapshot(moved, np.asarray(velocities, np.float64) * FEMTOSECOND)

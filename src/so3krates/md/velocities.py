@@ -10,6 +10,10 @@ from so3krates.units import BOLTZMANN, FEMTOSECOND
 LINEAR = 1e-6
 """A principal moment of inertia below this fraction of the largest counts as zero."""
 
+AT_REST = 1e-4
+"""An angular momentum below this fraction of those of the atoms counts as zero; velocities may come from a file in
+single precision."""
+
 
 def maxwell_boltzmann(
     system: System,
@@ -42,10 +46,15 @@ def maxwell_boltzmann(
     if fix_rotation:
         velocities = without_rotation(system, velocities)
     if exact:
-        kinetic = 0.5 * np.sum(masses * (velocities / FEMTOSECOND) ** 2)
         freedom = degrees_of_freedom(system, fix_center=fix_center, fix_rotation=fix_rotation)
-        velocities = velocities * np.sqrt(0.5 * freedom * BOLTZMANN * temperature_K / kinetic)
+        wanted = 0.5 * freedom * BOLTZMANN * temperature_K
+        velocities = velocities * np.sqrt(wanted / kinetic_energy(system, velocities))
     return velocities
+
+
+def kinetic_energy(system: System, velocities: Float[np.ndarray, "atoms 3"]) -> float:
+    """½ Σ m v² in eV; velocities in Å/fs."""
+    return float(0.5 * np.sum(system.masses[:, None] * (velocities / FEMTOSECOND) ** 2))
 
 
 def without_center(system: System, velocities: Float[np.ndarray, "atoms 3"]) -> Float[np.ndarray, "atoms 3"]:
@@ -66,6 +75,15 @@ def without_rotation(system: System, velocities: Float[np.ndarray, "atoms 3"]) -
     momentum = np.cross(arms, masses * velocities).sum(axis=0)
     omega = np.linalg.pinv(_inertia(system), rcond=LINEAR, hermitian=True) @ momentum
     return velocities - np.cross(omega, arms)
+
+
+def rotates(system: System, velocities: Float[np.ndarray, "atoms 3"]) -> bool:
+    """Whether a structure has angular momentum about its centre of mass, or could not have any: it is periodic, or a
+    single atom, or at rest."""
+    masses = system.masses[:, None]
+    arms = system.positions - (masses * system.positions).sum(axis=0) / masses.sum()
+    each = np.cross(arms, masses * velocities)
+    return system.periodic or float(np.linalg.norm(each.sum(axis=0))) >= AT_REST * float(np.linalg.norm(each))
 
 
 def degrees_of_freedom(system: System, *, fix_center: bool, fix_rotation: bool) -> int:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from so3krates._errors import InputError
 from so3krates._typing import Float
 from so3krates.graph import Sizes, bucket
 from so3krates.neighbors.host import find_pairs
@@ -52,6 +53,9 @@ class Probe(NamedTuple):
         here, near = (potential.predict([s], sizes)[0] for s in (system, displaced(system)))
         for name, values in (("energies", here.energies), ("forces", here.forces)):
             finite(system, name, values)
+        forces = float(max(np.abs(p.forces).max(initial=0.0) for p in (here, near)))
+        if len(system) > 1 and forces == 0.0:
+            raise InputError(f"{system.formula}: all forces are zero, so nothing is checked; let its atoms interact.")
         stresses = [np.abs(p.stress).max() for p in (here, near) if p.stress is not None]
         return cls(
             potential,
@@ -60,7 +64,7 @@ class Probe(NamedTuple):
             TOLERANCES[potential.dtype.name] if tolerance is None else tolerance,
             here,
             float(np.abs(here.energies).sum()),
-            float(max(np.abs(p.forces).max(initial=0.0) for p in (here, near))),
+            forces,
             float(max(stresses, default=0.0)),
         )
 
@@ -108,6 +112,7 @@ class Probe(NamedTuple):
             positions=np.concatenate([system.positions, system.positions + cell[axis]]),
             numbers=np.tile(system.numbers, 2),
             cell=cell * scaling[:, None],
+            isotopes=None,
             charge=2.0 * system.charge,
             unpaired=2.0 * system.unpaired,
         )

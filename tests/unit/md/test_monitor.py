@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from so3krates import md
-from so3krates._errors import InputError, SimulationStopped
+from so3krates._errors import ConfigError, InputError, SimulationStopped
 from so3krates.io.trajectory import Trajectory
 from so3krates.md.monitor import make_watch
 from so3krates.physics.lennard_jones import LennardJones
@@ -130,6 +130,18 @@ def test_bonds_are_found_across_the_cell_and_survive_motion_through_it() -> None
     watch = make_watch(md.Monitor(bond_factor=1.1), system, "float64")
     assert len(watch.lengths) == 1
     assert float(watch.lengths[0]) == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"max_bond_deviation": None, "bonds": [[0, 1]]}, "`bonds` has no effect without `max_bond_deviation`"),
+        ({"bond_factor": 1.2, "bonds": [[0, 1]]}, "`bond_factor` finds bonds, so it has no effect beside"),
+    ],
+)
+def test_options_that_would_be_ignored_are_refused(values: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        md.Monitor.parse(values, "monitor")
 
 
 @pytest.mark.parametrize(

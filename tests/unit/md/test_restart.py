@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -23,6 +24,7 @@ from so3krates.model import ModelConfig, SO3krates
 from so3krates.neighbors.dense import allocate
 from so3krates.potential import Potential
 from so3krates.system import System
+from so3krates.training.checkpoint import checkpoint_path as training_checkpoint_path
 
 ENSEMBLES = [
     md.NVE(),
@@ -118,6 +120,30 @@ def test_overflow_in_the_middle_of_a_run(argon) -> None:
     small, large = run(None), run(27 * 13)
     assert small.summary.neighbor_retries >= 1
     same(small.frames, large.frames)
+
+
+def test_other_isotopes_are_another_run(cluster: System, argon, tmp_path: Path) -> None:
+    def run(system: System, resume: bool = False) -> None:
+        md.simulate(
+            argon("float64"),
+            system,
+            md.NVE(),
+            timestep_fs=2.0,
+            steps=10,
+            initial_temperature_K=20.0,
+            to=tmp_path / "run.h5",
+            resume=resume,
+        )
+
+    heavy = replace(cluster, isotopes=2.0 * cluster.masses)
+    run(heavy)
+    np.testing.assert_array_equal(Trajectory(tmp_path / "run.h5").system.masses, heavy.masses)
+    with pytest.raises(FileError, match="another model, start structure or settings"):
+        run(cluster, resume=True)
+
+
+def test_a_model_and_a_trajectory_of_one_name_have_their_own_checkpoints(tmp_path: Path) -> None:
+    assert checkpoint_path(tmp_path / "ethanol.h5") != training_checkpoint_path(tmp_path / "ethanol.safetensors")
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,8 @@
 import ase.build
 import numpy as np
 import pytest
+from ase.cluster import Icosahedron
+from ase.optimize import BFGS
 
 from so3krates import md
 from so3krates.physics.lennard_jones import LennardJones
@@ -11,6 +13,13 @@ from so3krates.system import System
 from so3krates.units import BOLTZMANN
 
 TEMPERATURE_K = 10.0
+
+
+def minimum(potential: Potential, system: System) -> System:
+    atoms = system.to_ase()
+    atoms.calc = potential.astype("float64").ase()
+    BFGS(atoms, logfile=None).run(fmax=1e-4)
+    return System.from_ase(atoms)
 
 
 def start_energy(seed: int, integrator: object) -> float:
@@ -31,6 +40,48 @@ def start_energy(seed: int, integrator: object) -> float:
     first = run.frames
     energy = first.potential_energy[0] + first.kinetic_energy[0] - potential.energy(system)
     return float(energy / (BOLTZMANN * TEMPERATURE_K))
+
+
+def test_an_atom_on_its_own_can_be_thermalised_and_moves() -> None:
+    """With `fix_center=False` velocities are drawn and thermalised with all 3N degrees of freedom."""
+    atom = System(np.zeros((1, 3)), np.array([18]))
+    potential = Potential(LennardJones(0.0104, 3.4, 6.0))
+    _, run = md.simulate(
+        potential,
+        atom,
+        md.NVE(fix_center=False),
+        timestep_fs=5.0,
+        steps=10,
+        initial_temperature_K=TEMPERATURE_K,
+        thermalise_ps=1.0,
+    )
+    assert run.summary.degrees_of_freedom == 3
+    assert run.summary.mean_temperature_K > 0.0
+    assert np.abs(run.frames.positions[-1] - run.frames.positions[0]).max() > 0.0
+
+
+@pytest.mark.slow
+def test_rotation_that_is_removed_takes_no_energy_along() -> None:
+    """A cluster: 3N − 6 = 12 vibrations hold 12 k_B T, whatever its rotation held while it was thermalised."""
+    cluster = System.from_ase(Icosahedron("Ar", 2, latticeconstant=5.4)[:6])
+    potential = Potential(LennardJones(0.0104, 3.4, 9.0))
+    relaxed = minimum(potential, cluster)
+    energies = []
+    for seed in range(8):
+        _, run = md.simulate(
+            potential,
+            relaxed,
+            md.NVE(fix_rotation=True),
+            timestep_fs=5.0,
+            steps=1,
+            seed=seed,
+            initial_temperature_K=4.0,
+            thermalise_ps=100.0,
+        )
+        first = run.frames.potential_energy[0] + run.frames.kinetic_energy[0]
+        energies.append(float((first - potential.energy(relaxed)) / (BOLTZMANN * 4.0)))
+    assert np.mean(energies) == pytest.approx(12.0, abs=0.7)
+    assert np.std(energies) < 0.8
 
 
 @pytest.mark.slow
