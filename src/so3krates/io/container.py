@@ -83,7 +83,7 @@ def _parsed(data: bytes, outer: dict[str, Any] | None, digest: str, source: str)
 
 def _digest_span(data: bytes) -> tuple[int, int] | None:
     """Where the 64 digits stand; None if there is not exactly one place."""
-    found = list(_DIGEST.finditer(data, 0, 8 + _header_length(data)))
+    found = list(_DIGEST.finditer(data, 0, min(8 + _header_length(data), len(data))))
     return found[0].span(1) if len(found) == 1 else None
 
 

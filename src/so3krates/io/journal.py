@@ -4,16 +4,27 @@ HDF5 updates its index in place, so a process that dies in the middle of a flush
 Here the library writes to memory; on commit the changes go to `NAME.journal` (checksummed, fsynced, renamed into
 place), then into the file, then the journal is deleted. A journal that is found later is applied again, which is
 harmless; one that is incomplete has no name yet and is ignored.
+
+Writers hold the file exclusively and readers hold it together (`flock`): nobody reads half a commit, and a journal that
+a reader finds is that of a dead writer.
 """
 
 import io
 import os
 import struct
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from so3krates._errors import FileError
 from so3krates.io.atomic import write_atomically
+
+try:
+    import fcntl
+except ImportError:  # Windows has none; there, readers and writers must not meet
+    fcntl = None  # type: ignore[assignment]
 
 MAGIC = b"S3KJRNL1"
 _ENTRY = struct.Struct("<QQ")
@@ -25,9 +36,10 @@ class JournaledFile(io.RawIOBase):
 
     def __init__(self, path: Path) -> None:
         super().__init__()
-        recover(path)
         self._path = path
         self._file = open(path, "rb")
+        _hold(self._file, exclusively=True)
+        recover(path)
         self._size = os.fstat(self._file.fileno()).st_size
         self._position = 0
         self._writes: list[tuple[int, bytes]] = []
@@ -91,6 +103,29 @@ class JournaledFile(io.RawIOBase):
         if not self.closed:
             self._file.close()
         super().close()
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Keep writers out for a moment; first finish the commit of one that died.
+
+    Raises:
+        FileError: if a journal is damaged.
+    """
+    with open(path, "rb") as handle:
+        _hold(handle, exclusively=False)
+        if _journal(path).exists():
+            _hold(handle, exclusively=True)
+            recover(path)
+            _hold(handle, exclusively=False)
+        yield
+
+
+def _hold(handle: BinaryIO, *, exclusively: bool) -> None:
+    """Until the handle is closed; without effect on file systems that know no locks."""
+    if fcntl is not None:
+        with suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX if exclusively else fcntl.LOCK_SH)
 
 
 def recover(path: Path) -> None:

@@ -19,11 +19,12 @@ import ase.io
 import h5py
 import numpy as np
 from ase.calculators.singlepoint import SinglePointCalculator
+from ase.data import atomic_masses
 
 from so3krates._errors import FileError, InputError
 from so3krates._typing import Float, Int
 from so3krates.io.atomic import write_atomically
-from so3krates.io.journal import JournaledFile, recover
+from so3krates.io.journal import JournaledFile, reading
 from so3krates.system import System
 from so3krates.units import FEMTOSECOND
 
@@ -96,6 +97,7 @@ class Trajectory:
         with self._open() as file:
             self.system = _read_system(file)
             self.settings: dict[str, Any] = json.loads(file["so3krates"].attrs["settings"])
+            self.reference_energy = float(file["so3krates"].attrs["reference_energy"])
 
     def __len__(self) -> int:
         with self._open() as file:
@@ -117,29 +119,35 @@ class Trajectory:
             return {name: values[:] for name, values in _datasets(file).items() if name not in PARTICLES}
 
     def atoms(self, every: int = 1) -> Iterator[ase.Atoms]:
-        """Frames as ASE Atoms with velocities, energy and, if stored, forces."""
+        """Frames as ASE Atoms with velocities, total energy and, if stored, forces."""
         block = 256 * every
         for start in range(0, len(self), block):
-            yield from frames_to_ase(self.read(start, start + block, every), self.system)
+            yield from frames_to_ase(self.read(start, start + block, every), self.system, self.reference_energy)
 
     @contextmanager
     def _open(self) -> Iterator[h5py.File]:
         if not self.path.exists():
             raise FileError(f"trajectory {self.path} does not exist.")
-        recover(self.path)
-        try:
-            # Without locks: a run may be writing, and must not be disturbed.
-            file = h5py.File(self.path, "r", locking=False)
-        except OSError as error:
-            raise FileError(f"{self.path} is not a readable HDF5 file: {error}.") from error
-        with file:
-            if "h5md" not in file or "so3krates" not in file:
-                raise FileError(f"{self.path} is not a trajectory of so3krates (no groups 'h5md' and 'so3krates').")
-            yield file
+        with reading(self.path):
+            try:
+                # The library's own locks would stop a run that is writing for as long as this file is open.
+                file = h5py.File(self.path, "r", locking=False)
+            except OSError as error:
+                raise FileError(f"{self.path} is not a readable HDF5 file: {error}.") from error
+            with file:
+                if "h5md" not in file or "so3krates" not in file:
+                    raise FileError(f"{self.path} is not a trajectory of so3krates (no groups 'h5md' and 'so3krates').")
+                yield file
 
 
 def create_trajectory(
-    path: str | PathLike[str], system: System, settings: dict[str, Any], *, forces: bool, dtype: object
+    path: str | PathLike[str],
+    system: System,
+    settings: dict[str, Any],
+    *,
+    forces: bool,
+    dtype: object,
+    reference_energy: float = 0.0,
 ) -> None:
     """Write a trajectory without frames, in the place of any file of that name.
 
@@ -149,6 +157,7 @@ def create_trajectory(
         settings: whatever describes the run, as JSON.
         forces: make room for forces.
         dtype: of stored velocities and forces, and of positions near the origin.
+        reference_energy: of the elements, eV; what turns the stored energies into total ones.
     """
     image = BytesIO()
     with h5py.File(image, "w") as file:
@@ -160,6 +169,7 @@ def create_trajectory(
         own = file.create_group("so3krates")
         own.attrs["settings"] = json.dumps(settings, sort_keys=True)
         own.attrs["charge"], own.attrs["unpaired"] = system.charge, system.unpaired
+        own.attrs["reference_energy"] = reference_energy
         _create_particles(file.create_group("particles/all"), system, forces, np.dtype(dtype))  # type: ignore[arg-type]
         observables = file.create_group("observables")
         for name, unit in OBSERVABLES.items():
@@ -220,15 +230,15 @@ def to_extxyz(source: str | PathLike[str], target: str | PathLike[str], every: i
     return count
 
 
-def frames_to_ase(frames: Frames, system: System) -> list[ase.Atoms]:
-    """Frames as ASE Atoms; time in fs and step in `info`."""
+def frames_to_ase(frames: Frames, system: System, reference_energy: float) -> list[ase.Atoms]:
+    """Frames as ASE Atoms; time in fs and step in `info`. `reference_energy` (eV) is added to their energies."""
     result = []
     for row in range(len(frames)):
         atoms = system.to_ase()
         atoms.positions = np.asarray(frames.positions[row], np.float64)
         atoms.set_velocities(np.asarray(frames.velocities[row], np.float64) / FEMTOSECOND)
         atoms.info |= {"time_fs": float(frames.time_fs[row]), "step": int(frames.step[row])}
-        results: dict[str, Any] = {"energy": float(frames.potential_energy[row])}
+        results: dict[str, Any] = {"energy": float(frames.potential_energy[row]) + reference_energy}
         if frames.forces is not None:
             results["forces"] = np.asarray(frames.forces[row], np.float64)
         atoms.calc = SinglePointCalculator(atoms, **results)
@@ -287,7 +297,7 @@ def _datasets(file: h5py.File) -> dict[str, h5py.Dataset]:
 def _read_system(file: h5py.File) -> System:
     """Elements, cell and the first positions (zeros if there is no frame yet)."""
     particles, own = file["particles/all"], file["so3krates"]
-    numbers = particles["species"][:]
+    numbers, masses = particles["species"][:], particles["mass"][:]
     values = particles["position/value"]
     pbc = tuple(flag == b"periodic" for flag in particles["box"].attrs["boundary"])
     return System(
@@ -297,4 +307,5 @@ def _read_system(file: h5py.File) -> System:
         pbc=pbc,  # type: ignore[arg-type]
         charge=float(own.attrs["charge"]),
         unpaired=float(own.attrs["unpaired"]),
+        isotopes=None if (masses == atomic_masses[numbers]).all() else masses,
     )

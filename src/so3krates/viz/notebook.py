@@ -62,7 +62,7 @@ def chemiscope_dataset(source: str | PathLike[str], every: int = 1) -> dict[str,
     frames = trajectory.read(every=every)
     if not len(frames):
         raise InputError(f"{source} holds no frame to show.")
-    structures = frames_to_ase(frames, trajectory.system)
+    structures = frames_to_ase(frames, trajectory.system, trajectory.reference_energy)
     values = frames.series()
     dataset: dict[str, Any] = {
         "structures": structures,

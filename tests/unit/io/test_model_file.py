@@ -120,6 +120,16 @@ def test_any_changed_byte_is_detected(file: Path, rng: np.random.Generator) -> N
             decode(bytes(changed), "model")
 
 
+@pytest.mark.parametrize("place", range(8))
+def test_an_impossible_length_of_the_header_is_named(file: Path, place: int) -> None:
+    data = bytearray(file.read_bytes())
+    data[place] |= 0x80
+    with pytest.raises(FileError, match=r"damaged|truncated|not a so3krates"):
+        decode(bytes(data), "model")
+    with pytest.raises(FileError, match="not a so3krates"):
+        decode(b"\xff" * 100, "model")
+
+
 def test_changed_padding_is_detected(file: Path) -> None:
     """White space that JSON ignores is a changed byte all the same."""
     data = encode({"format_version": 1, "pad": "x"}, {"a": np.zeros(1)})

@@ -1,5 +1,7 @@
 """Trajectory files: what goes in comes out, growth, truncation, torn writes, other people's readers."""
 
+import threading
+import time
 import warnings
 from pathlib import Path
 
@@ -105,6 +107,37 @@ def test_extended_xyz(rng: np.random.Generator, path: Path) -> None:
     assert images[1].pbc.tolist() == [True, True, False] and images[1].info["total_charge"] == -1.0
     with pytest.raises(InputError, match="at least 1"):
         to_extxyz(path, path.with_suffix(".xyz"), every=0)
+
+
+def test_energies_for_other_programs_are_total_ones(rng: np.random.Generator, system: System, tmp_path: Path) -> None:
+    path, frames = tmp_path / "run.h5", made(rng, 2)
+    create_trajectory(path, system, {}, forces=True, dtype="float64", reference_energy=-1234.5)
+    append_frames(path, frames)
+    to_extxyz(path, tmp_path / "run.extxyz")
+    for atoms, energy in zip(ase.io.read(tmp_path / "run.extxyz", ":"), frames.potential_energy, strict=True):
+        assert atoms.get_potential_energy() == pytest.approx(energy - 1234.5, abs=1e-6)
+    np.testing.assert_array_equal(Trajectory(path).series()["potential_energy"], frames.potential_energy)
+
+
+def test_a_reader_waits_for_a_commit_and_leaves_its_journal_alone(
+    rng: np.random.Generator, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append_frames(path, made(rng, 3))
+    apply, inside, seen = journal._apply, threading.Event(), []
+
+    def slow(*arguments: object) -> None:
+        inside.set()
+        time.sleep(0.3)
+        seen.append(path.with_name("run.h5.journal").exists())
+        apply(*arguments)
+
+    monkeypatch.setattr(journal, "_apply", slow)
+    writer = threading.Thread(target=append_frames, args=(path, made(rng, 4, 3)))
+    writer.start()
+    assert inside.wait(10.0)
+    assert len(Trajectory(path)) == 7  # not 3, and not a torn file
+    writer.join()
+    assert seen == [True]
 
 
 def test_the_layout_is_that_of_h5md(rng: np.random.Generator, path: Path) -> None:
