@@ -47,7 +47,9 @@ _HOME = MappingProxyType(
 )
 """Public name -> module that defines it."""
 
-_PACKAGES = frozenset({"analysis", "data", "io", "md", "neighbors", "physics", "reference", "training", "units"})
+_PACKAGES = frozenset(
+    {"analysis", "data", "io", "md", "neighbors", "physics", "reference", "testing", "training", "units", "viz"}
+)
 """Sub-packages reached as attributes, for example `so3krates.md.Langevin`."""
 
 

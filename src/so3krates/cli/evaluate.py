@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from so3krates.cli._reading import Reading
+
 
 def evaluate(
     model: Path,
@@ -14,8 +16,7 @@ def evaluate(
     output: Annotated[Path, Parameter(name=["--output", "-o"])] = Path("evaluation"),
     batch_size: int = 32,
     dtype: Literal["float32", "float64"] = "float32",
-    energy_unit: str | None = None,
-    length_unit: str | None = None,
+    reading: Reading | None = None,
 ) -> None:
     """Compare a model with labelled data.
 
@@ -33,19 +34,14 @@ def evaluate(
         Structures evaluated together.
     dtype
         Precision of the arithmetic.
-    energy_unit
-        Unit of the energies in the data, if the file does not say.
-    length_unit
-        Unit of the lengths in the data, if the file does not say.
     """
     from so3krates.analysis.evaluate import evaluate as run
     from so3krates.cli._reference import counting
-    from so3krates.data.readers import read_dataset
     from so3krates.io.model_file import load
     from so3krates.viz.evaluation import print_evaluation, write_evaluation
 
     potential = load(model, dtype)
-    dataset = read_dataset(data, energy_unit=energy_unit, length_unit=length_unit)
+    dataset = (reading or Reading()).open(data)
     with counting("evaluating") as bar:
         result = run(potential, dataset, batch_size=batch_size, progress=lambda done, total: bar(done, total, ""))
     written = write_evaluation(result, output, model=str(model), data=data)

@@ -9,12 +9,16 @@ from so3krates._errors import InputError
 from so3krates._typing import Float
 from so3krates.data.sample import Sample
 
-ENERGY_KEYS = ("REF_energy", "energy", "free_energy")
+ENERGY_KEYS = ("REF_energy", "free_energy", "energy")
+"""With smeared occupations forces are derivatives of the free energy, and `energy` is extrapolated to zero width."""
 FORCE_KEYS = ("REF_forces", "forces", "force")
 STRESS_KEYS = ("REF_stress", "stress")
 VIRIAL_KEYS = ("REF_virials", "REF_virial", "virials", "virial")
 STRESS_AGREEMENT = 1e-3
 """eV/Å³ and relative: how well a stress and virials given side by side must agree."""
+
+ASYMMETRY, ASYMMETRY_FLOOR = 1e-2, 1e-5
+"""How far a stress may be from symmetric: relative to its largest component, and what is noise in any unit."""
 
 
 class LabelKeys(NamedTuple):
@@ -102,7 +106,7 @@ def stress_label(value: object, key: str, origin: str) -> Float[np.ndarray, "3 3
     array = array.reshape(3, 3)
     if np.isnan(array).any():
         return None
-    if np.abs(array - array.T).max() > STRESS_AGREEMENT * max(1.0, float(np.abs(array).max())):
+    if np.abs(array - array.T).max() > ASYMMETRY * float(np.abs(array).max()) + ASYMMETRY_FLOOR:
         raise InputError(f"{origin}: '{key}' is not symmetric: {array.tolist()}.")
     return 0.5 * (array + array.T)
 

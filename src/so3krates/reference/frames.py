@@ -36,8 +36,9 @@ def read_frames(path: Path) -> list[ase.Atoms]:
 
 
 def bare(atoms: ase.Atoms) -> ase.Atoms:
-    """A copy with structure and `info` alone: no calculator, momenta, constraints or labels."""
-    copy = ase.Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
+    """A copy with structure, isotopes and `info` alone: no calculator, momenta, constraints or labels."""
+    masses = atoms.get_masses() if atoms.has("masses") else None
+    copy = ase.Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc, masses=masses)
     copy.info = {key: value for key, value in atoms.info.items() if key not in RESULT_KEYS}
     return copy
 

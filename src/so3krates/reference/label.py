@@ -158,6 +158,8 @@ def label_frames(
 def evaluate_frame(calculator: BaseCalculator, atoms: ase.Atoms) -> Label:
     """Energy, forces and, with a three-dimensional cell, stress of one structure.
 
+    The energy is the free energy where the calculator has one: with smeared occupations forces are its derivatives.
+
     Raises:
         InputError: the calculator returns something that is not finite or of the wrong shape.
     """
@@ -167,7 +169,8 @@ def evaluate_frame(calculator: BaseCalculator, atoms: ase.Atoms) -> Label:
         # some start their iterations from the last density.
         calculator.reset()
     forces = np.array(calculator.get_property("forces", atoms), dtype=np.float64)
-    energy = float(np.asarray(calculator.get_property("energy", atoms)))
+    consistent = "free_energy" if "free_energy" in calculator.implemented_properties else "energy"
+    energy = float(np.asarray(calculator.get_property(consistent, atoms)))
     stress = _stress(calculator, atoms)
     if forces.shape != (len(atoms), 3):
         raise InputError(f"the calculator gives forces of shape {forces.shape}, expected ({len(atoms)}, 3).")

@@ -101,6 +101,15 @@ def test_reference_keys_go_before_single_point_results(tmp_path: Path) -> None:
     assert "'energy' in the file is not used" in dataset.about.notes[0]
 
 
+def test_the_energy_that_forces_are_derivatives_of_goes_first(tmp_path: Path) -> None:
+    """With smeared occupations ASE's `energy` is extrapolated; files without `free_energy` have but one."""
+    atoms = ase.Atoms("H2", positions=[[0, 0, 0], [0, 0, 0.74]])
+    atoms.calc = SinglePointCalculator(atoms, energy=-1.0, free_energy=-1.25, forces=np.zeros((2, 3)))
+    ase.io.write(tmp_path / "metal.extxyz", [atoms])
+    assert read_dataset(tmp_path / "metal.extxyz")[0].energy == -1.25
+    assert read_dataset(tmp_path / "metal.extxyz", energy_key="energy")[0].energy == -1.0
+
+
 def test_named_keys(tmp_path: Path) -> None:
     ase.io.write(tmp_path / "data.extxyz", [crystal(dft=-3.0, REF_energy=1.0)])
     assert read_dataset(tmp_path / "data.extxyz", energy_key="dft")[0].energy == -3.0
