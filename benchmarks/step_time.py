@@ -13,9 +13,10 @@ import ase
 import ase.build
 import ase.io
 import cyclopts
+from options import Options
 from results import compared, described, document, show, write
 from rich.console import Console
-from side_by_side import Protocol, Quantity
+from side_by_side import Quantity
 from workers import Engine, running, this_python
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -63,58 +64,45 @@ def as_task(atoms: ase.Atoms) -> dict[str, Any]:
 
 def main(
     *,
-    so3krates_torch_python: Path | None = None,
-    mace_python: Path | None = None,
     structures: Annotated[Path | None, cyclopts.Parameter(show_default=False)] = None,
     only: list[str] | None = None,
-    threads: int = 2,
-    quick: bool = False,
-    output: Path | None = None,
+    options: Options | None = None,
 ) -> None:
     """Measure the time per step of every engine on every structure.
 
     Parameters
     ----------
-    so3krates_torch_python
-        Interpreter of an environment with so3krates-torch; without it that package is left out.
-    mace_python
-        Interpreter of an environment with mace-torch; without it that package is left out.
     structures
         Folder of the start geometries; `structures` in SHARED_DIR, or in `shared` beside the repository.
     only
         Names of the structures to measure; all if not given.
-    threads
-        Threads of every engine, all on the same cores.
-    quick
-        Ethanol alone and hardly any repetitions, only to see that everything works.
-    output
-        JSON file to write; the committed result if not given, and none with --quick.
     """
+    options = options or Options()
     load = os.getloadavg()[0]
     folder = structures or Path(os.environ.get("SHARED_DIR", ROOT.parent / "shared")) / "structures"
-    names = only or (["ethanol"] if quick else list(NAMES))
+    names = only or (["ethanol"] if options.quick else list(NAMES))
     unknown = sorted(set(names) - set(NAMES))
     if unknown:
         raise SystemExit(f"unknown structure '{unknown[0]}'; choose from {', '.join(NAMES)}.")
     tasks = {name: as_task(structure(name, folder)) for name in names}
-    protocol = Protocol.quick(threads) if quick else Protocol.full(threads)
     engines = [
         Engine("so3krates", "so3krates_worker.py", this_python(), "md"),
         Engine("so3krates, ASE", "so3krates_worker.py", this_python(), "ase"),
-        Engine("so3krates-torch, ASE", "so3krates_torch_worker.py", so3krates_torch_python, "ase"),
-        Engine("mace-torch 96x0e, ASE", "mace_worker.py", mace_python, "ase"),
+        Engine("so3krates-torch, ASE", "so3krates_torch_worker.py", options.so3krates_torch_python, "ase"),
+        Engine("mace-torch 96x0e, ASE", "mace_worker.py", options.mace_python, "ase"),
     ]
     console = Console()
     rows = {}
-    with running(engines, threads) as workers:
+    with running(engines, options.threads) as workers:
         for name, task in tasks.items():
             console.print(f"measuring {name} ({len(task['numbers'])} atoms)", style="dim")
-            row = compared(engines, workers, task, protocol, QUANTITY)
+            row = compared(engines, workers, task, options.protocol, QUANTITY)
             rows[name] = {"atoms": len(task["numbers"]), **row}
-        result = document("step_time", load, protocol, described(engines, workers), rows)
+        result = document("step_time", load, options.protocol, described(engines, workers), rows)
     show(result, engines, GOALS, console)
-    if output is not None or not quick:
-        write(result, output or RESULT)
+    target = options.target(RESULT)
+    if target is not None:
+        write(result, target)
 
 
 if __name__ == "__main__":

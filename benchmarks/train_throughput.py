@@ -14,9 +14,10 @@ import ase
 import ase.io
 import cyclopts
 import numpy as np
+from options import Options
 from results import compared, described, document, show, write
 from rich.console import Console
-from side_by_side import Protocol, Quantity
+from side_by_side import Quantity
 from workers import Engine, running, this_python
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -51,53 +52,40 @@ def write_frames(source: Path, target: Path, count: int) -> None:
 
 def main(
     *,
-    so3krates_torch_python: Path | None = None,
-    mace_python: Path | None = None,
     data: Annotated[Path | None, cyclopts.Parameter(show_default=False)] = None,
-    threads: int = 2,
-    quick: bool = False,
-    output: Path | None = None,
+    options: Options | None = None,
 ) -> None:
     """Measure the training throughput of every engine on ethanol and aspirin, batch 8.
 
     Parameters
     ----------
-    so3krates_torch_python
-        Interpreter of an environment with so3krates-torch; without it that package is left out.
-    mace_python
-        Interpreter of an environment with mace-torch; without it that package is left out.
     data
         Folder of `rmd17_*.npz`; `data` in SHARED_DIR, or in `shared` beside the repository.
-    threads
-        Threads of every engine, all on the same cores.
-    quick
-        Ethanol alone and hardly any repetitions, only to see that everything works.
-    output
-        JSON file to write; the committed result if not given, and none with --quick.
     """
+    options = options or Options()
     load = os.getloadavg()[0]
     folder = data or Path(os.environ.get("SHARED_DIR", ROOT.parent / "shared")) / "data"
-    molecules, count, steps = (MOLECULES[:1], QUICK_FRAMES, QUICK_STEPS) if quick else (MOLECULES, FRAMES, STEPS)
-    protocol = Protocol.quick(threads) if quick else Protocol.full(threads)
+    count, steps = (QUICK_FRAMES, QUICK_STEPS) if options.quick else (FRAMES, STEPS)
     engines = [
         Engine("so3krates", "so3krates_worker.py", this_python(), "train"),
-        Engine("so3krates-torch", "so3krates_torch_worker.py", so3krates_torch_python, "train"),
-        Engine("mace-torch 96x0e", "mace_worker.py", mace_python, "train"),
+        Engine("so3krates-torch", "so3krates_torch_worker.py", options.so3krates_torch_python, "train"),
+        Engine("mace-torch 96x0e", "mace_worker.py", options.mace_python, "train"),
     ]
     console = Console()
     rows: dict[str, dict[str, Any]] = {}
-    with tempfile.TemporaryDirectory() as scratch, running(engines, threads) as workers:
-        for molecule in molecules:
+    with tempfile.TemporaryDirectory() as scratch, running(engines, options.threads) as workers:
+        for molecule in MOLECULES[:1] if options.quick else MOLECULES:
             console.print(f"measuring {molecule}", style="dim")
             frames = Path(scratch) / f"{molecule}.extxyz"
             write_frames(folder / f"rmd17_{molecule}.npz", frames, count)
             task = {**SETTINGS, "frames": str(frames), "count": count, "steps": steps}
-            rows[molecule] = compared(engines, workers, task, protocol, QUANTITY)
-        result = document("train_throughput", load, protocol, described(engines, workers), rows)
+            rows[molecule] = compared(engines, workers, task, options.protocol, QUANTITY)
+        result = document("train_throughput", load, options.protocol, described(engines, workers), rows)
     result["settings"] = SETTINGS
     show(result, engines, GOALS, console)
-    if output is not None or not quick:
-        write(result, output or RESULT)
+    target = options.target(RESULT)
+    if target is not None:
+        write(result, target)
 
 
 if __name__ == "__main__":

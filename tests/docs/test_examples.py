@@ -1,23 +1,46 @@
 """The examples run and write what they say."""
 
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+pytestmark = pytest.mark.slow
 
 
-@pytest.mark.slow
-def test_rmd17_writes_test_errors_and_a_learning_curve(shared_dir: Path, tmp_path: Path) -> None:
-    command = [sys.executable, str(ROOT / "examples" / "rmd17.py"), "ethanol", "--data", str(shared_dir / "data")]
-    subprocess.run([*command, "--minutes", "0.5", "--output", str(tmp_path)], check=True, stdin=subprocess.DEVNULL)
-    report = json.loads((tmp_path / "ethanol.json").read_text())
+def run(name: str, *arguments: str | Path) -> None:
+    command = [sys.executable, str(EXAMPLES / name), *map(str, arguments)]
+    subprocess.run(command, check=True, stdin=subprocess.DEVNULL, timeout=900)
+
+
+@pytest.fixture(scope="module")
+def trained(shared_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("rmd17")
+    run("rmd17.py", "ethanol", "--data", shared_dir / "data", "--minutes", "1", "--output", folder)
+    return folder
+
+
+def test_rmd17_writes_test_errors_and_a_learning_curve(trained: Path) -> None:
+    report = json.loads((trained / "ethanol.json").read_text())
     assert report["test"]["frames"] == 1000
     # Ethanol's forces have a mean size of 0.9 eV/Å: whatever was learnt must show.
-    assert report["test"]["errors"]["forces"]["mae"] < 0.5
+    assert report["test"]["errors"]["forces"]["mae"] < 0.2
     minutes = [point["minutes"] for point in report["learning_curve"]]
     assert len(minutes) >= 2 and minutes == sorted(minutes)
-    assert (tmp_path / "ethanol.safetensors").exists()
+
+
+def test_dynamics_writes_stable_times_and_drifts(trained: Path, shared_dir: Path) -> None:
+    reference = shared_dir / "data" / "rmd17_ethanol.npz"
+    times = ("--canonical-ps", "0.5", "--constant-energy-ps", "0.5")
+    run("dynamics.py", trained / "ethanol.safetensors", "--reference", reference, *times, "--output", trained)
+    report = json.loads((trained / "ethanol.dynamics.json").read_text())
+    assert report["canonical, float32, seed 0"]["summary"]["degrees_of_freedom"] == 21
+    for precision in ("float32", "float64"):
+        part = report[f"constant energy, {precision}"]
+        assert part["stable_ps"] == 0.5 and part["stopped"] is None
+        assert math.isfinite(part["summary"]["drift"]["meV_per_atom_per_ps"])
+        assert part["summary"]["degrees_of_freedom"] == 21
