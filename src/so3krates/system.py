@@ -105,6 +105,8 @@ class System:
     def from_ase(cls, atoms: ase.Atoms) -> "System":
         """Take positions, elements, cell, periodicity, masses if they were set, and charge and spin from `atoms.info`.
 
+        An empty cell vector along an axis that is not periodic becomes one of 1 Å, to which a stress then refers.
+
         Charge: `total_charge` or `charge`. Spin: the multiplicity 2S + 1 as `total_spin`, `spin_multiplicity` or
         `multiplicity`. Without them the structure is a neutral singlet.
         """

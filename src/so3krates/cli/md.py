@@ -101,28 +101,24 @@ def md(
     )
     potential = load(model, dtype=dtype)
     console = Console()
-    try:
-        with progress_bar(console) as report:
-            _, run = simulate(
-                potential,
-                snapshot,
-                integrator,
-                timestep_fs=timestep_fs,
-                steps=_steps(time_ps, timestep_fs),
-                to=output,
-                initial_temperature_K=temperature_K,
-                thermalise_ps=thermalise_ps,
-                seed=seed,
-                save_every_fs=save_every_fs,
-                save_forces=save_forces,
-                monitor=monitor,
-                resume=resume,
-                overwrite=overwrite,
-                report=report,
-            )
-    except KeyboardInterrupt as interrupt:
-        console.print(f"{interrupt}\nThe same command with --resume goes on from there.".strip())
-        raise
+    with progress_bar(console) as report:
+        _, run = simulate(
+            potential,
+            snapshot,
+            integrator,
+            timestep_fs=timestep_fs,
+            steps=_steps(time_ps, timestep_fs),
+            to=output,
+            initial_temperature_K=temperature_K,
+            thermalise_ps=thermalise_ps,
+            seed=seed,
+            save_every_fs=save_every_fs,
+            save_forces=save_forces,
+            monitor=monitor,
+            resume=resume,
+            overwrite=overwrite,
+            report=report,
+        )
     _print_summary(console, run.summary, output)
 
 

@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from so3krates._interrupts import Interrupts
 from so3krates._typing import Float
 from so3krates.io.trajectory import OBSERVABLES, WIDE, Frames
 from so3krates.md.checkpoint import Checkpoint
-from so3krates.md.interrupts import Interrupts
 from so3krates.md.langevin import Langevin
 from so3krates.md.loop import Outcome, Problem, advance, first_forces, first_frame
 from so3krates.md.monitor import Status, make_watch, sentence
@@ -108,7 +108,7 @@ class Engine:
             pace.written(count)
             self._tell(checkpoint.state, pace)
             if self.interrupts.requested and step < self.settings.steps:
-                raise KeyboardInterrupt(f"interrupted after step {step} of {self.settings.steps}.")
+                raise KeyboardInterrupt(f"after step {step} of {self.settings.steps}; resume goes on from there.")
         final = snapshot_of(checkpoint.state, self.system, checkpoint.origin)
         return final, self._result(checkpoint, output, pace.steps_per_second)
 
@@ -162,6 +162,8 @@ class Engine:
         memory = MemoryOutput()
         try:
             final, _ = engine.run(engine.begin(snapshot, memory), memory)
+        except KeyboardInterrupt as interrupt:
+            raise KeyboardInterrupt("while thermalising; begin again, since nothing was recorded yet.") from interrupt
         except RunStopped as error:
             raise RunStopped(f"while thermalising, {error}", error.reason, error.step, error.time_fs, None) from error
         if isinstance(settings.integrator, NVE):

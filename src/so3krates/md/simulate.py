@@ -4,9 +4,9 @@ from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
 
+from so3krates._interrupts import deferred_interrupts
 from so3krates._precision import precision_scope
 from so3krates.md.engine import Engine
-from so3krates.md.interrupts import deferred_interrupts
 from so3krates.md.monitor import Monitor
 from so3krates.md.output import FileOutput, MemoryOutput, Output, resumable
 from so3krates.md.progress import Report

@@ -11,6 +11,7 @@ import numpy as np
 
 from so3krates._errors import FileError, InputError
 from so3krates._typing import Float
+from so3krates.io.atomic import write_atomically
 from so3krates.system import CHARGE_KEYS, MULTIPLICITY_KEYS
 
 ELECTRON_KEYS = (*CHARGE_KEYS, *MULTIPLICITY_KEYS)
@@ -73,23 +74,7 @@ def write_extxyz(
     """
     given = [None] * len(frames) if forces is None else forces
     text = "".join(_frame_text(atoms, force) for atoms, force in zip(frames, given, strict=True))
-    write_atomically(path, text)
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a text file so that it is either the old one or the whole new one.
-
-    Raises:
-        FileError: the file cannot be written.
-    """
-    part = path.with_name(path.name + ".part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(text)
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise FileError(f"cannot write {path}: {error.strerror or error}.") from error
+    write_atomically(path, text.encode())
 
 
 def _frame_text(atoms: ase.Atoms, forces: Float[np.ndarray, "atoms 3"] | None) -> str:

@@ -17,8 +17,9 @@ from ase.calculators.calculator import BaseCalculator, Calculator, PropertyNotIm
 
 from so3krates._errors import FileError, InputError
 from so3krates._typing import Float
+from so3krates.io.atomic import write_atomically
 from so3krates.reference.calculators import CalculatorSpec
-from so3krates.reference.frames import bare, fingerprint, read_frames, write_atomically, write_extxyz
+from so3krates.reference.frames import bare, fingerprint, read_frames, write_extxyz
 from so3krates.reference.journal import Journal
 from so3krates.reference.processes import run_tasks
 
@@ -262,5 +263,5 @@ def _write_failures(output: Path, source: Path, failures: Sequence[tuple[int, st
         path.unlink(missing_ok=True)
         return None
     lines = (json.dumps({"file": str(source), "frame": number, "error": error}) for number, error in failures)
-    write_atomically(path, "\n".join(lines) + "\n")
+    write_atomically(path, ("\n".join(lines) + "\n").encode())
     return path

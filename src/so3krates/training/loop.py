@@ -1,13 +1,9 @@
 """The training loop: chunks of compiled steps, validation, checkpoints, recovery, resume."""
 
 import json
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 from typing import NamedTuple
 
 import jax
@@ -15,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from so3krates._errors import FileError, So3kratesError
+from so3krates._interrupts import Interrupts, deferred_interrupts
 from so3krates._precision import precision_scope
 from so3krates._version import __version__
 from so3krates.io.model_file import save
@@ -124,18 +121,16 @@ class _Run:
 
     def go(self) -> TrainResult:
         try:
-            with _interruptible() as interrupted:
+            with deferred_interrupts() as interrupts:
                 self._compile()
                 self.started = time.monotonic() - self.book.seconds
-                reason = self._loop(interrupted)
+                reason = self._loop(interrupts)
         finally:
             self.stream.close()
             for logger in self.loggers:
                 logger.close()
         if reason == "interrupted" and self.book.best_loss is None:
-            raise KeyboardInterrupt(
-                f"interrupted at step {self.book.step}; the checkpoint is written, so resume goes on"
-            )
+            raise KeyboardInterrupt(f"at step {self.book.step}; the checkpoint is written, so resume goes on.")
         metrics = self.best_metrics or measure(self.best, self.valid, self.config.loss)
         return TrainResult(self._potential(), metrics, self.log.path, reason)
 
@@ -153,12 +148,12 @@ class _Run:
             jax.block_until_ready(self.steps(self.state, batches, jnp.zeros(count, self.config.dtype)))
         self.seconds_per_step = (time.monotonic() - began) / count
 
-    def _loop(self, interrupted: threading.Event) -> str:
+    def _loop(self, interrupts: Interrupts) -> str:
         if self.book.step == 0:
             self._write({"event": "start", **_described(self.setup)})
         saved = time.monotonic()
         while True:
-            reason = "interrupted" if interrupted.is_set() else self._ended()
+            reason = "interrupted" if interrupts.requested else self._ended()
             ended = reason not in (None, "interrupted") and self.book.validated_step != self.book.step
             if ended or self._validation_due():
                 reason = self._validate() or reason
@@ -311,24 +306,3 @@ def _refuse_existing(output: Path, resume: bool, overwrite: bool) -> None:
         raise FileError(
             f"'{output}' exists; continue with --resume, replace it with --overwrite, or name another file."
         )
-
-
-@contextmanager
-def _interruptible() -> Iterator[threading.Event]:
-    """An event that Ctrl-C and SIGTERM set instead of breaking into a step; a second Ctrl-C breaks in."""
-    event = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield event
-        return
-
-    def note(number: int, frame: FrameType | None) -> None:
-        if event.is_set():
-            raise KeyboardInterrupt
-        event.set()
-
-    previous = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield event
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

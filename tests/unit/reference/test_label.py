@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from so3krates._errors import FileError, InputError
+from so3krates.io import atomic
 from so3krates.reference import CalculatorSpec, label, label_frames
 
 SPRINGS = f"{Path(__file__).with_name('fakes.py')}:Springs"
@@ -184,8 +185,8 @@ def test_a_full_disk_is_one_sentence_and_keeps_the_journal(
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_text", full)
-    with pytest.raises(FileError, match="cannot write .*out.extxyz: No space left"):
+    monkeypatch.setattr(atomic, "_write_synced", full)
+    with pytest.raises(FileError, match="out.extxyz' cannot be written: the disk is full"):
         label(source, tmp_path / "out.extxyz", springs())
     monkeypatch.undo()
     assert not (tmp_path / "out.extxyz").exists()

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
-from springs import TINY, run_config, samples, write
+from springs import run_config, samples, write
 
 from so3krates._errors import ConfigError, FileError, InputError
 from so3krates.io.model_file import load
@@ -177,7 +177,8 @@ def test_a_finished_run_is_not_validated_again(tmp_path: Path) -> None:
 def test_a_budget_of_minutes_is_kept(tmp_path: Path) -> None:
     result = train(run_config(tmp_path, budget={"minutes": 0.02}, log={}))
     assert result.reason == "budget"
-    assert records(tmp_path, "end")[-1]["minutes"] >= 0.02
+    # Overrun: at most a chunk of steps and a validation, a few hundredths of a second each.
+    assert 0.02 <= records(tmp_path, "end")[-1]["minutes"] < 0.06
 
 
 def test_a_weighted_loss_without_labels_is_refused(tmp_path: Path) -> None:
@@ -207,4 +208,3 @@ def test_mixed_sizes_train(tmp_path: Path) -> None:
     write(tmp_path / "valid.extxyz", 4, 2)
     result = train(run_config(tmp_path, budget={"steps": 20}))
     assert np.isfinite(result.metrics.loss)
-    assert TINY.cutoff == 3.0
