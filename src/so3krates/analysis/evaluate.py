@@ -11,6 +11,7 @@ from so3krates._errors import InputError
 from so3krates._typing import Float, Int
 from so3krates.analysis.errors import ErrorStatistics, error_statistics, errors_by_element
 from so3krates.data.sample import Dataset, Sample
+from so3krates.graph import Sizes
 from so3krates.potential import Potential, Prediction
 
 UNITS = {"energy": "eV", "energy_per_atom": "eV/atom", "forces": "eV/Angstrom", "stress": "eV/Angstrom^3"}
@@ -126,26 +127,32 @@ def evaluate(
     if batch_size < 1:
         raise InputError(f"batch_size is {batch_size}; it must be at least 1.")
     rows: list[tuple[Sample, Prediction]] = []
+    sizes = Sizes(0, 0, 0)
     for start in range(0, len(dataset), batch_size):
         batch = [dataset[n] for n in range(start, min(start + batch_size, len(dataset)))]
         # A short last batch is filled up, because a batch of another size would be compiled anew.
         filled = batch + batch[-1:] * (batch_size - len(batch) if start else 0)
-        rows += zip(batch, _predicted(potential, filled), strict=False)
+        predictions, sizes = _predicted(potential, filled, sizes)
+        rows += zip(batch, predictions, strict=False)
         if progress is not None:
             progress(len(rows), len(dataset))
     _refuse_unlabelled([sample for sample, _ in rows])
     return _collected(rows)
 
 
-def _predicted(potential: Potential, batch: Sequence[Sample]) -> list[Prediction]:
-    """Predictions; an error names the frame."""
+def _predicted(potential: Potential, batch: Sequence[Sample], sizes: Sizes) -> tuple[list[Prediction], Sizes]:
+    """Predictions, padded at least to `sizes`, and the sizes they took; an error names the frame."""
     for sample in batch:
         try:
             potential.check(sample.system)
         except InputError as error:
             raise InputError(f"{sample.origin}: {error}" if sample.origin else str(error)) from error
     try:
-        return potential.predict([sample.system for sample in batch])
+        systems = [sample.system for sample in batch]
+        lists = [potential.find_pairs(system) for system in systems]
+        # Sizes only grow: a batch that needs a little less is not compiled anew.
+        sizes = Sizes.of(systems, lists).grown(sizes)
+        return potential.predict(systems, sizes, lists), sizes
     except InputError as error:
         raise InputError(f"between {batch[0].origin} and {batch[-1].origin}: {error}") from error
 

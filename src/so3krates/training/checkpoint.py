@@ -1,5 +1,6 @@
 """Checkpoint of a training run: state, best model so far and bookkeeping in one file, written atomically."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -56,7 +57,7 @@ def checkpoint_path(output: Path) -> Path:
     return output.with_name(f"{output.stem}.checkpoint.safetensors")
 
 
-def save_checkpoint(path: Path, checkpoint: Checkpoint, settings: str) -> None:
+def save_checkpoint(path: Path, checkpoint: Checkpoint, settings: Mapping[str, Any]) -> None:
     """Replace the checkpoint; the older one is there until the new one is complete.
 
     Raises:
@@ -67,11 +68,11 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, settings: str) -> None:
         name: array if array.dtype == np.float32 else array.astype(np.float64)
         for name, array in named_parameters((checkpoint.state, checkpoint.best)).items()
     }
-    header = {"format": FORMAT, "version": VERSION, "settings": settings, "book": asdict(checkpoint.book)}
+    header = {"format": FORMAT, "version": VERSION, "settings": dict(settings), "book": asdict(checkpoint.book)}
     write_atomically(path, encode(header, arrays))
 
 
-def load_checkpoint(path: Path, template: Checkpoint, settings: str) -> Checkpoint:
+def load_checkpoint(path: Path, template: Checkpoint, settings: Mapping[str, Any]) -> Checkpoint:
     """Read a checkpoint of the run that `settings` describes.
 
     Raises:
@@ -84,10 +85,12 @@ def load_checkpoint(path: Path, template: Checkpoint, settings: str) -> Checkpoi
     header = contents.header
     if header.get("format") != FORMAT or header.get("version") != VERSION:
         raise FileError(f"'{path}' is not a training checkpoint that this version reads.")
-    if header["settings"] != settings:
+    before = header["settings"]
+    changed = sorted(name for name in before | dict(settings) if before.get(name) != settings.get(name))
+    if changed:
         raise FileError(
-            f"'{path}' belongs to a run with other settings or other data; resume with the same ones, "
-            "or start anew with --overwrite."
+            f"'{path}' belongs to a run with other settings or other data ({', '.join(changed)}); resume with the same "
+            "ones, or start anew with --overwrite."
         )
     state, best = _filled((template.state, template.best), contents.arrays, path)
     book = header["book"]

@@ -1,10 +1,9 @@
-"""From a configuration to everything the loop needs: data, reference energies, model, settings hash."""
+"""From a configuration to everything the loop needs: data, reference energies, model, and what a resume must find unchanged."""
 
 import hashlib
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 
@@ -22,6 +21,7 @@ from so3krates.potential import ElementTable
 from so3krates.training.config import DataConfig, LossConfig, TrainConfig
 
 Tell = Callable[[str], None]
+FINGERPRINT_BYTES = 2**25
 
 
 class Setup(NamedTuple):
@@ -33,8 +33,8 @@ class Setup(NamedTuple):
     train: BatchSource
     valid: BatchSource
     model: SO3krates
-    settings: str
-    """Hash of everything that must not change between a run and its continuation."""
+    settings: Mapping[str, Any]
+    """Everything that must not change between a run and its continuation, by name."""
 
 
 def prepare(config: TrainConfig, tell: Tell) -> Setup:
@@ -59,7 +59,7 @@ def prepare(config: TrainConfig, tell: Tell) -> Setup:
     training = BatchSource(train, config.model.cutoff, elements, config.dtype)
     validation = BatchSource(valid, config.model.cutoff, elements, config.dtype)
     _check_valid(validation, elements, config.loss, str(about(valid).path))
-    settings = _settings_hash(filled, elements, len(train), len(valid))
+    settings = _settings(filled, elements, len(train), len(valid))
     return Setup(filled, elements, training, validation, model, settings)
 
 
@@ -148,15 +148,34 @@ def _check_valid(source: BatchSource, elements: ElementTable, loss: LossConfig, 
         raise InputError(f"{path}: the validation data hold none of the labels that the loss weighs.")
 
 
-def _settings_hash(config: TrainConfig, elements: ElementTable, n_train: int, n_valid: int) -> str:
-    """The budget may be extended on resume and logging may change; nothing else."""
-    values = config.model_dump(mode="json", exclude={"budget", "log", "output"})
-    paths = {k: _fingerprint(values["data"][k]) for k in ("train", "valid", "data") if values["data"][k]}
-    text = json.dumps([values, paths, elements.model_dump(), n_train, n_valid, __version__], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+def _settings(config: TrainConfig, elements: ElementTable, n_train: int, n_valid: int) -> dict[str, Any]:
+    """What must be the same on resume, by name. The budget may be extended and logging may change; nothing else."""
+    values = _flat(config.model_dump(mode="json", exclude={"budget", "log", "output"}))
+    for key in ("train", "valid", "data"):
+        if values[f"data.{key}"]:
+            values[f"content of {values[f'data.{key}']}"] = _fingerprint(values[f"data.{key}"])
+    return values | {
+        "reference energies": elements.model_dump(mode="json"),
+        "number of training structures": n_train,
+        "number of validation structures": n_valid,
+        "version of so3krates": __version__,
+    }
 
 
-def _fingerprint(name: str) -> int:
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
+    return flat
+
+
+def _fingerprint(name: str) -> str:
+    """SHA-256 over size, beginning and end of a file: whole files of many gigabytes would take too long."""
     path = Path(name)
     path = path if path.exists() else Path(name.rpartition("@")[0])
-    return path.stat().st_size if path.exists() else 0
+    size = path.stat().st_size
+    with open(path, "rb") as file:
+        parts = [file.read(FINGERPRINT_BYTES)]
+        file.seek(max(size - FINGERPRINT_BYTES, 0))
+        parts.append(file.read())
+    return hashlib.sha256(b"%d" % size + b"".join(parts)).hexdigest()

@@ -126,8 +126,18 @@ def test_resume_begins_where_nothing_is_there(tmp_path: Path) -> None:
 
 def test_resume_with_other_settings_is_refused(tmp_path: Path) -> None:
     train(run_config(tmp_path, budget={"steps": 20}))
-    with pytest.raises(FileError, match="other settings"):
+    with pytest.raises(FileError, match=r"other settings or other data \(seed\)"):
         train(run_config(tmp_path, budget={"steps": 40}, seed=1), resume=True)
+
+
+def test_resume_with_other_data_of_the_same_size_is_refused(tmp_path: Path) -> None:
+    train(run_config(tmp_path, budget={"steps": 20}))
+    data = tmp_path / "valid.extxyz"
+    text = data.read_text()
+    assert "0.1" in text
+    data.write_text(text.replace("0.1", "0.2", 1))
+    with pytest.raises(FileError, match=r"other data \(content of .*valid\.extxyz\)"):
+        train(run_config(tmp_path, budget={"steps": 40}), resume=True)
 
 
 def test_nan_goes_back_to_the_best_state_and_then_gives_up(tmp_path: Path) -> None:
