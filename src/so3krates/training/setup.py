@@ -1,4 +1,4 @@
-"""From a configuration to everything the loop needs: data, reference energies, model, and what a resume must find unchanged."""
+"""From a configuration to everything the loop needs: data, reference energies, model, what a resume must find."""
 
 import hashlib
 from collections.abc import Callable, Mapping
