@@ -6,7 +6,7 @@ Forces are scattered gradients with respect to pair vectors, F_i = Σ_j ∂E/∂
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 import equinox as eqx
 import jax
@@ -21,6 +21,9 @@ from so3krates.graph import Graph, PairList, Sizes, make_graph, pair_vectors, sc
 from so3krates.neighbors.dense import DenseNeighbors
 from so3krates.neighbors.host import find_pairs
 from so3krates.system import System
+
+if TYPE_CHECKING:
+    import so3krates.interfaces.ase
 
 
 @runtime_checkable
@@ -284,7 +287,7 @@ class Potential:
             result = _compiled_hvp(self.model, graph, positions, jnp.asarray(vector, self.dtype))
             return np.asarray(jax.device_get(result), np.float64)
 
-    def ase(self) -> "object":
+    def ase(self) -> "so3krates.interfaces.ase.SO3kratesCalculator":
         """An ASE calculator: energy, free energy, forces, stress and per-atom energies."""
         from so3krates.interfaces.ase import SO3kratesCalculator
 

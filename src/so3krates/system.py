@@ -28,7 +28,7 @@ class System:
         pbc: periodic axes.
         charge: total charge in e.
         unpaired: number of unpaired electrons, 2S.
-        isotopes: masses in u if they are not the standard ones; None: standard atomic masses.
+        isotope_masses: masses in u if they are not the standard ones; None: standard atomic masses.
 
     Raises:
         InputError: shapes that do not fit, unknown elements, positions that are not finite, periodic axes without a
@@ -41,7 +41,7 @@ class System:
     pbc: tuple[bool, bool, bool] = (False, False, False)
     charge: float = 0.0
     unpaired: float = 0.0
-    isotopes: Float[np.ndarray, " atoms"] | None = None
+    isotope_masses: Float[np.ndarray, " atoms"] | None = None
 
     def __post_init__(self) -> None:
         positions = np.array(self.positions, dtype=np.float64)
@@ -71,7 +71,7 @@ class System:
             ("cell", _checked_cell(self.cell, pbc)),  # type: ignore[arg-type]
             ("charge", float(self.charge)),
             ("unpaired", float(self.unpaired)),
-            ("isotopes", _checked_masses(self.isotopes, len(numbers))),
+            ("isotope_masses", _checked_masses(self.isotope_masses, len(numbers))),
         ):
             object.__setattr__(self, name, value)
 
@@ -86,7 +86,7 @@ class System:
     @property
     def masses(self) -> Float[np.ndarray, " atoms"]:
         """Masses in u: those of the isotopes, or standard atomic masses."""
-        return atomic_masses[self.numbers] if self.isotopes is None else self.isotopes
+        return atomic_masses[self.numbers] if self.isotope_masses is None else self.isotope_masses
 
     @property
     def symbols(self) -> list[str]:
@@ -123,13 +123,13 @@ class System:
             pbc=tuple(bool(flag) for flag in atoms.pbc),  # type: ignore[arg-type]
             charge=_info_value(atoms.info, CHARGE_KEYS, 0.0),
             unpaired=multiplicity - 1.0,
-            isotopes=atoms.get_masses() if atoms.has("masses") else None,
+            isotope_masses=atoms.get_masses() if atoms.has("masses") else None,
         )
 
     def to_ase(self) -> ase.Atoms:
         """ASE Atoms; charge and multiplicity go to `info` where they differ from 0 and 1."""
         atoms = ase.Atoms(
-            numbers=self.numbers, positions=self.positions, cell=self.cell, pbc=self.pbc, masses=self.isotopes
+            numbers=self.numbers, positions=self.positions, cell=self.cell, pbc=self.pbc, masses=self.isotope_masses
         )
         if self.charge:
             atoms.info["total_charge"] = self.charge

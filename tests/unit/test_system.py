@@ -97,9 +97,9 @@ def test_isotopes_come_along() -> None:
     system = System.from_ase(heavy)
     np.testing.assert_array_equal(system.masses[1:], 2.014)
     np.testing.assert_array_equal(system.to_ase().get_masses(), heavy.get_masses())
-    assert System.from_ase(water().to_ase()).isotopes is None
+    assert System.from_ase(water().to_ase()).isotope_masses is None
     with pytest.raises(InputError, match="masses .* must be 3 positive numbers"):
-        water(isotopes=np.array([16.0, -1.0, 1.0]))
+        water(isotope_masses=np.array([16.0, -1.0, 1.0]))
 
 
 def test_slab_with_an_empty_third_vector_is_completed() -> None:

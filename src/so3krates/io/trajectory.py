@@ -307,5 +307,5 @@ def _read_system(file: h5py.File) -> System:
         pbc=pbc,  # type: ignore[arg-type]
         charge=float(own.attrs["charge"]),
         unpaired=float(own.attrs["unpaired"]),
-        isotopes=None if (masses == atomic_masses[numbers]).all() else masses,
+        isotope_masses=None if (masses == atomic_masses[numbers]).all() else masses,
     )

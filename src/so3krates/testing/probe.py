@@ -112,7 +112,7 @@ class Probe(NamedTuple):
             positions=np.concatenate([system.positions, system.positions + cell[axis]]),
             numbers=np.tile(system.numbers, 2),
             cell=cell * scaling[:, None],
-            isotopes=None,
+            isotope_masses=None,
             charge=2.0 * system.charge,
             unpaired=2.0 * system.unpaired,
         )

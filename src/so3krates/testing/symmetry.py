@@ -61,7 +61,7 @@ def assert_permutation_invariant(
     order = np.random.default_rng(seed).permutation(len(system))
     if len(system) > 1 and (order == np.arange(len(system))).all():
         order = order[::-1]
-    shuffled = replace(system, positions=system.positions[order], numbers=system.numbers[order], isotopes=None)
+    shuffled = replace(system, positions=system.positions[order], numbers=system.numbers[order], isotope_masses=None)
     back = np.argsort(order)
     probe.compare("under permutation", shuffled, forces=lambda f: f[back], energies=lambda e: e[back])
 

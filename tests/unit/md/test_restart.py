@@ -135,7 +135,7 @@ def test_other_isotopes_are_another_run(cluster: System, argon, tmp_path: Path) 
             resume=resume,
         )
 
-    heavy = replace(cluster, isotopes=2.0 * cluster.masses)
+    heavy = replace(cluster, isotope_masses=2.0 * cluster.masses)
     run(heavy)
     np.testing.assert_array_equal(Trajectory(tmp_path / "run.h5").system.masses, heavy.masses)
     with pytest.raises(FileError, match="another model, start structure or settings"):

@@ -22,7 +22,7 @@ def molecule(rng: np.random.Generator) -> System:
     """Hydrogen to iodine, and a deuterium."""
     numbers = np.array([1, 1, 6, 17, 53])
     masses = np.array([1.008, 2.014, 12.011, 35.45, 126.904])
-    return System(rng.uniform(-2.0, 2.0, size=(5, 3)), numbers, isotopes=masses)
+    return System(rng.uniform(-2.0, 2.0, size=(5, 3)), numbers, isotope_masses=masses)
 
 
 def shares(system: System) -> np.ndarray:
