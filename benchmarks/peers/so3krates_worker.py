@@ -9,10 +9,10 @@ import numpy as np
 from ase_step import ase_job, atoms_of
 from serving import Job, serve, timed, versions_of
 
+from so3krates._interrupts import Interrupts
 from so3krates._version import __version__
 from so3krates.md import NVE
 from so3krates.md.engine import Engine
-from so3krates.md.interrupts import Interrupts
 from so3krates.md.loop import Outcome, advance
 from so3krates.md.monitor import Monitor
 from so3krates.md.output import MemoryOutput

@@ -14,6 +14,7 @@ from molecules import methane, scaled, trajectory, turned
 
 from so3krates import units
 from so3krates._errors import InputError
+from so3krates.cli._reading import Reading
 from so3krates.cli.check import check
 from so3krates.data.ase_readers import sample_from_atoms
 from so3krates.data.declared_units import UnitNames, conversion
@@ -294,7 +295,7 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         check(bad)
     assert stopped.value.code == 1
-    check(bad, energy_unit="kcal/mol", force_unit="eV/Angstrom")
+    check(bad, reading=Reading(energy_unit="kcal/mol", force_unit="eV/Angstrom"))
     with pytest.raises(InputError, match="no file given"):
         check()
 

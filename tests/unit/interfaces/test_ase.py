@@ -12,6 +12,7 @@ from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_s
 from ase.md.verlet import VelocityVerlet
 from ase.optimize import BFGS
 from ase.vibrations import VibrationsData
+from oracles.models import random_model
 
 from so3krates._errors import InputError
 from so3krates.interfaces.ase import SO3kratesCalculator
@@ -27,7 +28,7 @@ CONFIG = ModelConfig(
 
 def potential(dtype: str = "float64", seed: int = 1) -> Potential:
     table = ElementTable(numbers=(1, 6, 8, 14), energies=(-13.5, -1028.0, -2041.0, -7870.0))
-    return Potential(SO3krates(CONFIG, key=jax.random.key(seed), dtype=dtype), table)
+    return Potential(random_model(CONFIG, seed, dtype), table)
 
 
 @pytest.fixture

@@ -123,7 +123,7 @@ def test_any_changed_byte_is_detected(file: Path, rng: np.random.Generator) -> N
 @pytest.mark.parametrize("place", range(8))
 def test_an_impossible_length_of_the_header_is_named(file: Path, place: int) -> None:
     data = bytearray(file.read_bytes())
-    data[place] |= 0x80
+    data[place] ^= 0x80
     with pytest.raises(FileError, match=r"damaged|truncated|not a so3krates"):
         decode(bytes(data), "model")
     with pytest.raises(FileError, match="not a so3krates"):

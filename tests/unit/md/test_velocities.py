@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -46,10 +47,10 @@ def test_every_atom_has_its_share_of_the_energy(molecule: System) -> None:
 def test_noise_gives_every_atom_its_share(molecule: System) -> None:
     """The O step alone, with no memory of the velocity before."""
     state = make_state(md.Snapshot(molecule), np.zeros(3), 1.0, 0, 12, "float64")
-    spread = np.sqrt(BOLTZMANN * TEMPERATURE_K)
-    steps = jax.numpy.arange(4000, dtype=state.step.dtype)
+    forgetting, spread = jnp.zeros(()), jnp.sqrt(jnp.asarray(BOLTZMANN * TEMPERATURE_K))
+    steps = jnp.arange(4000, dtype=state.step.dtype)
     velocities = np.asarray(
-        jax.vmap(lambda n: ornstein_uhlenbeck(replace(state, step=n), 0.0, spread, True).velocities)(steps)
+        jax.vmap(lambda n: ornstein_uhlenbeck(replace(state, step=n), forgetting, spread, True).velocities)(steps)
     )
     found = molecule.masses * (velocities**2).sum(axis=2) / (3.0 * BOLTZMANN * TEMPERATURE_K)
     error = 4.0 * found.std(axis=0) / np.sqrt(len(steps))
