@@ -43,7 +43,7 @@ def test_learning_curves_are_those_measured(minutes: int) -> None:
 def test_stability_and_drift_are_those_measured() -> None:
     report = result("ethanol.dynamics")
     canonical = [part for name, part in report.items() if name.startswith("canonical")]
-    assert f"{len(canonical)} runs" in PAGE
+    assert f"{len(canonical)} run" in PAGE
     for part in canonical:
         assert part["stopped"] is None and part["stable_ps"] == 300.0
     for precision in ("float32", "float64"):
