@@ -50,7 +50,10 @@ def main() -> None:
     result = train(config, tell=print, overwrite=True)
     test = read_dataset(f"{arguments.data / f'rmd17_{arguments.molecule}.npz'}@test_01")
     evaluation = evaluate(result.potential, test)
-    report = {"test": evaluation.as_dict(), "config": config.model_dump(mode="json", exclude={"data", "output"})}
+    test_errors = evaluation.as_dict()
+    for frame in test_errors["worst_frames"]:  # names of files, not folders of this machine
+        frame["origin"] = Path(frame["origin"]).name
+    report = {"test": test_errors, "config": config.model_dump(mode="json", exclude={"data", "output"})}
     report["cores"] = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     report["learning_curve"] = learning_curve(result.log)
     (arguments.output / f"{arguments.molecule}.json").write_text(json.dumps(report, indent=1) + "\n")

@@ -25,8 +25,8 @@ from so3krates.nn.radial import RADIAL_BASES, basis_scale
 from so3krates.nn.spherical import spherical_harmonics
 
 EMBEDDING_SCALE = 0.5
-"""Initial size of the features. Attention is cubic in them: much smaller, and at first atoms hardly see each other,
-which costs most of a short training run; much larger, and without normalisation the layers run away."""
+"""Initial size of the features. Attention is cubic in them: much smaller, and at first atoms hardly see each other;
+much larger, and without normalisation the layers run away."""
 
 
 class ModelConfig(Config):

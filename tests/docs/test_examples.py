@@ -29,6 +29,7 @@ def test_rmd17_writes_test_errors_and_a_learning_curve(trained: Path) -> None:
     assert report["test"]["frames"] == 1000
     # Ethanol's forces have a mean size of 0.9 eV/Å: whatever was learnt must show.
     assert report["test"]["errors"]["forces"]["mae"] < 0.2
+    assert all("/" not in frame["origin"] for frame in report["test"]["worst_frames"])
     minutes = [point["minutes"] for point in report["learning_curve"]]
     assert len(minutes) >= 2 and minutes == sorted(minutes)
 

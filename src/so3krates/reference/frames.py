@@ -45,13 +45,15 @@ def bare(atoms: ase.Atoms) -> ase.Atoms:
 
 
 def fingerprint(frames: Sequence[ase.Atoms]) -> str:
-    """SHA-256 over elements, positions, cells, periodicity, charge and spin of all frames, in order."""
+    """SHA-256 over elements, isotopes, positions, cells, periodicity, charge and spin of all frames, in order."""
     digest = hashlib.sha256()
     for atoms in frames:
         digest.update(np.asarray(atoms.numbers, dtype=np.int64).tobytes())
         digest.update(np.asarray(atoms.positions, dtype=np.float64).tobytes())
         digest.update(np.asarray(atoms.cell, dtype=np.float64).tobytes())
         digest.update(np.asarray(atoms.pbc, dtype=np.uint8).tobytes())
+        if atoms.has("masses"):
+            digest.update(np.asarray(atoms.get_masses(), dtype=np.float64).tobytes())
         electrons = [(key, str(atoms.info[key])) for key in ELECTRON_KEYS if key in atoms.info]
         digest.update(repr(electrons).encode())
     return digest.hexdigest()
