@@ -18,8 +18,7 @@ from so3krates.training.loop import train
 
 
 def recipe(molecule: str, data: Path, minutes: float, output: Path) -> TrainConfig:
-    """The package's defaults, but for more heads and one more degree, which help small data sets, and for a batch that
-    keeps two cores busy."""
+    """The package's defaults, but for more heads, one more degree, and a batch that keeps two cores busy."""
     return TrainConfig.parse(
         {
             "model": {"heads": 12, "degrees": (1, 2, 3, 4)},

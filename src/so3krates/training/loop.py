@@ -118,11 +118,12 @@ class _Run:
         self.log = JsonLines(log, here.book.log_bytes)
         self.loggers: list[Logger] = [self.log, *extra_loggers(self.config.log, self.config.output.stem)]
         self.seconds_per_step = 0.0
+        self.compiled = False
 
     def go(self) -> TrainResult:
         try:
             with deferred_interrupts() as interrupts:
-                self._compile()
+                measure(self.state.average, self.valid[:1], self.config.loss)  # compiles
                 self.started = time.monotonic() - self.book.seconds
                 reason = self._loop(interrupts)
         finally:
@@ -133,20 +134,6 @@ class _Run:
             raise KeyboardInterrupt(f"at step {self.book.step}; the checkpoint is written, so resume goes on.")
         metrics = self.best_metrics or measure(self.best, self.valid, self.config.loss)
         return TrainResult(self._potential(), metrics, self.log.path, reason)
-
-    def _compile(self) -> None:
-        """Take the coming steps and validate once for nothing: the schedule of a budget of minutes then holds no
-        compilation."""
-        step, count = self.book.step, self._count(self.book.step)
-        if self._ended() or not count:
-            return
-        batches = self.stream.stacked(step, count, 0)
-        measure(self.state.average, self.valid[:1], self.config.loss)
-        began = time.monotonic()
-        for _ in range(2):
-            began = time.monotonic()
-            jax.block_until_ready(self.steps(self.state, batches, jnp.zeros(count, self.config.dtype)))
-        self.seconds_per_step = (time.monotonic() - began) / count
 
     def _loop(self, interrupts: Interrupts) -> str:
         if self.book.step == 0:
@@ -175,10 +162,15 @@ class _Run:
         rates = [self._rate(step + n, n) for n in range(count)]
         state, record = self.steps(self.state, batches, jnp.asarray(rates, self.config.dtype))
         finite = bool(record.finite)
-        self.book.seconds = time.monotonic() - self.started
+        now = time.monotonic()
+        if self.compiled:
+            self.seconds_per_step = (now - began) / count
+        else:  # The clock starts behind the first chunk: the schedule of a budget of minutes holds no compilation.
+            self.compiled = True
+            self.started = now - self.book.seconds
+        self.book.seconds = now - self.started
         self.book.step = step + count
         self.book.sizes = self.stream.sizes
-        self.seconds_per_step = (time.monotonic() - began) / count
         if not finite:
             self._recover()
             return
