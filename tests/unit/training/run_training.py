@@ -13,6 +13,7 @@ if __name__ == "__main__":
     loop.CHECKPOINT_SECONDS = 0.05
     checkpoint = folder / "model.checkpoint.safetensors"
     config = run_config(folder, budget={"steps": steps}, log={"validate_every": 100})
+
     def listen(record: Record) -> None:
         print(record["event"], flush=True)
 

@@ -87,7 +87,9 @@ def test_killed_at_any_moment_a_run_resumes_exactly(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("event", "expected"), [("progress", "KeyboardInterrupt: at step"), ("validation", "interrupted")])
+@pytest.mark.parametrize(
+    ("event", "expected"), [("progress", "KeyboardInterrupt: at step"), ("validation", "interrupted")]
+)
 def test_an_interrupt_leaves_a_checkpoint_and_after_a_validation_a_model(
     tmp_path: Path, event: str, expected: str
 ) -> None:
