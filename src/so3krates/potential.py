@@ -192,7 +192,9 @@ class Potential:
         return 0.0 if self.elements is None else float(self.elements.of(numbers).sum())
 
     def check(self, system: System) -> None:
-        """Raise InputError if the structure holds an element the model was not made for."""
+        """Raise InputError if the structure holds an element the model was not made for, or is none of ours."""
+        if not isinstance(system, System):
+            raise InputError(f"expected a System, received {type(system).__name__}; use System.from_ase(atoms).")
         if self.elements is None:
             return
         unknown = sorted(set(system.numbers.tolist()) - set(self.elements.numbers))

@@ -203,3 +203,8 @@ def test_compiled_evaluation_far_from_the_origin_in_float32() -> None:
     result = evaluate(single.model, Topology.of(system, "float32"), allocate(system, single.cutoff), far, None)
     expected = single.predict([system.moved(np.asarray(far, np.float64))])[0]
     np.testing.assert_allclose(result.forces, expected.forces, atol=1e-4 * np.abs(expected.forces).max())
+
+
+def test_ase_atoms_are_pointed_to_from_ase(potential: Potential, unchecked: None) -> None:
+    with pytest.raises(InputError, match=r"expected a System, received Atoms; use System\.from_ase\(atoms\)"):
+        potential.energy_and_forces(cluster().to_ase())  # type: ignore[arg-type]

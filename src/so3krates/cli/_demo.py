@@ -1,6 +1,7 @@
 """The progress bars of `so3krates demo`: one for each stage, in one display."""
 
 from collections.abc import Mapping
+from time import monotonic
 from types import TracebackType
 from typing import Any, Self
 
@@ -8,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from so3krates.demo import Listeners
-from so3krates.md.progress import Report
+from so3krates.md.progress import SECONDS_PER_LINE, Report
 
 
 class DemoProgress:
@@ -16,6 +17,9 @@ class DemoProgress:
 
     def __init__(self, console: Console) -> None:
         self._console = console
+        self._plain = not console.is_terminal
+        """Lines instead of bars."""
+        self._said = 0.0
         self._bars = Progress(
             TextColumn("{task.description:<10}"),
             BarColumn(),
@@ -31,13 +35,15 @@ class DemoProgress:
         self.listeners = Listeners(self._tell, self._trained, self._evaluated, self._moved)
 
     def __enter__(self) -> Self:
-        self._bars.start()
+        if not self._plain:
+            self._bars.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._bars.stop()
+        if not self._plain:
+            self._bars.stop()
 
     def _tell(self, sentence: str) -> None:
         self._console.print(sentence, highlight=False)
@@ -48,7 +54,9 @@ class DemoProgress:
                 self._bars.update(self._training, completed=min(record["share"], 1.0))
             case "validation":
                 text = f"step {record['step']:,}, validation: forces {1e3 * record['forces_mae']:.1f} meV/Å"
-                self._bars.update(self._training, text=f"{text}, energy {1e3 * record['energy_mae']:.1f} meV")
+                text += f", energy {1e3 * record['energy_mae']:.1f} meV"
+                self._bars.update(self._training, text=text)
+                self._say(f"training: {text}")
             case "end":
                 self._bars.update(self._training, completed=1.0)
                 self._bars.stop_task(self._training)
@@ -64,3 +72,10 @@ class DemoProgress:
     def _moved(self, report: Report) -> None:
         text = f"{report.ns_per_day:.3g} ns/day, {report.temperature_K:.0f} K, E {report.total_energy_eV:.4f} eV"
         self._bars.update(self._dynamics, completed=report.step / report.steps, text=text)
+        self._say(f"dynamics: step {report.step} of {report.steps}, {text}")
+
+    def _say(self, sentence: str) -> None:
+        """A line now and then where there are no bars."""
+        if self._plain and monotonic() - self._said >= SECONDS_PER_LINE:
+            self._said = monotonic()
+            self._console.print(sentence, highlight=False, soft_wrap=True)

@@ -29,15 +29,19 @@ class TrainingProgress:
         self._train, self._valid = "", ""
         self._errors = Text("compiling …", no_wrap=True)
         self._live = Live(Group(self._bar, self._errors), console=self.console, refresh_per_second=4)
+        self._plain = not self.console.is_terminal
+        """Lines instead of a bar."""
 
     def __enter__(self) -> Self:
-        self._live.start()
+        if not self._plain:
+            self._live.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._live.stop()
+        if not self._plain:
+            self._live.stop()
 
     def tell(self, sentence: str) -> None:
         """Print a sentence above the bar."""
@@ -52,6 +56,8 @@ class TrainingProgress:
             case "validation":
                 self._valid = f"valid{_errors(record)}"
         self._errors.plain = "  ".join(filter(None, (self._train, self._valid)))
+        if self._plain and record["event"] == "validation":
+            self.console.print(f"{record['minutes']:.1f} min  {self._errors.plain}", highlight=False, soft_wrap=True)
 
     def report(self, result: Any, output: Path) -> None:
         """The validation errors of the model that was kept, and where the files are."""

@@ -22,13 +22,19 @@ def check(
         files: data files, FILE@NAME for a named subset, FILE@START:STOP for a slice. Several files count as splits
             that must not share frames.
         max_frames: look at this many frames at most (20,000 if not given).
-        json: also write all findings to this file.
+        json: also write all findings to this file, which ends in .json.
     """
     from so3krates._errors import InputError
+    from so3krates.cli._outputs import check_output
     from so3krates.data.doctor import MAX_FRAMES, examine
 
     if not files:
         raise InputError("no file given; usage: so3krates check FILE [FILE ...].")
+    if json is not None:
+        check_output(json, "findings", (".json",), files)
+    twice = [str(file) for n, file in enumerate(files) if file in files[:n]]
+    if twice:
+        raise InputError(f"'{twice[0]}' is named twice; each file or subset counts as a split of its own.")
     reading = reading or Reading()
     datasets = {str(file): reading.open(file) for file in files}
     alone = next(iter(datasets.values())) if len(datasets) == 1 else None

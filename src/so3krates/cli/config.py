@@ -33,7 +33,7 @@ def validate(file: Path, /) -> None:
     from so3krates.training.config import TrainConfig
 
     read_config(file, TrainConfig)
-    print(f"{file}: a valid training configuration")
+    print(f"{file}: a valid training configuration (the data files it names were not opened)")
 
 
 @config.command

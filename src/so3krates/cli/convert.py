@@ -12,7 +12,7 @@ convert = App(name="convert", help="Convert foreign parameters to a model file, 
 
 
 @convert.default
-def trajectory(source: Path, target: Path, /) -> None:
+def trajectory(source: Path, target: Path, /, *, overwrite: Annotated[bool, Parameter(negative=())] = False) -> None:
     """Write a trajectory as extended XYZ: `so3krates convert run.h5 run.extxyz`.
 
     Parameters
@@ -21,12 +21,14 @@ def trajectory(source: Path, target: Path, /) -> None:
         HDF5 trajectory.
     target
         File to write, ending in .extxyz or .xyz.
+    overwrite
+        Replace an existing file.
     """
-    from so3krates._errors import InputError
+    from so3krates.cli._outputs import check_output, refuse_existing
     from so3krates.io.trajectory import to_extxyz
 
-    if target.suffix not in (".extxyz", ".xyz"):
-        raise InputError(f"cannot convert to '{target.name}'; give a file that ends in .extxyz or .xyz.")
+    check_output(target, "a trajectory", (".extxyz", ".xyz"), [source])
+    refuse_existing(target, overwrite)
     to_extxyz(source, target)
     print(f"{target}: written from {source}")
 
@@ -42,6 +44,7 @@ def mlff(
     reference: Path | None = None,
     elements: Annotated[list[str] | None, Parameter(consume_multiple=True, negative=())] = None,
     energy_shifts: Annotated[bool, Parameter(negative=())] = False,
+    overwrite: Annotated[bool, Parameter(negative=())] = False,
 ) -> None:
     """Convert a model of the original implementation, check it against its own parameters, and write it.
 
@@ -50,7 +53,7 @@ def mlff(
     folder
         Folder with params.npz or params.pkl, and hyperparameters.json.
     output
-        Model file to write.
+        Model file to write, ending in .safetensors.
     parameters
         Parameters under another name (.npz or .pkl).
     hyperparameters
@@ -61,10 +64,15 @@ def mlff(
         Symbols of the elements the model was trained on; all that it has parameters for if not given.
     energy_shifts
         Add the energy shifts of the hyper-parameter file as reference energies of the elements.
+    overwrite
+        Replace an existing model file.
     """
+    from so3krates.cli._outputs import check_output, refuse_existing
     from so3krates.io.foreign_convert import convert_mlff
 
     files = _files(folder, parameters, hyperparameters)
+    check_output(output, "a model", (".safetensors",), [*files, reference])
+    refuse_existing(output, overwrite)
     done = convert_mlff(files, output, reference=reference, numbers=_numbers(elements), energy_shifts=energy_shifts)
     lines = [("separate evaluation of the original parameters", done.check)]
     if done.reference is not None:

@@ -25,17 +25,17 @@ def md(
     timestep_fs: float = 0.5,
     friction_per_ps: float | None = None,
     period_fs: float | None = None,
-    fix_rotation: bool = False,
+    fix_rotation: Annotated[bool, Parameter(negative=())] = False,
     thermalise_ps: float = 0.0,
     seed: int = 0,
     save_every_fs: float | None = None,
-    save_forces: bool = False,
+    save_forces: Annotated[bool, Parameter(negative=())] = False,
     max_temperature_K: float = 1e4,
     min_distance: float = 0.5,
     max_bond_deviation: float | None = 1.0,
     dtype: Literal["float32", "float64"] = "float32",
-    resume: bool = False,
-    overwrite: bool = False,
+    resume: Annotated[bool, Parameter(negative=())] = False,
+    overwrite: Annotated[bool, Parameter(negative=())] = False,
 ) -> None:
     """Run molecular dynamics with a model.
 
@@ -48,7 +48,7 @@ def md(
     start
         Structure file; its last frame is the start. Velocities in it are used if no temperature is given.
     output
-        Trajectory, HDF5 in the H5MD layout; the checkpoint lies beside it.
+        Trajectory (.h5 or .hdf5) in the H5MD layout; the checkpoint lies beside it.
     time_ps
         Length of the run in ps, with the part before a resume.
     ensemble
@@ -86,11 +86,15 @@ def md(
     """
     from rich.console import Console
 
+    from so3krates.cli._outputs import check_output
     from so3krates.io.model_file import load
     from so3krates.md import Monitor, progress_bar, simulate
 
+    check_output(output, "a trajectory", (".h5", ".hdf5"), [model, start])
     snapshot = _read(start, ignore_velocities=temperature_K is not None)
     integrator = _integrator(ensemble, temperature_K, friction_per_ps, period_fs, fix_rotation)
+    if ensemble == "nve" and temperature_K is None and snapshot.velocities is None:
+        raise InputError(f"--ensemble nve needs --temperature-K, or velocities in '{start}'.")
     monitor = Monitor.parse(
         {
             "max_temperature_K": max_temperature_K,

@@ -20,7 +20,7 @@ def report(
     runs
         Trajectories (.h5) written by `so3krates md`.
     output
-        HTML file.
+        HTML file; an older one is replaced.
     data
         Reference data with the same molecule, FILE or FILE@SPLIT, to hold bond lengths against.
     training_log
@@ -28,9 +28,14 @@ def report(
     title
         Of the page.
     """
+    from so3krates._errors import InputError
+    from so3krates.cli._outputs import check_output
     from so3krates.data.readers import read_dataset
     from so3krates.viz.report import write_report
 
+    if not runs and training_log is None:
+        raise InputError("nothing to report on; give at least one trajectory, or --training-log.")
+    check_output(output, "a report", (".html",), [*runs, data, training_log])
     names = ", ".join(run.name for run in runs) or (training_log.name if training_log else "")
     write_report(
         output,

@@ -11,7 +11,7 @@ def sample(
     /,
     *,
     output: Annotated[Path, Parameter(alias="-o")],
-    temperature_K: Annotated[list[float], Parameter(consume_multiple=True)],
+    temperature_K: Annotated[list[float], Parameter(consume_multiple=True, negative=())],
     frames: int,
     calculator: str = "tblite",
     arguments: str = "{}",

@@ -1,9 +1,12 @@
 """so3krates train: a model from energies and forces."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
+
+from so3krates.cli._reading import Reading
 
 
 def train(
@@ -18,18 +21,18 @@ def train(
     steps: Annotated[int | None, Parameter(help="budget in optimiser steps")] = None,
     epochs: Annotated[int | None, Parameter(help="budget in passes over the data")] = None,
     batch_size: Annotated[int | None, Parameter(help="structures per step")] = None,
-    energy_unit: Annotated[str | None, Parameter(help="unit of energies, if the file does not say")] = None,
-    length_unit: Annotated[str | None, Parameter(help="unit of lengths, if the file does not say")] = None,
     seed: Annotated[int | None, Parameter(help="seed of parameters and data order")] = None,
     dtype: Annotated[str | None, Parameter(help="float32 or float64")] = None,
     output: Annotated[Path | None, Parameter(name=["--output", "-o"], help="model file to write")] = None,
     resume: Annotated[bool, Parameter(negative=(), help="continue from the checkpoint beside the model file")] = False,
     overwrite: Annotated[bool, Parameter(negative=(), help="replace an existing model file")] = False,
+    reading: Reading | None = None,
 ) -> None:
     """Train a force field; options override the configuration file.
 
     Writes MODEL.safetensors, MODEL.log.jsonl and MODEL.checkpoint.safetensors.
     """
+    from so3krates.cli._outputs import check_output
     from so3krates.cli._progress import TrainingProgress
     from so3krates.training.assemble import assemble
     from so3krates.training.loop import train as run
@@ -41,8 +44,7 @@ def train(
             "data": data,
             "n_train": n_train,
             "n_valid": n_valid,
-            "energy_unit": energy_unit,
-            "length_unit": length_unit,
+            **asdict(reading or Reading()),
         },
         "budget": {"minutes": minutes, "steps": steps, "epochs": epochs},
         "batch_size": batch_size,
@@ -51,6 +53,8 @@ def train(
         "output": output,
     }
     settings = assemble(config, options)
+    source = settings.data
+    check_output(settings.output, "a model", (".safetensors",), [config, source.train, source.valid, source.data])
     with TrainingProgress() as progress:
         result = run(settings, resume=resume, overwrite=overwrite, tell=progress.tell, listener=progress.listen)
     progress.report(result, settings.output)

@@ -202,7 +202,7 @@ class Engine:
                 step=int(state.step),
                 steps=self.settings.steps,
                 temperature_K=2.0 * kinetic / (float(state.freedom) * BOLTZMANN),
-                total_energy_eV=kinetic + float(state.energy),
+                total_energy_eV=kinetic + float(state.energy) + self.settings.reference_energy,
                 steps_per_second=speed,
                 ns_per_day=speed * self.settings.timestep_fs * 0.0864,
             )

@@ -1,6 +1,7 @@
 """Where frames and checkpoints go: into memory or into files. A commit is one chunk, whole."""
 
 import io
+import json
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -89,6 +90,7 @@ class FileOutput:
     def __init__(self, path: Path, system: System, settings: Settings) -> None:
         self.path = self._trajectory = path
         self._system = system
+        self._settings = json.loads(json.dumps(settings.as_dict()))
         self._hash = settings.hash()
         self._reference = settings.reference_energy
 
@@ -119,10 +121,20 @@ class FileOutput:
         Raises:
             FileError: if checkpoint or trajectory are damaged or belong to another run.
         """
+        self._refuse_other_settings()
         checkpoint = load_checkpoint(checkpoint_path(self._trajectory), template, neighbors, self._hash)
         if len(Trajectory(self._trajectory)) != checkpoint.frames:
             truncate_frames(self._trajectory, checkpoint.frames)
         return checkpoint
+
+    def _refuse_other_settings(self) -> None:
+        before, now = Trajectory(self._trajectory).settings, self._settings
+        other = sorted(name for name in now if name != "steps" and before.get(name) != now[name])
+        if other:
+            raise FileError(
+                f"{self._trajectory} belongs to a run with another model, start structure or settings "
+                f"({', '.join(other)}); resume with the same ones, or start anew with --overwrite."
+            )
 
     def add(self, frames: Frames) -> None:
         if len(frames):

@@ -9,6 +9,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 
+SECONDS_PER_LINE = 30.0
+"""Between two lines of progress where the output is no terminal."""
+
+
 class Report(NamedTuple):
     """Where a run is."""
 
@@ -16,6 +20,7 @@ class Report(NamedTuple):
     steps: int
     temperature_K: float
     total_energy_eV: float
+    """With the reference energies of the elements."""
     steps_per_second: float
     ns_per_day: float
 
@@ -60,7 +65,14 @@ class Pace:
 
 @contextmanager
 def progress_bar(console: Console | None = None) -> Iterator[Callable[[Report], None]]:
-    """A bar with ns/day, steps/s, time left, temperature and energy; yields what `simulate(report=…)` takes."""
+    """A bar with ns/day, steps/s, time left, temperature and energy; yields what `simulate(report=…)` takes.
+
+    Where the output is no terminal, a line every half minute instead.
+    """
+    console = console or Console()
+    if not console.is_terminal:
+        yield _lines(console)
+        return
     columns = (
         TextColumn("[bold]MD"),
         BarColumn(),
@@ -72,10 +84,25 @@ def progress_bar(console: Console | None = None) -> Iterator[Callable[[Report], 
         task = bar.add_task("MD", total=None, line="compiling")
 
         def show(report: Report) -> None:
-            line = (
-                f"{report.ns_per_day:.3g} ns/day  {report.steps_per_second:.4g} steps/s  "
-                f"{report.temperature_K:.0f} K  E {report.total_energy_eV:.4f} eV"
-            )
-            bar.update(task, total=report.steps, completed=report.step, line=line)
+            bar.update(task, total=report.steps, completed=report.step, line=_line(report))
 
         yield show
+
+
+def _line(report: Report) -> str:
+    return (
+        f"{report.ns_per_day:.3g} ns/day  {report.steps_per_second:.4g} steps/s  "
+        f"{report.temperature_K:.0f} K  E {report.total_energy_eV:.4f} eV"
+    )
+
+
+def _lines(console: Console) -> Callable[[Report], None]:
+    last = -SECONDS_PER_LINE
+
+    def show(report: Report) -> None:
+        nonlocal last
+        if perf_counter() - last >= SECONDS_PER_LINE or report.step == report.steps:
+            last = perf_counter()
+            console.print(f"step {report.step} of {report.steps}  {_line(report)}", highlight=False, soft_wrap=True)
+
+    return show

@@ -60,7 +60,7 @@ def test_a_stopped_run_has_its_own_exit_status(files: Path, tmp_path: Path, caps
     ("options", "message"),
     [
         (("--time-ps", "1"), "needs --temperature-K"),
-        (("--time-ps", "1", "--ensemble", "nve"), "needs velocities"),
+        (("--time-ps", "1", "--ensemble", "nve"), "nve needs --temperature-K, or velocities"),
         (("--time-ps", "1", "--ensemble", "nve", "--friction-per-ps", "1"), "belongs to langevin"),
         (("--time-ps", "0", "--temperature-K", "300"), "must be positive"),
         (("--time-ps", "1", "--temperature-K", "-300"), "greater than 0"),

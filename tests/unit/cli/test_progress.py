@@ -2,9 +2,11 @@
 
 from io import StringIO
 
+import pytest
 from rich.console import Console
 
 from so3krates.cli._progress import TrainingProgress
+from so3krates.md import progress as md_progress
 
 
 def test_errors_fit_below_the_bar_in_eighty_columns() -> None:
@@ -16,3 +18,22 @@ def test_errors_fit_below_the_bar_in_eighty_columns() -> None:
     assert "step 123456  train  F 123.4 meV/Å  E 98.7 meV  valid  F 45.6 meV/Å  E 12.3 meV" in shown
     assert "50%" in shown
     assert "…" not in shown.replace("compiling …", "")
+
+
+def test_lines_instead_of_a_bar_where_the_output_is_no_terminal() -> None:
+    written = StringIO()
+    with TrainingProgress(Console(file=written, width=80, force_terminal=False)) as progress:
+        progress.listen({"event": "progress", "step": 7, "share": 0.5, "forces_mae": 0.1234, "energy_mae": 0.0987})
+        progress.listen({"event": "validation", "minutes": 1.5, "forces_mae": 0.0456, "energy_mae": 0.0123})
+    lines = written.getvalue().splitlines()
+    assert lines == ["1.5 min  step 7  train  F 123.4 meV/Å  E 98.7 meV  valid  F 45.6 meV/Å  E 12.3 meV"]
+
+
+def test_dynamics_say_where_they_are_every_half_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0.0, 0.0, 10.0, 40.0, 40.0, 41.0])
+    monkeypatch.setattr(md_progress, "perf_counter", lambda: next(clock))
+    written = StringIO()
+    with md_progress.progress_bar(Console(file=written, width=80, force_terminal=False)) as show:
+        for step in (1, 2, 3):
+            show(md_progress.Report(step, 5, 300.0, -1.0, 10.0, 0.4))
+    assert [line.split("  ")[0] for line in written.getvalue().splitlines()] == ["step 1 of 5", "step 3 of 5"]
