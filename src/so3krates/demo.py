@@ -171,12 +171,14 @@ def _start(dataset: Dataset) -> System:
 def _write(made: Demonstration, minutes: float, temperature_K: float, dataset: Path) -> None:
     summary = made.evaluation.as_dict() | {"dynamics": asdict(made.run.summary)}
     write_atomically(made.metrics, (json.dumps(summary, indent=2) + "\n").encode())
-    formula = chemical(made.run.trajectory.system.formula)
+    system = made.run.trajectory.system
+    formula = chemical(system.formula)
     write_report(
         made.report,
         title=f"A force field for {formula} in {minutes:g} minutes",
         lead=f"Trained on ab-initio energies and forces, tested on frames it has not seen, then set free: molecular "
-        f"dynamics at constant energy, started at {temperature_K:g} K.",
+        f"dynamics at constant energy, started at {temperature_K:g} K. A run of {len(system)} atoms at constant energy "
+        f"keeps the energy that it starts with, so its mean temperature differs from {temperature_K:g} K.",
         runs=[made.trajectory],
         reference=read_dataset(dataset),
         training_log=made.log,

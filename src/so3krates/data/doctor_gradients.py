@@ -12,7 +12,7 @@ import numpy as np
 from scipy.spatial import KDTree
 from scipy.spatial.distance import cdist
 
-from so3krates._typing import Float, Int
+from so3krates._typing import Bool, Float, Int
 from so3krates.data.doctor_labels import bonded_blocks
 from so3krates.data.doctor_report import Finding, counted
 from so3krates.data.doctor_table import Block, FrameTable
@@ -20,6 +20,12 @@ from so3krates.units import BOHR, GPA, HARTREE, KBAR, KCAL_PER_MOL, KJ_PER_MOL
 
 CLOSE = 0.4
 """Å; pairs of frames in which any atom moved more are not compared."""
+EQUAL = 1e-3
+"""Å; pairs of frames in which no atom moved so far are one structure twice, and tell nothing about slopes."""
+NEAREST = 16
+"""Neighbours among which the nearest that is another structure is searched in large sets."""
+NO_STRAIN = 1e-9
+"""Largest strain that is rounding; such pairs of frames have one cell."""
 MAX_STRAIN = 0.05
 MIN_PAIRS = 8
 BEST_PAIRS = 2000
@@ -85,8 +91,8 @@ def check_gradients(table: FrameTable) -> Iterator[Finding]:
         yield _nothing_to_compare("no two frames of the same atoms have energies and forces and are close")
         return
     work = Work(*(np.concatenate(values) for values in zip(*parts, strict=True)))
-    yield from _forces(work.chosen(work.strain < 1e-9), table)
-    yield from _stress(work.chosen((work.strain >= 1e-9) & np.isfinite(work.by_stress)))
+    yield from _forces(work.chosen(work.strain < NO_STRAIN), table)
+    yield from _stress(work.chosen((work.strain >= NO_STRAIN) & np.isfinite(work.by_stress)))
 
 
 def frame_pairs(block: Block, table: FrameTable) -> Int[np.ndarray, "pairs 2"]:
@@ -103,7 +109,7 @@ def frame_pairs(block: Block, table: FrameTable) -> Int[np.ndarray, "pairs 2"]:
 
 
 def work_between(block: Block, pairs: Int[np.ndarray, "pairs 2"]) -> Work:
-    """Work along straight lines between frames; molecules are superimposed first."""
+    """Work along straight lines between different structures; molecules are superimposed first."""
     a, b = pairs[:, 0], pairs[:, 1]
     forces_a, forces_b = block.forces[a], block.forces[b]
     by_stress = strain = np.zeros(len(pairs))
@@ -122,7 +128,8 @@ def work_between(block: Block, pairs: Int[np.ndarray, "pairs 2"]) -> Work:
         spread=0.5 * np.abs(((forces_b - forces_a) * moved).sum(axis=-1)).sum(axis=-1),
         strain=strain,
     )
-    return work.chosen((displacement < CLOSE) & (strain < MAX_STRAIN))
+    different = (displacement >= EQUAL) | (strain >= NO_STRAIN)
+    return work.chosen(different & (displacement < CLOSE) & (strain < MAX_STRAIN))
 
 
 def superposed(
@@ -212,7 +219,10 @@ def named_slope(line: Line, names: dict[float, str]) -> str | None:
 
 
 def _similar(block: Block) -> Int[np.ndarray, "pairs 2"]:
-    """Each frame with the one whose distances between the same atoms are most alike, of 4000 frames at most."""
+    """Each frame with the one whose distances between the same atoms are most alike, of 4000 frames at most.
+
+    Copies of a frame are passed over; a frame that has nothing but copies near is paired with itself.
+    """
     frames = np.linspace(0, len(block.rows) - 1, min(len(block.rows), 4000)).astype(np.int64)
     atoms = np.linspace(0, len(block.numbers) - 1, min(len(block.numbers), 30)).astype(np.int64)
     i, j = np.triu_indices(len(atoms), 1)
@@ -220,11 +230,20 @@ def _similar(block: Block) -> Int[np.ndarray, "pairs 2"]:
     distances = np.linalg.norm(points[:, i] - points[:, j], axis=-1)
     if len(frames) <= FEW_FRAMES:
         table = cdist(distances, distances)
-        np.fill_diagonal(table, np.inf)
+        table[cdist(distances, distances, "chebyshev") < EQUAL] = np.inf
         return np.stack([frames, frames[table.argmin(axis=1)]], axis=1)
     places = principal(distances)
-    neighbors = np.asarray(KDTree(places).query(places, k=2)[1])
-    return np.stack([frames, frames[neighbors[:, 1]]], axis=1)
+    neighbors = np.asarray(KDTree(places).query(places, k=NEAREST)[1])
+    another = np.stack([_differ(distances, distances[column]) for column in neighbors.T], axis=1)
+    every = np.arange(len(frames))
+    best = np.where(another.any(axis=1), neighbors[every, another.argmax(axis=1)], every)
+    return np.stack([frames, frames[best]], axis=1)
+
+
+def _differ(
+    a: Float[np.ndarray, "frames distances"], b: Float[np.ndarray, "frames distances"]
+) -> Bool[np.ndarray, " frames"]:
+    return np.abs(a - b).max(axis=1, initial=0.0) >= EQUAL
 
 
 def principal(features: Float[np.ndarray, "frames features"], keep: int = 8) -> Float[np.ndarray, "frames kept"]:
@@ -253,7 +272,7 @@ def _periodic_change(block: Block, a: np.ndarray, b: np.ndarray) -> tuple[np.nda
     volume = np.abs(np.linalg.det(mean_cell))
     by_stress = 0.5 * volume * ((block.stress[a] + block.stress[b]) * strain).sum(axis=(1, 2))
     largest = np.abs(strain).max(axis=(1, 2))
-    return moved, largest, np.where(largest < 1e-9, 0.0, by_stress)
+    return moved, largest, np.where(largest < NO_STRAIN, 0.0, by_stress)
 
 
 def _nothing_to_compare(reason: str) -> Finding:

@@ -1,15 +1,19 @@
 """Doctor: labels that are missing or NaN, isolated atoms, outliers, forces that do not sum to zero."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
+import ase.io
 import numpy as np
 from ase.data import chemical_symbols
 
 from so3krates._errors import InputError
-from so3krates._typing import Float
+from so3krates._typing import Float, Int
+from so3krates.data.ase_readers import count_keys
 from so3krates.data.doctor_report import Finding, counted
 from so3krates.data.doctor_table import Block, FrameTable
 from so3krates.data.labels import check_labels
+from so3krates.data.sample import Sample
 
 OUTLIER_SIGMAS = 20.0
 OUTLIER_ENERGY_PER_ATOM = 0.2
@@ -20,11 +24,15 @@ LARGE_FORCE = 50.0
 """eV/Å; a largest force must also exceed this to be an outlier."""
 NET_FORCE = 0.05
 """Share of the root-sum-square force that the sum of forces may reach."""
+KEYED_FORMATS = {".xyz": "extxyz", ".extxyz": "extxyz", ".traj": "traj"}
+"""Files whose keys can be listed from their first frame, with ASE's name of the format."""
+SHOWN_KEYS = 12
 
 
 def check_all_labels(table: FrameTable) -> Iterator[Finding]:
     """All findings about labels alone."""
     yield from _unreadable(table)
+    yield from _untrainable(table)
     yield from _missing(table)
     yield from _partly_nan(table)
     yield from _isolated_atoms(table)
@@ -41,8 +49,49 @@ def _unreadable(table: FrameTable) -> Iterator[Finding]:
         yield Finding("error", "unreadable", f"{first}{more}", "correct or remove these frames.", frames)
 
 
+def _untrainable(table: FrameTable) -> Iterator[Finding]:
+    """Files without any energy and without any forces."""
+    for name, rows in _files(table).items():
+        samples = [table.samples[row] for row in rows]
+        if not samples or not all(map(_unlabelled, samples)):
+            continue
+        nan = [label for label in ("energy", "forces") if any(label in sample.nan_labels for sample in samples)]
+        as_nan = f" ({' and '.join(nan)} given as NaN)" if nan else ""
+        message = f"{name}no frame of {len(samples)} has an energy or forces{as_nan}: nothing can be trained on them."
+        yield Finding("error", "missing-labels", message, _where_labels_may_be(samples[0]))
+
+
+def _files(table: FrameTable) -> dict[str, Int[np.ndarray, " rows"]]:
+    """Rows of each file, by how a message begins; several files are splits, whose frames have names, not numbers."""
+    if any(isinstance(name, str) for name in table.names):
+        return {f"{part}: ": rows for part, rows in table.splits.items()}
+    return {"": np.arange(len(table.samples))}
+
+
+def _unlabelled(sample: Sample) -> bool:
+    return sample.energy is None and sample.forces is None
+
+
+def _where_labels_may_be(sample: Sample) -> str:
+    remedy = "name the right keys with --energy-key and --forces-key"
+    file, _, frame = sample.origin.rpartition(", frame ")
+    kind = KEYED_FORMATS.get(Path(file).suffix.lower())
+    if kind is None or not Path(file).is_file():
+        return f"{remedy} if the format has keys, or label the structures first (so3krates label)."
+    # An open file, since ASE takes an @ in a name for a choice of frames.
+    with Path(file).open("rb") if kind == "traj" else Path(file).open(encoding="utf-8", errors="replace") as opened:
+        atoms = ase.io.read(opened, index=int(frame), format=kind)
+    keys = sorted(set(count_keys([atoms])) - {"numbers", "positions"})  # type: ignore[list-item]
+    if not keys:
+        return f"frame {frame} of {file} has no keys at all; label the structures first (so3krates label)."
+    more = f" and {len(keys) - SHOWN_KEYS} more" if len(keys) > SHOWN_KEYS else ""
+    return f"{remedy}; frame {frame} of {file} has {', '.join(keys[:SHOWN_KEYS])}{more}."
+
+
 def _missing(table: FrameTable) -> Iterator[Finding]:
     total = len(table.samples)
+    if all(map(_unlabelled, table.samples)):
+        return
     periodic = sum(sample.system.periodic for sample in table.samples)
     for label in ("energy", "forces", "stress"):
         applies = [r for r, s in enumerate(table.samples) if label != "stress" or s.system.periodic]
@@ -66,7 +115,7 @@ def _missing(table: FrameTable) -> Iterator[Finding]:
             yield Finding("info", "missing-labels", message)
         else:
             message = f"no frame of {total} has {label}{as_nan}."
-            remedy = f"training refuses a {label} loss on this data; check the key or name it, --{label}-key KEY."
+            remedy = f"training refuses a loss on {label} with these data; check the key or name it, --{label}-key KEY."
             yield Finding("warning", "missing-labels", message, remedy)
 
 

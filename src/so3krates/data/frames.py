@@ -60,26 +60,40 @@ class Frames(Dataset):
     def subset(self, name: str) -> "Subset":
         """The frames of a named subset, or of a slice written `START:STOP` or `START:STOP:STEP`.
 
+        A slice that reaches beyond the frames is cut short, and says so in the notes of its `about`.
+
         Raises:
             InputError: for a name the file does not have, listing those it has, or an empty subset.
         """
         if ":" in name:
-            chosen = self[_parse_slice(name, self.about.path)]
+            chosen = self._sliced(name)
         elif name in self.about.subsets:
             chosen = Subset(self, self.about.subsets[name], name)
         else:
             have = ", ".join(self.about.subsets) or "no named subsets"
             raise InputError(f"{self.about.path}: no subset '{name}'; the file has {have}.")
         if not len(chosen):
-            raise InputError(f"{self.about.path}: subset '{name}' is empty.")
+            raise InputError(f"{self.about.path}: subset '{name}' is empty; there are {len(self)} frames.")
         return chosen
+
+    def _sliced(self, text: str) -> "Subset":
+        path, length = self.about.path, len(self)
+        bounds = _parse_slice(text, path)
+        indices = np.arange(length)[bounds]
+        if all(bound is None or abs(bound) <= length for bound in (bounds.start, bounds.stop)):
+            return Subset(self, indices)
+        note = f"{path}: the slice '{text}' reaches beyond the {length} frames; it holds {len(indices)} of them."
+        return Subset(self, indices, notes=(note,))
 
 
 class Subset(Frames):
-    """Chosen frames of another data set, in the given order."""
+    """Chosen frames of another data set, in the given order; `notes` join those of the data set."""
 
-    def __init__(self, parent: Dataset, indices: Int[np.ndarray, " frames"], name: str = "") -> None:
+    def __init__(
+        self, parent: Dataset, indices: Int[np.ndarray, " frames"], name: str = "", notes: tuple[str, ...] = ()
+    ) -> None:
         self.parent = parent
+        self._notes = notes
         self.indices = np.asarray(indices, dtype=np.int64)
         self.name = name
         outside = (self.indices < 0) | (self.indices >= len(parent))
@@ -94,7 +108,8 @@ class Subset(Frames):
     @property
     def about(self) -> About:
         """As of the whole file, without its named subsets, whose indices would mean nothing here."""
-        return replace(about(self.parent), subsets={})
+        whole = about(self.parent)
+        return replace(whole, subsets={}, notes=whole.notes + self._notes)
 
     def read(self, index: int) -> Sample:
         return self.parent[int(self.indices[index])]

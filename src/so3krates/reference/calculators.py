@@ -55,8 +55,8 @@ class CalculatorSpec(Config):
         """Make the calculator.
 
         Raises:
-            InputError: the class cannot be imported, is no class, refuses the arguments, or makes something that is
-                no ASE calculator.
+            InputError: the class or what it needs cannot be imported, it is no class, refuses the arguments, or makes
+                something that is no ASE calculator.
         """
         path, defaults = SHORTHANDS.get(self.target, (self.target, {}))
         arguments = {**defaults, **self.arguments}
@@ -64,7 +64,9 @@ class CalculatorSpec(Config):
         _check_names(factory, arguments, self.target)
         try:
             calculator = factory(**arguments)
-        except (TypeError, ValueError, ImportError) as error:
+        except ImportError as error:
+            raise InputError(f"calculator '{self.target}' cannot be made ({error}); {_remedy(self.target)}.") from error
+        except (TypeError, ValueError) as error:
             raise InputError(f"calculator '{self.target}' refused its arguments {arguments}: {error}") from error
         if not (hasattr(calculator, "get_property") and hasattr(calculator, "implemented_properties")):
             raise InputError(f"'{self.target}' makes a {type(calculator).__name__}, which is no ASE calculator.")
@@ -101,7 +103,7 @@ def _imported(path: str, target: str) -> Any:
 
 def _remedy(target: str) -> str:
     if target in SHORTHANDS:
-        return "install it with `pip install 'so3krates[reference]'`"
+        return 'install it with `pip install "so3krates[reference]"`'
     return "install it, or put its folder on PYTHONPATH, or give the file as 'folder/file.py:Class'"
 
 

@@ -12,6 +12,7 @@ from so3krates.analysis.evaluate import Evaluation
 from so3krates.units import KCAL_PER_MOL
 from so3krates.viz import plots
 from so3krates.viz.page import Card, Figure, Figures, Section, Table, chemical
+from so3krates.viz.style import number
 
 QUANTITIES = {
     "energy": ("energy", "eV"),
@@ -20,6 +21,8 @@ QUANTITIES = {
     "stress": ("stress", "eV/Å³"),
 }
 """Quantity → name and unit; errors are shown in thousandths of it."""
+ROUNDING = 1e-3
+"""A mean signed error below this part of the mean absolute one is shown as zero."""
 
 
 def read_training_log(path: Path) -> list[dict[str, Any]]:
@@ -35,13 +38,13 @@ def read_training_log(path: Path) -> list[dict[str, Any]]:
             f"training log '{path}' cannot be read: {getattr(error, 'strerror', None) or error}."
         ) from error
     records = []
-    for number, line in enumerate(lines, start=1):
+    for row, line in enumerate(lines, start=1):
         try:
             records.append(json.loads(line))
         except json.JSONDecodeError as error:
-            if number == len(lines):
+            if row == len(lines):
                 break
-            raise FileError(f"'{path}', line {number}: not JSON ({error.msg}); is this a training log?") from error
+            raise FileError(f"'{path}', line {row}: not JSON ({error.msg}); is this a training log?") from error
     if not all(isinstance(record, dict) and "event" in record for record in records):
         raise FileError(f"'{path}' is not a training log: its lines have no 'event'.")
     return records
@@ -58,9 +61,9 @@ def training_section(records: Sequence[Mapping[str, Any]]) -> Section:
         raise InputError("the training log holds no validation, so there is no learning curve to show.")
     last = validations[-1]
     picture = plots.learning_curve(validations)
-    text = (
-        f"{last['step']:,} optimiser steps in {last['minutes']:.1f} minutes, {last['epoch']:.0f} passes over the data."
-    )
+    epoch = last["epoch"]
+    passes = f"{epoch:.1f}" if epoch < 10 else f"{epoch:,.0f}"
+    text = f"{last['step']:,} optimiser steps in {last['minutes']:.1f} minutes, {passes} passes over the data."
     caption = (
         "Mean absolute error on validation frames, which training does not see, against time; logarithmic. Both curves "
         "should fall until the end, where the learning rate goes to zero. A curve that turns upwards means "
@@ -81,7 +84,7 @@ def accuracy_cards(evaluation: Evaluation) -> list[Card]:
             side = "below" if mae < limit else "above"
             remark = f"{side} 1 {per} ({limit:.0f} {unit}); {len(evaluation):,} frames"
             title = "Force error" if name == "forces" else "Energy error"
-            cards.append(Card(f"{title} (MAE)", f"{mae:.3g}", unit, remark, mae < limit))
+            cards.append(Card(f"{title} (MAE)", number(mae), unit, remark, mae < limit))
     return cards
 
 
@@ -148,15 +151,16 @@ def _place(origin: str) -> str:
 
 
 def _numbers(found: Any) -> tuple[str, str, str, str]:
-    return (_milli(found.mae), _milli(found.rmse), _milli(found.largest), _milli(found.bias))
+    bias = found.bias if abs(found.bias) >= ROUNDING * found.mae else 0.0
+    return (_milli(found.mae), _milli(found.rmse), _milli(found.largest), _milli(bias))
 
 
 def _milli(value: float | None) -> str:
-    """Thousandths of the unit with three significant digits, never as a power of ten."""
+    """Thousandths of the unit with three significant digits, whole ones from a thousand."""
     if value is None:
         return "–"
     value *= 1e3
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}".replace("-", "−")
+    return f"{value:,.0f}".replace("-", "−") if abs(value) >= 1000 else number(value)
 
 
 def _parity_caption(name: str) -> str:

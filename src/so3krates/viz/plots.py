@@ -8,10 +8,14 @@ import numpy as np
 from so3krates._typing import Float
 from so3krates.analysis.spectra import Spectrum
 from so3krates.analysis.structure import distribution
-from so3krates.viz.style import COLORS, POINTS, Picture, drawing
+from so3krates.viz.style import COLORS, POINTS, Picture, drawing, number
 
 TRACE = 500
 """Points of a drawn trace; longer series are shown as mean and range of blocks."""
+STEPS_AXIS = 1000
+"""Trainings of fewer optimiser steps have no axis for them: its labels would be fractions of a thousand."""
+TICKS = ((1.0,), (1.0, 2.0, 5.0), (1.0, 2.0, 3.0, 5.0), (1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0))
+"""What a decade of a logarithmic axis may be divided into, from coarse to fine."""
 
 
 def learning_curve(records: Sequence[Mapping[str, Any]]) -> Picture:
@@ -31,12 +35,9 @@ def learning_curve(records: Sequence[Mapping[str, Any]]) -> Picture:
             ax.plot(minutes, values, color=COLORS[color], marker="o", markersize=2.5)
             ax.set(xlabel="training time (minutes)", ylabel=label, yscale="log")
             ax.set_xlim(0.0, minutes.max() * 1.03 if minutes.max() > 0 else 1.0)
-            _plain_log(ax.yaxis)
-            last = values[np.isfinite(values)][-1]
-            ax.annotate(
-                f"{last:.3g}", (minutes[-1], last), (-2, 9), textcoords="offset points", ha="right", color=COLORS[color]
-            )
-            if len(records) > 1 and minutes[-1] > 0:
+            _plain_log(ax)
+            _last_value(ax, values, color)
+            if len(records) > 1 and minutes[-1] > 0 and steps.max() >= STEPS_AXIS:
                 _steps_axis(ax, minutes, steps)
     return Picture(figure)
 
@@ -70,7 +71,9 @@ def parity(
         fine = f"m{unit}" if scale == 1000.0 else unit
         lower.set(xlabel=f"reference {quantity} ({unit})", ylabel=f"difference\n({fine})")
         lower.set_ylim(*_limits(np.concatenate([error, -error])))
-        _legend_text(upper, f"MAE {np.abs(error).mean():.3g} {fine}\nRMSE {np.sqrt(np.mean(error**2)):.3g} {fine}")
+        _legend_text(
+            upper, f"MAE {number(np.abs(error).mean())} {fine}\nRMSE {number(np.sqrt(np.mean(error**2)))} {fine}"
+        )
     return Picture(figure)
 
 
@@ -106,7 +109,7 @@ def energies(
             slope, offset = np.polyfit(time, conserved, 1)
             ends = time[[0, -1]]
             alone.plot(ends, slope * ends + offset, color=COLORS["ink"], linestyle=(0, (4, 2)), linewidth=1.2)
-            _legend_text(alone, f"slope {1e3 * slope:.3g} µeV/atom/ps", above=True)
+            _legend_text(alone, f"slope {number(slope, 2, signed=True)} meV/atom/ps", above=True)
         alone.set(xlabel="time (ps)", ylabel="E − ⟨E⟩ (meV/atom)", title=f"{name} magnified")
     return Picture(figure)
 
@@ -127,7 +130,7 @@ def bond_lengths(
         flat = axes.ravel()
         for ax, (kind, lengths) in zip(flat, run.items(), strict=False):
             known = None if reference is None else reference.get(kind)
-            edges = _bins(lengths if known is None else np.concatenate([lengths.ravel(), known.ravel()]))
+            edges = _bins([lengths] if known is None else [lengths, known])
             if known is not None:
                 shown = distribution(known, edges)
                 ax.stairs(shown.density, edges, fill=True, color=COLORS["orange"], alpha=0.35, label="data")
@@ -186,9 +189,14 @@ def _panels(
     return figure, axes
 
 
+def block_size(frames: int) -> int:
+    """Frames behind each point of a drawn trace; 1 where every frame is drawn."""
+    return max(1, frames // TRACE)
+
+
 def _trace(ax: Any, time: np.ndarray, values: np.ndarray, color: str, label: str) -> None:
     """A line; of a long series the mean and the range of each block."""
-    size = max(1, len(time) // TRACE)
+    size = block_size(len(time))
     count = len(time) // size
     blocks = values[: count * size].reshape(count, size)
     centers = time[: count * size].reshape(count, size).mean(axis=1)
@@ -216,14 +224,40 @@ def _steps_axis(ax: Any, minutes: np.ndarray, steps: np.ndarray) -> None:
     upper.set_xlabel("optimiser steps (thousands)")
 
 
-def _plain_log(axis: Any) -> None:
-    """Labels 1, 2, 5, 10, … instead of powers."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
+def _last_value(ax: Any, values: np.ndarray, color: str) -> None:
+    """The last validation error, in the corner away from the end of the curve."""
+    known = values[np.isfinite(values) & (values > 0)]
+    if len(known):
+        high = known[-1] > np.sqrt(np.prod(ax.get_ylim()))
+        place = {"y": 0.03, "va": "bottom"} if high else {"y": 0.97, "va": "top"}
+        text = f"last validation {number(known[-1])}"
+        ax.text(0.97, s=text, ha="right", fontsize=8.5, color=COLORS[color], transform=ax.transAxes, **place)
 
-    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+
+def _plain_log(ax: Any) -> None:
+    """Labels such as 1, 2, 5, 10 up the axis instead of powers, at least three of them."""
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
+
+    ax.set_ylim(*ax.get_ylim())
+    axis = ax.yaxis
+    axis.set_major_locator(FixedLocator(_log_ticks(*ax.get_ylim()).tolist()))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: number(value, 4)))
     axis.set_minor_locator(NullLocator())
     axis.set_minor_formatter(NullFormatter())
+
+
+def _log_ticks(low: float, high: float) -> np.ndarray:
+    """The coarsest choice with three ticks from low to high; evenly spaced ones for less than those give."""
+    from matplotlib.ticker import MaxNLocator
+
+    decades = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
+    for parts in TICKS:
+        ticks = np.outer(decades, parts).ravel()
+        ticks = ticks[(ticks >= low) & (ticks <= high)]
+        if len(ticks) >= 3:
+            return ticks
+    even = np.asarray(MaxNLocator(5, min_n_ticks=4).tick_values(low, high))
+    return even[(even >= low) & (even <= high)]
 
 
 def _legend_text(ax: Any, text: str, *, above: bool = False) -> None:
@@ -240,8 +274,9 @@ def _limits(values: np.ndarray) -> tuple[float, float]:
     return low - margin, high + margin
 
 
-def _bins(values: np.ndarray) -> np.ndarray:
-    """Sixty bins over all but the last thousandth at each end, with some room."""
-    low, high = np.quantile(values, [0.0005, 0.9995])
+def _bins(samples: Sequence[np.ndarray]) -> np.ndarray:
+    """Bins over all but the last thousandth at each end, with some room: √n for the smallest sample, 8 to 60."""
+    low, high = np.quantile(np.concatenate([np.ravel(sample) for sample in samples]), [0.0005, 0.9995])
     margin = max(0.08 * (high - low), 0.01)
-    return np.linspace(low - margin, high + margin, 61)
+    count = int(np.clip(np.sqrt(min(np.size(sample) for sample in samples)), 8, 60))
+    return np.linspace(low - margin, high + margin, count + 1)

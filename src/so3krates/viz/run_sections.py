@@ -15,11 +15,15 @@ from so3krates.io.trajectory import Trajectory
 from so3krates.units import BOLTZMANN
 from so3krates.viz import plots
 from so3krates.viz.page import Card, Figure, Figures, Section, Table, Viewer, chemical
+from so3krates.viz.style import number
 from so3krates.viz.viewer import viewer_data
 
 BUDGET = 30_000_000
 """Numbers read at once; of longer runs every n-th frame, or the end, is looked at."""
 REFERENCE_FRAMES = 5000
+SHORT_PS = 10.0
+"""Of shorter runs neither stability nor drift is praised: both look good in any run that is short enough."""
+SPECTRUM_FRAMES = 64
 SHOWN_FRAMES = 400
 SHOWN_NUMBERS = 60_000
 """Coordinates in the viewer at most."""
@@ -54,6 +58,17 @@ class RunData:
     def temperature_K(self) -> float:
         return float(np.mean(self.series["temperature"][1:]))
 
+    @property
+    def short(self) -> bool:
+        return round(self.time_ps, 6) < SHORT_PS
+
+    @property
+    def bond_reference(self) -> str:
+        """What the bonds are held against."""
+        if self.reference is None:
+            return "its length in the first frame"
+        return f"its mean over {len(self.reference):,} reference frames"
+
 
 def read_run(trajectory: Trajectory, reference: Dataset | None) -> RunData:
     """Read a trajectory and compare it with reference data.
@@ -83,16 +98,37 @@ def read_run(trajectory: Trajectory, reference: Dataset | None) -> RunData:
 
 
 def run_cards(run: RunData) -> list[Card]:
-    """Stable time and drift."""
-    stable = run.stability
-    whole = "every bond within 0.5 Å of its reference throughout" if stable.stable else "then a bond left its reference"
-    cards = [Card("Stable dynamics", f"{stable.stable_ps:.3g}", f"of {run.time_ps:.3g} ps", whole, stable.stable)]
+    """Stable time and drift; a run that is short may fail, but not pass."""
+    cards = [_stability_card(run)]
     if run.drift is not None:
         ratio = run.drift.over_kinetic_spread
         side = "below 1: it drowns in the fluctuations" if ratio < 1.0 else "above 1: more than the fluctuations"
-        remark = f"{side}; slope {_signed(run.drift.meV_per_atom_per_ps)} meV/atom/ps"
-        cards.append(Card("Energy drift ÷ σ(kinetic)", f"{ratio:.2g}", "", remark, ratio < 1.0))
+        if run.short and ratio < 1.0:
+            side = _too_short()
+        remark = f"{side}; slope {number(run.drift.meV_per_atom_per_ps, 2, signed=True)} meV/atom/ps"
+        cards.append(Card("Energy drift ÷ σ(kinetic)", number(ratio, 2), "", remark, _verdict(run, ratio < 1.0)))
     return cards
+
+
+def _stability_card(run: RunData) -> Card:
+    stable = run.stability
+    if stable.atoms is None:
+        remark, good = "no bonds to watch", None
+    elif stable.stable:
+        remark, good = f"every bond within 0.5 Å of {run.bond_reference} throughout", _verdict(run, True)
+        if run.short:
+            remark += f"; {_too_short()}"
+    else:
+        remark, good = f"then a bond was more than 0.5 Å from {run.bond_reference}", False
+    return Card("Stable dynamics", number(stable.stable_ps), f"of {number(run.time_ps)} ps", remark, good)
+
+
+def _verdict(run: RunData, good: bool) -> bool | None:
+    return None if good and run.short else good
+
+
+def _too_short() -> str:
+    return f"too short to tell, {SHORT_PS:g} ps are the least for a verdict"
 
 
 def run_sections(run: RunData) -> list[Section]:
@@ -100,9 +136,7 @@ def run_sections(run: RunData) -> list[Section]:
     sections = [_energy_section(run)]
     if len(run.bonds.atoms):
         sections.append(_bond_section(run))
-    if len(run.series["step"]) >= 64:
-        sections.append(_vibration_section(run))
-    return [*sections, _structure_section(run)]
+    return [*sections, _vibration_section(run), _structure_section(run)]
 
 
 def _energy_section(run: RunData) -> Section:
@@ -119,9 +153,11 @@ def _energy_section(run: RunData) -> Section:
     caption = (
         f"Left, the {name} beside the kinetic energy, which fluctuates as it must: the blue line should look flat. "
         "Right, the same magnified until its own small fluctuations show, with a straight line fitted to it: forces "
-        "that are not the gradient of the energy, or a time step too long, would make it climb. Lines are means over "
-        "short blocks, bands their range."
+        "that are not the gradient of the energy, or a time step too long, would make it climb."
     )
+    block = plots.block_size(len(series["step"]))
+    if block > 1:
+        caption += f" Lines are means over blocks of {block:,} frames, bands their range."
     label = f"Kinetic energy and {name} against time, and the {name} magnified"
     tables = () if run.drift is None else (_drift_table(run.drift),)
     return Section("Energy conservation", text, (Figures((Figure(picture.inline(label), caption),)),), tables)
@@ -129,10 +165,10 @@ def _energy_section(run: RunData) -> Section:
 
 def _drift_table(drift: Drift) -> Table:
     rows = (
-        ("drift", _signed(drift.meV_per_atom_per_ps), "meV/atom/ps"),
-        ("drift", _signed(drift.kT_per_ns_per_dof), "kT/ns per degree of freedom"),
-        ("drift over the run ÷ σ(kinetic energy)", f"{drift.over_kinetic_spread:.3g}", ""),
-        ("fluctuation about the line", f"{drift.fluctuation_meV_per_atom:.3g}", "meV/atom"),
+        ("drift", number(drift.meV_per_atom_per_ps, 2, signed=True), "meV/atom/ps"),
+        ("drift", number(drift.kT_per_ns_per_dof, 2, signed=True), "kT/ns per degree of freedom"),
+        ("drift over the run ÷ σ(kinetic energy)", number(drift.over_kinetic_spread, 2), ""),
+        ("fluctuation about the line", number(drift.fluctuation_meV_per_atom), "meV/atom"),
     )
     return Table("Drift of the conserved quantity, by least squares.", ("", "value", "unit"), rows, (1,))
 
@@ -146,13 +182,12 @@ def _bond_section(run: RunData) -> Section:
         {kind: lengths[:, members] for kind, members in kinds.items()},
         None if known is None else {kind: known[:, members] for kind, members in kinds.items()},
     )
-    against = "the first frame" if known is None else f"the mean over {len(known):,} reference frames"
     stable = run.stability
     i, j = stable.atoms or (0, 0)
     text = (
         f"The bond {system.symbols[i]}{i}–{system.symbols[j]}{j} strayed furthest: {stable.largest_deviation:.2f} Å "
-        f"from {against}. By the usual criterion a run is unstable once a bond is 0.5 Å away; this one "
-        + ("stayed stable." if stable.stable else f"was stable for {stable.stable_ps:.3g} ps.")
+        f"from {run.bond_reference}. By the usual criterion a run is unstable once a bond is 0.5 Å away; this one "
+        + (f"was stable for {number(stable.stable_ps)} ps." if not stable.stable or run.short else "stayed stable.")
     )
     caption = "Bond lengths of the run" + (
         ", one panel for each kind of bond."
@@ -161,6 +196,12 @@ def _bond_section(run: RunData) -> Section:
         "same lengths. Where the data come from hotter dynamics than the run, or from several temperatures, they are "
         "the wider of the two."
     )
+    stiff = next((kind for kind in ("O–H", "N–H", "C–H") if kind in kinds), None)
+    if stiff is not None and run.trajectory.settings["ensemble"]["kind"] == "NVE":
+        caption += (
+            f" In a short run at constant energy a stiff bond, such as {stiff}, vibrates with an energy that hardly "
+            "changes, so its distribution may have two horns, at the turning points; this is no fault of the model."
+        )
     label = "Distributions of bond lengths by kind of bond"
     figure = Figures((Figure(picture.inline(label), caption),), narrow=len(kinds) == 1)
     return Section("Bonds", text, (figure,))
@@ -169,6 +210,12 @@ def _bond_section(run: RunData) -> Section:
 def _vibration_section(run: RunData) -> Section:
     system = run.trajectory.system
     frames = len(run.series["step"])
+    if frames < SPECTRUM_FRAMES:
+        return Section(
+            "Vibrations",
+            f"No power spectrum: it takes at least {SPECTRUM_FRAMES} frames, and this run holds {frames}. "
+            "A longer run, or frames saved more often, would have one.",
+        )
     first = max(0, frames - BUDGET // (3 * len(system)))
     interval = float(np.median(np.diff(run.series["time_fs"])))
     velocities = np.asarray(run.trajectory.read(first).velocities)
@@ -185,7 +232,7 @@ def _vibration_section(run: RunData) -> Section:
         "Power spectrum: the Fourier transform of the mass-weighted velocity autocorrelation, with area one. Each peak "
         "is a vibration, or several."
         + (" Grey bands mark where those of such bonds are usually found." if bands else "")
-        + (" Torsions lie near zero, and so does rotation." if system.cell is None else "")
+        + (" Torsions lie below about 300 cm⁻¹, rotation of the whole near zero." if system.cell is None else "")
     )
     label = "Vibrational power spectrum against wavenumber"
     return Section("Vibrations", text, (Figures((Figure(picture.inline(label), caption),)),))
@@ -200,7 +247,8 @@ def _structure_section(run: RunData) -> Section:
     interval = float(np.median(np.diff(time)))
     shown = np.asarray(run.trajectory.read(first).positions)
     data = viewer_data(shown, system, run.bonds, interval_fs=interval, start_fs=float(time[first]))
-    text = f"{chemical(system.formula)}, the last {count * interval * 1e-3:.2g} ps of the run, frame by frame."
+    span = f"{number(float(time[-1] - time[first]) * 1e-3, 2)} ps" if count > 1 else "frame"
+    text = f"{chemical(system.formula)}, the last {span} of the run" + (", frame by frame." if count > 1 else ".")
     caption = (
         "Drag to turn, scroll or pinch to zoom, arrow keys and space bar work too."
         + (" Motion of the molecule as a whole is taken out." * (system.cell is None))
@@ -224,7 +272,3 @@ def _same_molecule(reference: Dataset, trajectory: Trajectory) -> np.ndarray:
             f"({trajectory.system.formula}, in this order); leave them out, or give data of the same structure."
         )
     return np.stack(found)
-
-
-def _signed(value: float) -> str:
-    return f"{value:+.2g}".replace("-", "−")

@@ -1,4 +1,4 @@
-"""How pictures look: colours that survive colour blindness and a dark background, and the way to file or page.
+"""How pictures and numbers look: colours that survive colour blindness and a dark background, and the way to a file.
 
 Matplotlib is imported when a picture is drawn, and its settings are changed for the time of drawing only.
 """
@@ -28,6 +28,8 @@ COLORS = MappingProxyType(
 POINTS = "#3a87c8"
 """For dense clouds, which are pixels: legible on white and on black."""
 FORMATS = (".png", ".svg", ".pdf")
+
+_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 _SETTINGS: Any = {
     "font.family": "DejaVu Sans",
@@ -70,6 +72,23 @@ def drawing() -> Iterator[None]:
 
     with matplotlib.rc_context(_SETTINGS):
         yield
+
+
+def number(value: float, digits: int = 3, *, signed: bool = False) -> str:
+    """A number for people: significant digits, the minus sign U+2212, and 1.2 × 10⁻⁷ rather than 1.2e-07.
+
+    Args:
+        value: the number.
+        digits: significant ones.
+        signed: with a plus sign where it is positive.
+    """
+    text = f"{value:{'+' if signed else ''}.{digits}g}"
+    mantissa, is_power, exponent = text.partition("e")
+    if is_power:
+        power = int(exponent)
+        short = f"{mantissa} × 10{str(power).translate(_SUPERSCRIPTS)}"
+        text = f"{value:{'+' if signed else ''},.0f}" if 0 < power < 6 else short
+    return text.replace("-", "−")
 
 
 class Picture:

@@ -1,6 +1,7 @@
 """The doctor on data that are right, and on the same data made wrong in each of the ways it promises to notice."""
 
 import json
+import re
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +20,9 @@ from so3krates.cli.check import check
 from so3krates.data.ase_readers import sample_from_atoms
 from so3krates.data.declared_units import UnitNames, conversion
 from so3krates.data.doctor import examine
+from so3krates.data.doctor_gradients import frame_pairs, work_between
 from so3krates.data.doctor_report import Finding, Report
+from so3krates.data.doctor_table import gather
 from so3krates.data.frames import About, Frames
 from so3krates.data.labels import LabelKeys
 from so3krates.data.readers import read_dataset
@@ -88,6 +91,43 @@ def test_forces_of_other_frames_are_no_gradients() -> None:
     assert "not the gradient" in finding.message and finding.frames
 
 
+def apart(frames: int) -> list[Sample]:
+    """Frames without order in time, so that the one most alike is closer than the one before."""
+    return trajectory(5 * frames)[::5]
+
+
+def displacement_of(message: str) -> float:
+    found = re.search(r"displacement ([\d.]+) Å", message)
+    assert found, message
+    return float(found[1])
+
+
+@pytest.mark.parametrize("frames", [120, 1000])
+def test_copies_of_frames_say_nothing_of_gradients(frames: int) -> None:
+    """A copy is the most similar frame of all; it must not take the place of the frames that tell.
+
+    Molecules and ions take turns, so that no frame is compared with the one before.
+    """
+    samples = trajectory(frames)
+    samples[::2] = [replace(s, system=replace(s.system, charge=1.0)) for s in samples[::2]]
+    alone = one(examine(samples), "gradients", "info").message
+    report = examine({"data": samples, "copy": samples})
+    together = one(report, "gradients", "info").message
+    assert "are the gradient" in together
+    assert displacement_of(together) == pytest.approx(displacement_of(alone), rel=0.2)
+    assert one(report, "leak", "error").frames
+
+
+@pytest.mark.parametrize("frames", [60, 500])
+def test_pairs_of_copies_are_left_out(frames: int) -> None:
+    table = gather({"data": apart(frames), "copy": apart(frames)}, 20_000)
+    (block,) = table.blocks
+    pairs = frame_pairs(block, table)
+    assert len(pairs) >= frames / 2
+    same = np.concatenate([pairs, np.stack([np.arange(frames), np.arange(frames) + frames], axis=1)])
+    assert work_between(block, same).displacement.min() > 1e-2
+
+
 def test_forces_of_another_orientation_have_a_torque() -> None:
     swap = np.array([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
     samples = [replace(s, forces=s.forces @ swap) for s in trajectory(100) if s.forces is not None]
@@ -130,6 +170,41 @@ def test_data_without_forces() -> None:
     report = examine([replace(sample, forces=None) for sample in trajectory(30)])
     assert "no frame of 30 has forces" in one(report, "missing-labels", "warning").message
     assert "could not be tested" in one(report, "gradients", "info").message
+
+
+@pytest.mark.parametrize(("file", "count"), [("unknown.extxyz", 0), ("un@known.xyz", 2), ("unknown.traj", 2)])
+def test_data_without_any_label_are_an_error_that_names_the_keys(tmp_path: Path, file: str, count: int) -> None:
+    """The only file unlabelled or, of two, the second; `count` further findings say what the second lacks."""
+    structures = [sample.system.to_ase() for sample in trajectory(20)]
+    for atoms in structures:
+        atoms.info["dft_total"], atoms.arrays["dft_gradient"] = -1.0, np.ones((5, 3))
+    with (tmp_path / file).open("wb" if file.endswith("traj") else "w") as opened:
+        ase.io.write(opened, structures, format="traj" if file.endswith("traj") else "extxyz")
+    unknown = read_dataset(tmp_path / file)
+    report = examine({"train": trajectory(30), "test": unknown} if count else unknown)
+    finding = one(report, "missing-labels", "error")
+    assert finding.message.startswith(f"{'test: ' if count else ''}no frame of 20 has an energy or forces: ")
+    assert "--energy-key and --forces-key" in finding.remedy
+    # ASE's trajectories hold no arrays of the user's.
+    keys = "dft_total" if file.endswith("traj") else "dft_gradient, dft_total"
+    assert finding.remedy.endswith(f"{file} has {keys}.")
+    assert len(report.of("missing-labels")) == 1 + count
+    named = read_dataset(tmp_path / file, energy_key="dft_total")
+    assert "missing-labels" not in [f.check for f in examine(named).findings if f.severity == "error"]
+
+
+def test_energies_that_are_nan_throughout_are_an_error_without_forces() -> None:
+    bare = [replace(sample, energy=None, forces=None, nan_labels=("energy",)) for sample in trajectory(20)]
+    assert "(energy given as NaN)" in one(examine(bare), "missing-labels", "error").message
+    with_forces = [replace(sample, energy=None, nan_labels=("energy",)) for sample in trajectory(20)]
+    report = examine(with_forces)
+    assert "20 of them given as NaN" in one(report, "missing-labels", "warning").message
+    assert not report.failed
+
+
+def test_structures_without_keys_are_sent_to_the_labels(tmp_path: Path) -> None:
+    ase.io.write(tmp_path / "bare.xyz", [sample.system.to_ase() for sample in trajectory(5)])
+    assert "has no keys at all" in one(examine(read_dataset(tmp_path / "bare.xyz")), "missing-labels", "error").remedy
 
 
 def test_duplicates_survive_rotation_and_exchange(rng: np.random.Generator) -> None:

@@ -13,6 +13,7 @@ from molecules import trajectory
 
 from so3krates import units
 from so3krates._errors import FileError, InputError
+from so3krates.data.doctor import examine
 from so3krates.data.frames import Joined
 from so3krates.data.hdf5_reader import write_hdf5
 from so3krates.data.readers import read_dataset, split_path
@@ -203,6 +204,21 @@ def test_named_subsets_and_slices(tmp_path: Path) -> None:
         read_dataset(f"{tmp_path}/own.npz@test")
     with pytest.raises(InputError, match="is empty"):
         read_dataset(f"{tmp_path}/own.npz@3:3")
+
+
+def test_a_slice_beyond_the_end_leaves_a_note(tmp_path: Path) -> None:
+    own_npz(tmp_path / "own.npz")
+    dataset = read_dataset(tmp_path / "own.npz")
+    clipped = dataset.subset("2:10000")
+    assert len(clipped) == 4
+    (note,) = clipped.about.notes
+    assert note.endswith("own.npz: the slice '2:10000' reaches beyond the 6 frames; it holds 4 of them.")
+    assert dataset.subset("-7:").about.notes and clipped.subset("0:5").about.notes[1:]
+    assert Joined([clipped, dataset]).about.notes == (note,)
+    assert not any(dataset.subset(inside).about.notes for inside in ("0:6", "-6:", ":", "::-1", "5:2:-1"))
+    assert [f.message for f in examine(clipped).of("file")] == [note]
+    with pytest.raises(InputError, match="'6:9' is empty; there are 6 frames"):
+        dataset.subset("6:9")
 
 
 def test_subsets_of_extxyz_come_from_the_comment_lines(tmp_path: Path) -> None:

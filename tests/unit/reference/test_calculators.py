@@ -1,5 +1,6 @@
 """Specifications of calculators: what can be named, and what a wrong one says."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,17 @@ def test_arguments_are_a_json_object_the_class_accepts() -> None:
         CalculatorSpec.from_text("pyscf", "[1]")
     with pytest.raises(InputError, match="refused its arguments.*stifness"):
         CalculatorSpec(target=f"{FAKES}:Springs", arguments={"stifness": 1}).build()
+
+
+@pytest.mark.parametrize(("target", "module"), [("pyscf", "pyscf"), ("tblite", "tblite.ase")])
+def test_a_reference_that_is_not_installed_says_what_to_install(
+    target: str, module: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    monkeypatch.delitem(sys.modules, "so3krates.reference.xtb", raising=False)
+    with pytest.raises(InputError, match=r'install it with `pip install "so3krates\[reference\]"`\.$') as refused:
+        CalculatorSpec(target=target).build()
+    assert "refused its arguments" not in str(refused.value)
 
 
 def test_the_level_of_theory_names_target_and_arguments() -> None:

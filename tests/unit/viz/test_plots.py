@@ -26,6 +26,29 @@ def test_learning_curve_steps_stand_above_their_minutes() -> None:
     assert to_minutes(to_steps(np.array([0.3, 1.7, 2.5]))) == pytest.approx([0.3, 1.7, 2.5])
 
 
+def test_short_trainings_have_no_axis_of_steps() -> None:
+    records = [{"minutes": m, "step": s, "forces_mae": 0.1} for m, s in ((0.03, 500), (0.06, 999))]
+    (axes,) = plots.learning_curve(records).figure.axes
+    assert axes.child_axes == []
+
+
+@pytest.mark.parametrize("ends", [(104.0, 24.7), (9.4, 8.9), (30_000.0, 0.4)], ids=["demo", "narrow", "wide"])
+def test_learning_curve_has_three_labels_in_sight(ends: tuple[float, float]) -> None:
+    records = [{"minutes": 1.0 + n, "step": n, "forces_mae": 1e-3 * value} for n, value in enumerate(ends)]
+    (axes,) = plots.learning_curve(records).figure.axes
+    low, high = axes.get_ylim()
+    seen = [tick for tick in axes.yaxis.get_majorticklocs() if low <= tick <= high]
+    assert 3 <= len(seen) <= 12
+    labels = [label.get_text() for label in axes.yaxis.get_ticklabels()]
+    assert len(set(labels)) == len(seen)
+
+
+def test_last_validation_is_the_last_that_has_the_quantity() -> None:
+    records = [{"minutes": 1.0, "step": 1, "forces_mae": 0.1}, {"minutes": 2.0, "step": 2, "energy_mae": 0.02}]
+    forces, energy = plots.learning_curve(records).figure.axes
+    assert [text.get_text() for text in (*forces.texts, *energy.texts)] == ["last validation 100", "last validation 20"]
+
+
 def test_learning_curve_of_one_validation() -> None:
     plots.learning_curve([{"minutes": 0.0, "step": 1, "energy_mae": 0.1}]).inline("one")
 
@@ -50,7 +73,7 @@ def test_long_traces_keep_their_range() -> None:
 def test_slope_is_per_atom() -> None:
     time = np.linspace(0.0, 10_000.0, 101)
     _, alone = plots.energies(time, 4e-6 * time, np.sin(time), 2).figure.axes
-    assert alone.texts[0].get_text() == "slope 2e+03 µeV/atom/ps"
+    assert alone.texts[0].get_text() == "slope +2 meV/atom/ps"
 
 
 def test_bonds_of_run_and_data_have_one_scale(rng: np.random.Generator) -> None:
@@ -64,6 +87,12 @@ def test_bonds_of_run_and_data_have_one_scale(rng: np.random.Generator) -> None:
     np.testing.assert_array_equal(data.get_data().edges, shown.get_data().edges)
     for patch in (data, shown):
         assert np.sum(patch.get_data().values * np.diff(patch.get_data().edges)) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(("frames", "bins"), [(10, 8), (51 * 5, 15), (100_000, 60)])
+def test_few_frames_have_few_bins(frames: int, bins: int, rng: np.random.Generator) -> None:
+    (ax,) = plots.bond_lengths({"C–H": rng.normal(1.1, 0.03, (frames, 1))}, None).figure.axes
+    assert len(ax.patches[0].get_data().values) == bins
 
 
 def test_many_kinds_of_bonds_go_to_rows(rng: np.random.Generator) -> None:

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -13,9 +14,9 @@ import pytest
 from so3krates._errors import FileError, InputError
 from so3krates.data.sample import Sample
 from so3krates.io.trajectory import Trajectory
-from so3krates.viz.model_sections import parity_plots, read_training_log
+from so3krates.viz.model_sections import error_tables, parity_plots, read_training_log
 from so3krates.viz.report import write_report
-from so3krates.viz.run_sections import read_run, run_cards
+from so3krates.viz.run_sections import read_run, run_cards, run_sections
 
 
 class _Outline(HTMLParser):
@@ -94,9 +95,10 @@ def test_viewer_has_its_frames(whole: Path) -> None:
 
 
 def test_cards_tell_a_good_run(tmp_path: Path) -> None:
-    run = read_run(Trajectory(made_runs.write_run(tmp_path / "run.h5")), made_runs.reference_data())
+    run = read_run(Trajectory(made_runs.write_run(tmp_path / "run.h5", frames=5001)), made_runs.reference_data())
     stable, drift = run_cards(run)
-    assert (stable.value, stable.unit, stable.good) == ("6", "of 6 ps", True)
+    assert (stable.value, stable.unit, stable.good) == ("10", "of 10 ps", True)
+    assert "its mean over 400 reference frames throughout" in stable.remark
     assert drift.good is True
     assert run.drift is not None and run.drift.meV_per_atom_per_ps == pytest.approx(2e-3 / 9, rel=0.05)
 
@@ -106,6 +108,37 @@ def test_cards_tell_a_bad_run(tmp_path: Path) -> None:
     stable, drift = run_cards(read_run(Trajectory(path), made_runs.reference_data()))
     assert (stable.value, stable.good) == ("3", False)
     assert drift.good is False
+
+
+def test_cards_of_a_short_run_give_no_verdict(tmp_path: Path) -> None:
+    stable, drift = run_cards(read_run(Trajectory(made_runs.write_run(tmp_path / "run.h5", frames=5000)), None))
+    assert (stable.good, drift.good) == (None, None)
+    assert "its length in the first frame throughout; too short to tell" in stable.remark
+    assert drift.remark.startswith("too short to tell") and "drowns" not in drift.remark
+
+
+def test_captions_follow_the_run(tmp_path: Path) -> None:
+    runs = {frames: made_runs.write_run(tmp_path / f"{frames}.h5", frames=frames) for frames in (999, 1500)}
+    shown = {frames: run_sections(read_run(Trajectory(path), None)) for frames, path in runs.items()}
+    captions = {frames: sections[0].figures[0].figures[0].caption for frames, sections in shown.items()}
+    assert "blocks of 3 frames" in captions[1500] and "block" not in captions[999]
+    bonds, vibrations = (section.figures[0].figures[0].caption for section in shown[1500][1:3])
+    assert "such as O–H" in bonds and "two horns" in bonds
+    assert "Torsions lie below about 300 cm⁻¹" in vibrations
+
+
+def test_time_of_the_frames_shown(tmp_path: Path) -> None:
+    """The time between 51 frames 2 fs apart is 100 fs."""
+    run = read_run(Trajectory(made_runs.write_run(tmp_path / "run.h5", frames=51)), None)
+    assert "the last 0.1 ps of the run" in run_sections(run)[-1].text
+
+
+def test_rounding_noise_is_shown_as_zero() -> None:
+    whole = made_runs.evaluation()
+    balanced = whole.forces_predicted - (whole.forces_predicted - whole.forces_reference).mean() + 1e-9
+    rows = {row[0]: row for row in error_tables(replace(whole, forces_predicted=balanced))[0].rows}
+    assert rows["forces"][4] == "0"
+    assert rows["energy"][4] != "0"
 
 
 def test_a_run_alone_and_a_crystal(tmp_path: Path) -> None:
@@ -123,9 +156,11 @@ def test_several_runs_are_told_apart(tmp_path: Path) -> None:
     assert headings[:1] + headings[4:5] == ["Energy conservation: a.h5", "Energy conservation: b.h5"]
 
 
-def test_a_short_run_has_no_spectrum(tmp_path: Path) -> None:
+def test_a_short_run_says_why_it_has_no_spectrum(tmp_path: Path) -> None:
     write_report(tmp_path / "r.html", title="Short", runs=[made_runs.write_run(tmp_path / "run.h5", frames=10)])
-    assert "Vibrations" not in _Outline((tmp_path / "r.html").read_text(encoding="utf-8")).headings
+    text = (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert "No power spectrum: it takes at least 64 frames, and this run holds 10." in text
+    assert "autocorrelation" not in text
 
 
 def test_slow_frames_say_so(tmp_path: Path) -> None:

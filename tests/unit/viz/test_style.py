@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from so3krates.viz import plots
-from so3krates.viz.style import COLORS, Picture, drawing
+from so3krates.viz.style import COLORS, Picture, drawing, number
 
 
 @pytest.fixture(scope="module")
@@ -59,3 +59,18 @@ def test_settings_of_matplotlib_stay() -> None:
     with drawing():
         assert matplotlib.rcParams["svg.fonttype"] == "none"
     assert dict(matplotlib.rcParams) == before
+
+
+@pytest.mark.parametrize(
+    ("value", "digits", "signed", "text"),
+    [
+        (-0.00131, 2, True, "−0.0013"),
+        (0.00131, 2, True, "+0.0013"),
+        (0.0, 3, False, "0"),
+        (-1.2e-7, 2, False, "−1.2 × 10⁻⁷"),
+        (-12_345.0, 2, True, "−12,345"),
+        (3e9, 2, False, "3 × 10⁹"),
+    ],
+)
+def test_numbers_for_people(value: float, digits: int, signed: bool, text: str) -> None:
+    assert number(value, digits, signed=signed) == text
