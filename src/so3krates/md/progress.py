@@ -8,7 +8,6 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-
 SECONDS_PER_LINE = 30.0
 """Between two lines of progress where the output is no terminal."""
 
