@@ -51,3 +51,21 @@ def test_stability_and_drift_are_those_measured() -> None:
         shown = row(precision)
         for name in ("meV_per_atom_per_ps", "kT_per_ns_per_dof", "over_kinetic_spread"):
             assert f"{drift[name]:.1e}" in shown
+
+
+def test_factors_of_the_benchmarks_are_those_measured() -> None:
+    """The sentence in benchmarks/README.md, rounded as it is there."""
+    page = " ".join((ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8").split())
+
+    def factor(benchmark: str, row: str, engine: str) -> float:
+        stored = json.loads((ROOT / "benchmarks" / "results" / f"{benchmark}.json").read_text(encoding="utf-8"))
+        return stored["rows"][row]["so3krates_is_faster_by"][engine]["median"]
+
+    torch = "so3krates-torch, ASE"
+    assert f"by {factor('step_time', 'ethanol', torch):.0f}× on ethanol" in page
+    for row in ("DHA", "AT-AT", "512 waters"):
+        assert f"{factor('step_time', row, torch):.1f}× on {row}" in page
+    assert f"{factor('step_time', 'buckyball catcher', torch):.1f}× on the buckyball catcher" in page
+    training = {row: factor("train_throughput", row, "so3krates-torch") for row in ("ethanol", "aspirin")}
+    assert f"Training takes {training['ethanol']:.1f} times as many" in page
+    assert f"ethanol and {training['aspirin']:.1f} times as many on aspirin" in page

@@ -1,7 +1,6 @@
 """The progress bars of `so3krates demo`: one for each stage, in one display."""
 
 from collections.abc import Mapping
-from time import monotonic
 from types import TracebackType
 from typing import Any, Self
 
@@ -9,7 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from so3krates.demo import Listeners
-from so3krates.md.progress import SECONDS_PER_LINE, Report
+from so3krates.md.progress import Lines, Report
 
 
 class DemoProgress:
@@ -19,7 +18,7 @@ class DemoProgress:
         self._console = console
         self._plain = not console.is_terminal
         """Lines instead of bars."""
-        self._said = 0.0
+        self._lines = Lines(console)
         self._bars = Progress(
             TextColumn("{task.description:<10}"),
             BarColumn(),
@@ -76,6 +75,5 @@ class DemoProgress:
 
     def _say(self, sentence: str) -> None:
         """A line now and then where there are no bars."""
-        if self._plain and monotonic() - self._said >= SECONDS_PER_LINE:
-            self._said = monotonic()
-            self._console.print(sentence, highlight=False, soft_wrap=True)
+        if self._plain:
+            self._lines.say(sentence)

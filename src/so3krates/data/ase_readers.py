@@ -44,7 +44,8 @@ class TrajFrames(Frames):
         self._keys = labels.choose_keys(counts, wanted, str(path))
         self._units = conversion(declared, source=str(path))
         notes = labels.unused_key_notes(counts, self._keys, len(probed), str(path))
-        self._about = About(path, self._keys.used(), str(self._units), notes=notes)
+        names = labels.names_beside_structure(counts)
+        self._about = About(path, self._keys.used(), str(self._units), notes=notes, keys=names)
 
     def __len__(self) -> int:
         return self._length
@@ -86,7 +87,8 @@ class DatabaseFrames(Frames):
         self._keys = labels.choose_keys(counts, wanted, str(path))
         self._units = conversion(declared, _units_in_metadata(metadata, self._keys), source=str(path))
         notes = labels.unused_key_notes(counts, self._keys, len(probed), str(path))
-        self._about = About(path, self._keys.used(), str(self._units), notes=notes)
+        names = labels.names_beside_structure(counts)
+        self._about = About(path, self._keys.used(), str(self._units), notes=notes, keys=names)
 
     def __len__(self) -> int:
         return len(self._ids)

@@ -1,15 +1,12 @@
 """Doctor: labels that are missing or NaN, isolated atoms, outliers, forces that do not sum to zero."""
 
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 
-import ase.io
 import numpy as np
 from ase.data import chemical_symbols
 
 from so3krates._errors import InputError
-from so3krates._typing import Float, Int
-from so3krates.data.ase_readers import count_keys
+from so3krates._typing import Float
 from so3krates.data.doctor_report import Finding, counted
 from so3krates.data.doctor_table import Block, FrameTable
 from so3krates.data.labels import check_labels
@@ -24,8 +21,6 @@ LARGE_FORCE = 50.0
 """eV/Å; a largest force must also exceed this to be an outlier."""
 NET_FORCE = 0.05
 """Share of the root-sum-square force that the sum of forces may reach."""
-KEYED_FORMATS = {".xyz": "extxyz", ".extxyz": "extxyz", ".traj": "traj"}
-"""Files whose keys can be listed from their first frame, with ASE's name of the format."""
 SHOWN_KEYS = 12
 
 
@@ -50,42 +45,28 @@ def _unreadable(table: FrameTable) -> Iterator[Finding]:
 
 
 def _untrainable(table: FrameTable) -> Iterator[Finding]:
-    """Files without any energy and without any forces."""
-    for name, rows in _files(table).items():
-        samples = [table.samples[row] for row in rows]
+    """Parts of the data without any energy and without any forces."""
+    for part, keys in table.keys.items():
+        alone = len(table.keys) == 1
+        samples = table.samples if alone else [table.samples[row] for row in table.splits[part]]
         if not samples or not all(map(_unlabelled, samples)):
             continue
         nan = [label for label in ("energy", "forces") if any(label in sample.nan_labels for sample in samples)]
         as_nan = f" ({' and '.join(nan)} given as NaN)" if nan else ""
-        message = f"{name}no frame of {len(samples)} has an energy or forces{as_nan}: nothing can be trained on them."
-        yield Finding("error", "missing-labels", message, _where_labels_may_be(samples[0]))
-
-
-def _files(table: FrameTable) -> dict[str, Int[np.ndarray, " rows"]]:
-    """Rows of each file, by how a message begins; several files are splits, whose frames have names, not numbers."""
-    if any(isinstance(name, str) for name in table.names):
-        return {f"{part}: ": rows for part, rows in table.splits.items()}
-    return {"": np.arange(len(table.samples))}
+        place = "" if alone else f"{part}: "
+        message = f"{place}no frame of {len(samples)} has an energy or forces{as_nan}: nothing can be trained on them."
+        yield Finding("error", "missing-labels", message, _where_labels_may_be(keys))
 
 
 def _unlabelled(sample: Sample) -> bool:
     return sample.energy is None and sample.forces is None
 
 
-def _where_labels_may_be(sample: Sample) -> str:
-    remedy = "name the right keys with --energy-key and --forces-key"
-    file, _, frame = sample.origin.rpartition(", frame ")
-    kind = KEYED_FORMATS.get(Path(file).suffix.lower())
-    if kind is None or not Path(file).is_file():
-        return f"{remedy} if the format has keys, or label the structures first (so3krates label)."
-    # An open file, since ASE takes an @ in a name for a choice of frames.
-    with Path(file).open("rb") if kind == "traj" else Path(file).open(encoding="utf-8", errors="replace") as opened:
-        atoms = ase.io.read(opened, index=int(frame), format=kind)
-    keys = sorted(set(count_keys([atoms])) - {"numbers", "positions"})  # type: ignore[list-item]
+def _where_labels_may_be(keys: Sequence[str]) -> str:
     if not keys:
-        return f"frame {frame} of {file} has no keys at all; label the structures first (so3krates label)."
+        return "nothing in the file may be a label; label the structures first (so3krates label)."
     more = f" and {len(keys) - SHOWN_KEYS} more" if len(keys) > SHOWN_KEYS else ""
-    return f"{remedy}; frame {frame} of {file} has {', '.join(keys[:SHOWN_KEYS])}{more}."
+    return f"name the right keys with --energy-key and --forces-key; the file has {', '.join(keys[:SHOWN_KEYS])}{more}."
 
 
 def _missing(table: FrameTable) -> Iterator[Finding]:

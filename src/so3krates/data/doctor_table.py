@@ -59,6 +59,8 @@ class FrameTable:
     blocks: tuple[Block, ...]
     total: int
     """Frames in the files, of which `samples` may be a part."""
+    keys: Mapping[str, tuple[str, ...]]
+    """Part of the data to what its file calls by a name."""
 
     def named(self, rows: Int[np.ndarray, " rows"] | Sequence[int]) -> tuple[Frame, ...]:
         return tuple(self.names[int(row)] for row in rows)
@@ -101,7 +103,8 @@ def gather(parts: Mapping[str, Dataset], max_frames: int) -> FrameTable:
             splits[split] = np.array([row_of[i] for i in np.unique(indices).tolist() if i in row_of], dtype=np.int64)
     total = sum(map(len, parts.values()))
     order = np.array(sequence, dtype=np.int64)
-    return FrameTable(tuple(samples), tuple(names), order, tuple(unreadable), splits, _blocks(samples), total)
+    keys = {part: about(dataset).keys for part, dataset in parts.items()}
+    return FrameTable(tuple(samples), tuple(names), order, tuple(unreadable), splits, _blocks(samples), total, keys)
 
 
 def chosen_frames(length: int, limit: int) -> Int[np.ndarray, " frames"]:

@@ -58,7 +58,8 @@ class ExtxyzFrames(Frames):
         if index.cut:
             notes += (f"{path}: the file does not end with a line break; its last number may be cut short.",)
         subsets = {name: np.array(frames, dtype=np.int64) for name, frames in index.subsets.items()}
-        self._about = About(path, self._keys.used(), str(self._units), subsets, notes)
+        names = labels.names_beside_structure(index.keys)
+        self._about = About(path, self._keys.used(), str(self._units), subsets, notes, names)
         if len(self):
             self._atoms(len(self) - 1)
 

@@ -24,6 +24,7 @@ class About:
         units: the units of the file, in words.
         subsets: named subsets as frame indices.
         notes: oddities a user should hear of.
+        keys: everything the file calls by a name, labels or not, apart from the structure itself.
     """
 
     path: Path
@@ -31,6 +32,7 @@ class About:
     units: str = "eV, Angstrom, eV/Angstrom, eV/Angstrom^3"
     subsets: Mapping[str, Int[np.ndarray, " frames"]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()
 
 
 class Frames(Dataset):
@@ -134,7 +136,7 @@ class Joined(Frames):
     def about(self) -> About:
         notes = tuple(note for part in self.parts for note in about(part).notes)
         first = about(self.parts[0])
-        return About(first.path, first.label_keys, first.units, notes=notes)
+        return About(first.path, first.label_keys, first.units, notes=notes, keys=first.keys)
 
     def read(self, index: int) -> Sample:
         part = bisect_right(self._starts, index) - 1

@@ -66,7 +66,8 @@ class Hdf5Frames(Frames):
         self._offsets = np.asarray(self._array("offsets")[:], dtype=np.int64)
         self._check_shapes()
         present = {label: label for label in ("energy", "forces", "stress") if label in self._file}
-        self._about = About(path, present, str(self._units), self._subsets())
+        names = labels.names_beside_structure(self._file)
+        self._about = About(path, present, str(self._units), self._subsets(), keys=names)
 
     def __len__(self) -> int:
         return len(self._offsets) - 1

@@ -1,6 +1,6 @@
 """Labels: which key of a file holds which label, missing values, virials to stress, and what training may use."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +19,13 @@ STRESS_AGREEMENT = 1e-3
 
 ASYMMETRY, ASYMMETRY_FLOOR = 1e-2, 1e-5
 """How far a stress may be from symmetric: relative to its largest component, and what is noise in any unit."""
+
+_STRUCTURE = frozenset(
+    "Properties Lattice pbc species pos positions numbers masses momenta cell offsets R z lattice coords "
+    "nuclear_charges old_indices meta name theory md5 type e_unit r_unit f_unit s_unit energy_unit length_unit "
+    "force_unit stress_unit charge unpaired isolated_atom group".split()
+)
+"""Names by which the formats call everything that is no label."""
 
 
 class LabelKeys(NamedTuple):
@@ -68,6 +75,11 @@ def unused_key_notes(counts: Mapping[str, int], keys: LabelKeys, frames: int, so
                 f"'{others[0]}' in the file is not used."
             )
     return tuple(notes)
+
+
+def names_beside_structure(names: Iterable[str]) -> tuple[str, ...]:
+    """Keys of a file that may be labels: without elements, positions, cell and what describes the file itself."""
+    return tuple(sorted(name for name in set(names) - _STRUCTURE if not name.startswith("split")))
 
 
 def energy_label(value: object, key: str, origin: str) -> float | None:

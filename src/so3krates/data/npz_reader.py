@@ -69,7 +69,8 @@ class NpzFrames(Frames):
         self._unpaired = members.optional("unpaired", [(), (frames,)])
         used = {"energy": layout.energy, "forces": layout.forces, "stress": layout.stress}
         present = {label: name for label, name in used.items() if name in members.names}
-        self._about = About(path, present, str(self._units), members.subsets(frames))  # type: ignore[arg-type]
+        names = labels.names_beside_structure(members.names)
+        self._about = About(path, present, str(self._units), members.subsets(frames), keys=names)  # type: ignore[arg-type]
 
     def __len__(self) -> int:
         return len(self._positions)

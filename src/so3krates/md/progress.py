@@ -24,6 +24,19 @@ class Report(NamedTuple):
     ns_per_day: float
 
 
+class Lines:
+    """Progress as lines, at most one every half minute."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._last = -SECONDS_PER_LINE
+
+    def say(self, sentence: str) -> None:
+        if (now := perf_counter()) - self._last >= SECONDS_PER_LINE:
+            self._last = now
+            self._console.print(sentence, highlight=False, soft_wrap=True)
+
+
 class Pace:
     """Chooses how many steps the next chunk makes, and measures speed without the compilation."""
 
@@ -70,7 +83,8 @@ def progress_bar(console: Console | None = None) -> Iterator[Callable[[Report], 
     """
     console = console or Console()
     if not console.is_terminal:
-        yield _lines(console)
+        lines = Lines(console)
+        yield lambda report: lines.say(f"step {report.step} of {report.steps}  {_line(report)}")
         return
     columns = (
         TextColumn("[bold]MD"),
@@ -93,15 +107,3 @@ def _line(report: Report) -> str:
         f"{report.ns_per_day:.3g} ns/day  {report.steps_per_second:.4g} steps/s  "
         f"{report.temperature_K:.0f} K  E {report.total_energy_eV:.4f} eV"
     )
-
-
-def _lines(console: Console) -> Callable[[Report], None]:
-    last = -SECONDS_PER_LINE
-
-    def show(report: Report) -> None:
-        nonlocal last
-        if perf_counter() - last >= SECONDS_PER_LINE or report.step == report.steps:
-            last = perf_counter()
-            console.print(f"step {report.step} of {report.steps}  {_line(report)}", highlight=False, soft_wrap=True)
-
-    return show
