@@ -132,4 +132,8 @@ def evaluation(frames: int = 60, *, mixed: bool = False) -> Evaluation:
         forces_predicted=forces + 0.020 * rng.standard_normal(forces.shape),
         stress_reference=missing,
         stress_predicted=missing,
+        dipole_reference=missing[:, 0],
+        dipole_predicted=missing[:, 0],
+        ratios_reference=np.full(len(numbers), np.nan),
+        ratios_predicted=np.full(len(numbers), np.nan),
     )

@@ -13,8 +13,12 @@ from torch_training import count, training_job
 def prepare(mode: str, task: dict[str, Any]) -> Job:
     if mode == "train":
         return _training(task)
-    from so3krates_torch.calculator.so3 import TorchkratesCalculator
+    from so3krates_torch.calculator.so3 import SO3LRCalculator, TorchkratesCalculator
 
+    if "model" in task:
+        # The published weights come with the package.
+        calculator = SO3LRCalculator(r_max_lr=task["long_range_cutoff"], default_dtype="float32")
+        return ase_job(atoms_of(task), calculator, count(calculator.models[0]))
     model = _model()
     parameters = count(model)
     calculator = TorchkratesCalculator(models=model, model_type="so3krates", default_dtype="float32")

@@ -11,6 +11,7 @@ from serving import Job, serve, timed, versions_of
 
 from so3krates._interrupts import Interrupts
 from so3krates._version import __version__
+from so3krates.io.model_file import load
 from so3krates.md import NVE
 from so3krates.md.engine import Engine
 from so3krates.md.loop import Outcome, advance
@@ -19,7 +20,7 @@ from so3krates.md.output import MemoryOutput
 from so3krates.md.settings import make_settings
 from so3krates.md.state import Snapshot, State
 from so3krates.model import ModelConfig, SO3krates
-from so3krates.neighbors.dense import DenseNeighbors
+from so3krates.neighbors.lists import Neighbors
 from so3krates.potential import Potential
 from so3krates.rollout import run_chunk
 from so3krates.system import System
@@ -44,7 +45,10 @@ def prepare(mode: str, task: dict[str, Any]) -> Job:
     if mode == "train":
         return _training(task)
     system = System.from_ase(atoms_of(task))
-    potential = _gentle_potential(system)
+    if "model" in task:
+        potential = load(task["model"], long_range_cutoff=task["long_range_cutoff"])
+    else:
+        potential = _gentle_potential(system)
     if mode == "ase":
         return ase_job(atoms_of(task), potential.ase(), _count(potential.model))
     return Dynamics(potential, system).job()
@@ -80,7 +84,7 @@ class Dynamics:
         return Job(facts, lambda: 1e3 * timed(self._chunk) / self.steps)
 
     def _chunk(self) -> None:
-        def compiled(state: State, neighbors: DenseNeighbors) -> tuple[State, Outcome, jax.Array]:
+        def compiled(state: State, neighbors: Neighbors) -> tuple[State, Outcome, jax.Array]:
             count, every = jnp.asarray(self.steps, jnp.int32), jnp.asarray(SAVE_EVERY, jnp.int32)
             return advance(self.engine.problem, state, neighbors, count, every, MOST_STEPS // SAVE_EVERY + 1)
 
@@ -110,7 +114,7 @@ def _training(task: dict[str, Any]) -> Job:
     stream = BatchStream(setup.train, task["batch_size"], config.seed, devices=1, sizes=None)
     steps = make_steps(config.loss, config.optimizer, devices=1)
     rates = jnp.full((CHUNK,), task["learning_rate"], jnp.float32)
-    state, step = initial_state(setup.model, config.optimizer), 0
+    state, step = initial_state(setup.start.potential.model, config.optimizer), 0
 
     def chunk() -> None:
         nonlocal state, step
@@ -121,7 +125,7 @@ def _training(task: dict[str, Any]) -> Job:
             raise ValueError(f"the loss is not finite at step {step}.")
 
     chunk()
-    facts = {"parameters": _count(setup.model)}
+    facts = {"parameters": _count(setup.start.potential.model)}
     return Job(facts, lambda: CHUNK * task["batch_size"] / timed(chunk))
 
 

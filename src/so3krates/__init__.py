@@ -18,14 +18,14 @@ from so3krates._version import __version__ as __version__
 if TYPE_CHECKING:
     from so3krates.data.readers import read_dataset as read_dataset
     from so3krates.graph import Graph as Graph
-    from so3krates.io.model_file import load as load
+    from so3krates.io.loading import load as load
     from so3krates.io.model_file import save as save
     from so3krates.md.simulate import simulate as simulate
     from so3krates.model import ModelConfig as ModelConfig
     from so3krates.model import SO3krates as SO3krates
     from so3krates.potential import Potential as Potential
-    from so3krates.potential import Sum as Sum
     from so3krates.system import System as System
+    from so3krates.term import Sum as Sum
     from so3krates.training.config import TrainConfig as TrainConfig
     from so3krates.training.loop import train as train
 
@@ -35,10 +35,10 @@ _HOME = MappingProxyType(
         "ModelConfig": "so3krates.model",
         "Potential": "so3krates.potential",
         "SO3krates": "so3krates.model",
-        "Sum": "so3krates.potential",
+        "Sum": "so3krates.term",
         "System": "so3krates.system",
         "TrainConfig": "so3krates.training.config",
-        "load": "so3krates.io.model_file",
+        "load": "so3krates.io.loading",
         "save": "so3krates.io.model_file",
         "read_dataset": "so3krates.data.readers",
         "simulate": "so3krates.md.simulate",

@@ -1,6 +1,7 @@
 """Graph: what a potential sees of one or several structures. Pair vectors, pair indices, elements, masks."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import equinox as eqx
@@ -11,6 +12,20 @@ import numpy as np
 from so3krates._errors import InputError
 from so3krates._typing import AnyArray, Array, Bool, Float, Int
 from so3krates.system import System
+
+
+class LongRangePairs(eqx.Module):
+    """All pairs within a longer cutoff, for terms that need no more of them than distance and direction.
+
+    Each pair once, the near ones included; padding as in `Graph`.
+    """
+
+    vectors: Float[AnyArray, "long 3"]
+    centers: Int[AnyArray, " long"]
+    others: Int[AnyArray, " long"]
+    mask: Bool[AnyArray, " long"]
+    cutoff: Float[AnyArray, " structures"]
+    """Å, of each structure; interactions are switched off towards it."""
 
 
 class Graph(eqx.Module):
@@ -34,6 +49,12 @@ class Graph(eqx.Module):
     """Total charge in e."""
     unpaired: Float[AnyArray, " structures"]
     """Number of unpaired electrons, 2S."""
+    long_range: LongRangePairs | None = None
+    """None: no term asks for them."""
+    charges: Float[AnyArray, " atoms"] | None = None
+    """Partial charges in e, once they are known."""
+    hirshfeld_ratios: Float[AnyArray, " atoms"] | None = None
+    """Volumes of the atoms over those of free atoms, once they are known."""
 
     @property
     def atoms(self) -> int:
@@ -43,22 +64,58 @@ class Graph(eqx.Module):
     def structures(self) -> int:
         return self.charge.shape[0]
 
-    def with_vectors(self, vectors: Float[Array, "pairs 3"]) -> "Graph":
+    @property
+    def pair_vectors(self) -> "PairVectors":
+        return PairVectors(self.vectors, None if self.long_range is None else self.long_range.vectors)
+
+    def with_vectors(self, vectors: "PairVectors") -> "Graph":
         """The same pairs with other vectors; what derivatives are taken through."""
-        return eqx.tree_at(lambda graph: graph.vectors, self, vectors)
+        graph = replace(self, vectors=vectors.near)
+        if self.long_range is None:
+            return graph
+        return replace(graph, long_range=replace(self.long_range, vectors=vectors.far))
+
+    def with_properties(
+        self, charges: Float[Array, " atoms"] | None, hirshfeld_ratios: Float[Array, " atoms"] | None
+    ) -> "Graph":
+        """The same graph with properties of its atoms; None leaves what is there."""
+        return replace(
+            self,
+            charges=self.charges if charges is None else charges,
+            hirshfeld_ratios=self.hirshfeld_ratios if hirshfeld_ratios is None else hirshfeld_ratios,
+        )
 
     def sum_structures(self, values: Float[Array, "atoms *rest"]) -> Float[Array, "structures *rest"]:
         """Sum of per-atom values over each structure; padding must already be zero."""
         return jax.ops.segment_sum(values, self.structure, self.structures)
 
 
+class PairVectors(NamedTuple):
+    """What energies are differentiated with respect to."""
+
+    near: Float[AnyArray, "pairs 3"]
+    far: Float[AnyArray, "long 3"] | None
+    """Of the long-range pairs, if there are any."""
+
+
 def scatter_pairs(
     to_centers: Float[Array, "pairs *rest"], to_others: Float[Array, "pairs *rest"], graph: Graph
 ) -> Float[Array, "atoms *rest"]:
     """Sum over each atom's pairs: `to_centers` where it is the first atom, `to_others` where it is the second."""
-    return jax.ops.segment_sum(to_centers, graph.centers, graph.atoms) + jax.ops.segment_sum(
-        to_others, graph.others, graph.atoms
-    )
+    return _scatter(to_centers, to_others, graph.centers, graph.others, graph.atoms)
+
+
+def scatter_long_range(
+    to_centers: Float[Array, "long *rest"], to_others: Float[Array, "long *rest"], graph: Graph
+) -> Float[Array, "atoms *rest"]:
+    """The same over the long-range pairs."""
+    pairs = graph.long_range
+    assert pairs is not None
+    return _scatter(to_centers, to_others, pairs.centers, pairs.others, graph.atoms)
+
+
+def _scatter(to_centers: Array, to_others: Array, centers: Array, others: Array, atoms: int) -> Array:
+    return jax.ops.segment_sum(to_centers, centers, atoms) + jax.ops.segment_sum(to_others, others, atoms)
 
 
 def pair_vectors(
@@ -85,19 +142,44 @@ class PairList(NamedTuple):
     """r_j − r_i + S·H in float64, so that positions far from the origin lose nothing in float32."""
 
 
+class PairLists(NamedTuple):
+    """All pairs of one structure that a potential needs."""
+
+    near: PairList
+    far: PairList | None = None
+    """Long-range pairs, the near ones included."""
+    far_cutoff: float = 0.0
+    """Å."""
+
+    @property
+    def nbytes(self) -> int:
+        return sum(array.nbytes for pairs in (self.near, self.far or ()) for array in pairs)
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        return len(self.near.centers), 0 if self.far is None else len(self.far.centers)
+
+
 class Sizes(NamedTuple):
     """Padded sizes of a graph; each distinct value is one compilation."""
 
     structures: int
     atoms: int
     pairs: int
+    long_range: int = 0
 
     @classmethod
-    def of(cls, systems: Sequence[System], lists: Sequence[PairList]) -> "Sizes":
+    def of(cls, systems: Sequence[System], lists: Sequence[PairLists]) -> "Sizes":
         """The smallest bucket that holds the given structures."""
-        atoms = bucket(sum(len(system) for system in systems))
-        pairs = bucket(sum(len(pairs.centers) for pairs in lists))
-        return cls(len(systems), atoms, pairs)
+        need = cls.needed(systems, lists)
+        long_range = bucket(need.long_range) if need.long_range else 0
+        return cls(need.structures, bucket(need.atoms), bucket(need.pairs), long_range)
+
+    @classmethod
+    def needed(cls, systems: Sequence[System], lists: Sequence[PairLists]) -> "Sizes":
+        """Without any padding."""
+        near, far = (sum(counts) for counts in zip(*(pairs.counts for pairs in lists), strict=True))
+        return cls(len(systems), sum(map(len, systems)), near, far)
 
     def grown(self, other: "Sizes") -> "Sizes":
         """The larger of both in every entry."""
@@ -116,40 +198,70 @@ def bucket(count: int) -> int:
 
 
 def make_graph(
-    systems: Sequence[System], lists: Sequence[PairList], dtype: object, sizes: Sizes | None = None
+    systems: Sequence[System], lists: Sequence[PairLists], dtype: object, sizes: Sizes | None = None
 ) -> Graph:
     """One padded graph of NumPy arrays from structures and their pair lists.
 
     Args:
         systems: the structures.
-        lists: their pairs, in the same order.
+        lists: their pairs, in the same order; long-range ones for all or for none.
         dtype: of the pair vectors.
         sizes: padded sizes; the smallest fitting bucket if not given.
 
     Raises:
         InputError: if `sizes` is too small.
     """
-    need = Sizes(len(systems), sum(map(len, systems)), sum(len(pairs.centers) for pairs in lists))
+    need = Sizes.needed(systems, lists)
     sizes = sizes or Sizes.of(systems, lists)
     if any(have < wanted for have, wanted in zip(sizes, need, strict=True)):
         raise InputError(f"a graph of {need} does not fit into {sizes}.")
-    offsets = np.cumsum([0, *(len(system) for system in systems)])
-    atom_padding = sizes.atoms - need.atoms
-    pair_padding = sizes.pairs - need.pairs
-
-    def joined(parts: list[np.ndarray], padding: int, dtype: object) -> np.ndarray:
-        rest = parts[0].shape[1:]
-        return np.concatenate([*parts, np.zeros((padding, *rest))]).astype(dtype)  # type: ignore[call-overload]
-
+    offsets = np.cumsum([0, *map(len, systems)])[:-1].tolist()
+    near = _joined_pairs([pairs.near for pairs in lists], offsets, sizes.pairs, dtype)
     structure = np.repeat(np.arange(len(systems)), [len(system) for system in systems])
     return Graph(
-        vectors=joined([pairs.vectors for pairs in lists], pair_padding, dtype),
-        centers=joined([p.centers + o for p, o in zip(lists, offsets, strict=False)], pair_padding, np.int32),
-        others=joined([p.others + o for p, o in zip(lists, offsets, strict=False)], pair_padding, np.int32),
-        pair_mask=np.arange(sizes.pairs) < need.pairs,
-        numbers=joined([system.numbers for system in systems], atom_padding, np.int32),
+        *near,
+        numbers=_joined([system.numbers for system in systems], sizes.atoms, np.int32),
         atom_mask=np.arange(sizes.atoms) < need.atoms,
-        structure=joined([structure], atom_padding, np.int32),
-        charge=joined([np.array([s.charge for s in systems])], sizes.structures - need.structures, dtype),
-        unpaired=joined([np.array([s.unpaired for s in systems])], sizes.structures - need.structures, dtype),
+        structure=_joined([structure], sizes.atoms, np.int32),
+        charge=_joined([np.array([s.charge for s in systems])], sizes.structures, dtype),
+        unpaired=_joined([np.array([s.unpaired for s in systems])], sizes.structures, dtype),
+        long_range=_long_range(lists, offsets, sizes, dtype),
     )
+
+
+def _long_range(
+    lists: Sequence[PairLists], offsets: Sequence[int], sizes: Sizes, dtype: object
+) -> LongRangePairs | None:
+    far = [pairs.far for pairs in lists if pairs.far is not None]
+    if not far:
+        return None
+    if len(far) < len(lists):
+        raise InputError("some structures have long-range pairs and some have none; find them for all.")
+    cutoffs = np.array([pairs.far_cutoff for pairs in lists])
+    # Padding has a cutoff too: what is divided by it must stay finite.
+    padded = np.concatenate([cutoffs, np.ones(sizes.structures - len(cutoffs))])
+    return LongRangePairs(*_joined_pairs(far, offsets, sizes.long_range, dtype), cutoff=padded.astype(dtype))  # type: ignore[call-overload]
+
+
+class _Joined(NamedTuple):
+    """The pairs of all structures in one list, numbered through and padded."""
+
+    vectors: np.ndarray
+    centers: np.ndarray
+    others: np.ndarray
+    mask: np.ndarray
+
+
+def _joined_pairs(lists: Sequence[PairList], offsets: Sequence[int], size: int, dtype: object) -> _Joined:
+    return _Joined(
+        _joined([pairs.vectors for pairs in lists], size, dtype),
+        _joined([pairs.centers + start for pairs, start in zip(lists, offsets, strict=True)], size, np.int32),
+        _joined([pairs.others + start for pairs, start in zip(lists, offsets, strict=True)], size, np.int32),
+        np.arange(size) < sum(len(pairs.centers) for pairs in lists),
+    )
+
+
+def _joined(parts: list[np.ndarray], size: int, dtype: object) -> np.ndarray:
+    rest = parts[0].shape[1:]
+    padding = np.zeros((size - sum(map(len, parts)), *rest))
+    return np.concatenate([*parts, padding]).astype(dtype)  # type: ignore[call-overload]

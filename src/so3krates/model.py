@@ -19,10 +19,11 @@ from so3krates.nn.attention import Attention, Coefficients, PairGeometry
 from so3krates.nn.cutoff import CUTOFF_FUNCTIONS
 from so3krates.nn.embedding import ElectronicEmbedding, ElementEmbedding, neighbor_harmonics
 from so3krates.nn.exchange import Exchange
-from so3krates.nn.heads import EnergyHead
+from so3krates.nn.heads import ChargeHead, EnergyHead, HirshfeldHead
 from so3krates.nn.layer import Layer
 from so3krates.nn.radial import RADIAL_BASES, basis_scale
 from so3krates.nn.spherical import spherical_harmonics
+from so3krates.term import Outputs
 
 EMBEDDING_SCALE = 0.5
 """Initial size of the features. Attention is cubic in them: much smaller, and at first atoms hardly see each other;
@@ -59,6 +60,8 @@ class ModelConfig(Config):
     charge_embedding: bool = Field(default=False, description="embed the total charge")
     spin_embedding: bool = Field(default=False, description="embed the number of unpaired electrons")
     energy_features: PositiveInt | None = Field(default=None, description="hidden width of the head; F if not given")
+    charges: bool = Field(default=False, description="predict partial charges, which add up to the total charge")
+    hirshfeld_ratios: bool = Field(default=False, description="predict Hirshfeld ratios, which dispersion needs")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -106,6 +109,8 @@ class SO3krates(eqx.Module):
     spin_embedding: ElectronicEmbedding | None
     layers: tuple[Layer, ...]
     energy: EnergyHead
+    charges: ChargeHead | None
+    hirshfeld: HirshfeldHead | None
     config: ModelConfig = eqx.field(static=True)
 
     def __init__(self, config: ModelConfig, *, key: PRNGKeyArray, dtype: object = "float32") -> None:
@@ -130,7 +135,17 @@ class SO3krates(eqx.Module):
             basis = basis_scale(config.radial_basis, config.radial_functions, config.cutoff)
             self.layers = tuple(_layer(config, basis, rng, dtype) for _ in range(config.layers))
             self.energy = EnergyHead(features, config.energy_features or features, rng=rng, dtype=dtype)
+            self.charges = ChargeHead(features, rng=rng, dtype=dtype) if config.charges else None
+            self.hirshfeld = HirshfeldHead(features, rng=rng, dtype=dtype) if config.hirshfeld_ratios else None
         self.config = config
+
+    @property
+    def name(self) -> str:
+        return "network"
+
+    @property
+    def long_range(self) -> bool:
+        return False
 
     @property
     def cutoff(self) -> float:
@@ -144,6 +159,13 @@ class SO3krates(eqx.Module):
     def __call__(self, graph: Graph) -> Float[Array, " atoms"]:
         """Per-atom energies in eV, without any constant reference energies of the elements."""
         return self.details(graph).energies
+
+    def outputs(self, graph: Graph) -> Outputs:
+        """Energies, and charges and Hirshfeld ratios if the network predicts them."""
+        details = self.details(graph)
+        charges = None if self.charges is None else self.charges(details.features, graph)
+        ratios = None if self.hirshfeld is None else self.hirshfeld(details.features, graph)
+        return Outputs(details.energies, {self.name: details.energies}, charges, ratios)
 
     def details(self, graph: Graph) -> Details:
         """Energies together with final features, Euclidean variables and attention coefficients.

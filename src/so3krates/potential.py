@@ -6,7 +6,7 @@ Forces are scattered gradients with respect to pair vectors, F_i = Σ_j ∂E/∂
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, NamedTuple
 
 import equinox as eqx
 import jax
@@ -15,65 +15,72 @@ import numpy as np
 
 from so3krates._errors import InputError
 from so3krates._precision import checked_dtype, precision_scope
-from so3krates._typing import Array, Bool, Float, Int
-from so3krates.config import Config
-from so3krates.graph import Graph, PairList, Sizes, make_graph, pair_vectors, scatter_pairs
-from so3krates.neighbors.dense import DenseNeighbors
-from so3krates.neighbors.host import find_pairs
-from so3krates.system import System
+from so3krates._typing import AnyArray, Array, Bool, Float, Int
+from so3krates.graph import (
+    Graph,
+    PairList,
+    PairLists,
+    PairVectors,
+    Sizes,
+    make_graph,
+    pair_vectors,
+    scatter_long_range,
+    scatter_pairs,
+)
+from so3krates.model import SO3krates
+from so3krates.neighbors.host import find_pair_lists
+from so3krates.neighbors.lists import Neighbors
+from so3krates.prediction import ElementTable, Prediction, dipole
+from so3krates.system import System, in_empty_box
+from so3krates.term import Outputs, Sum, Term, outputs_of
 
 if TYPE_CHECKING:
     import so3krates.interfaces.ase
 
 
-@runtime_checkable
-class Term(Protocol):
-    """An energy on graphs: the network, an analytic pair term, or a `Sum`. An immutable pytree."""
-
-    @property
-    def cutoff(self) -> float:
-        """Largest pair distance that matters, Å."""
-        ...
-
-    def __call__(self, graph: Graph) -> Float[Array, " atoms"]:
-        """Per-atom energies in eV; exact zeros for padding."""
-        ...
-
-
-class Sum(eqx.Module):
-    """The sum of several terms. Each sees all pairs up to the largest cutoff and ignores those beyond its own."""
-
-    terms: tuple[Term, ...]
-
-    @property
-    def cutoff(self) -> float:
-        return max(term.cutoff for term in self.terms)
-
-    def __call__(self, graph: Graph) -> Float[Array, " atoms"]:
-        return sum((term(graph) for term in self.terms[1:]), start=self.terms[0](graph))
+PERIODIC_CUTOFF, MOLECULAR_CUTOFF = 12.0, 1000.0
+"""Å; of long-range terms, as SO3LR's authors use them."""
 
 
 class GraphResult(NamedTuple):
-    """Energies and their derivatives on a graph."""
+    """Energies, their derivatives and what else the terms say on a graph."""
 
-    energies: Float[Array, " atoms"]
+    outputs: Outputs
     forces: Float[Array, "atoms 3"]
     virial: Float[Array, "structures 3 3"]
     """Σ r ⊗ ∂E/∂r = V σ of each structure, eV."""
+
+    @property
+    def energies(self) -> Float[AnyArray, " atoms"]:
+        return self.outputs.energies
 
 
 def energies_and_forces(term: Term, graph: Graph) -> GraphResult:
     """Per-atom energies, forces and V·σ of every structure of a graph; pure, to be called inside `jax.jit`."""
 
-    def total(vectors: Float[Array, "pairs 3"]) -> tuple[Float[Array, ""], Float[Array, " atoms"]]:
-        energies = term(graph.with_vectors(vectors))
-        return jnp.sum(energies), energies
+    def total(vectors: PairVectors) -> tuple[Float[Array, ""], Outputs]:
+        outputs = outputs_of(term, graph.with_vectors(vectors))
+        return jnp.sum(outputs.energies), outputs
 
-    gradient, energies = jax.grad(total, has_aux=True)(graph.vectors)
-    forces = scatter_pairs(gradient, -gradient, graph)
-    outer = graph.vectors[:, :, None] * gradient[:, None, :]
-    virial = jax.ops.segment_sum(outer, graph.structure[graph.centers], graph.structures)
-    return GraphResult(energies, forces, virial)
+    vectors = graph.pair_vectors
+    gradient, outputs = jax.grad(total, has_aux=True)(vectors)
+    forces = scatter_pairs(gradient.near, -gradient.near, graph)
+    virial = _virial(vectors.near, gradient.near, graph.structure[graph.centers], graph.structures)
+    if graph.long_range is not None:
+        assert vectors.far is not None
+        forces = forces + scatter_long_range(gradient.far, -gradient.far, graph)
+        structure = graph.structure[graph.long_range.centers]
+        virial = virial + _virial(vectors.far, gradient.far, structure, graph.structures)
+    return GraphResult(outputs, forces, virial)
+
+
+def _virial(
+    vectors: Float[Array, "pairs 3"], gradient: Float[Array, "pairs 3"], structure: Int[Array, " pairs"], count: int
+) -> Float[Array, "structures 3 3"]:
+    outer = vectors[:, :, None] * gradient[:, None, :]
+    if count == 1:
+        return jnp.sum(outer, axis=0)[None]
+    return jax.ops.segment_sum(outer, structure, count)
 
 
 class Topology(NamedTuple):
@@ -102,57 +109,41 @@ class Evaluation(NamedTuple):
     closest: Float[Array, ""]
     """Smallest distance between two atoms, Å; the cutoff if there is no pair."""
     overflow: Bool[Array, ""]
+    outputs: Outputs
+    """Per atom: energies, their components, charges, Hirshfeld ratios."""
 
 
 def evaluate(
     term: Term,
     topology: Topology,
-    neighbors: DenseNeighbors,
+    neighbors: Neighbors,
     positions: Float[Array, "atoms 3"],
     cell: Float[Array, "3 3"] | None,
 ) -> Evaluation:
     """Neighbour search, energy and forces at `positions`: one pure function for dynamics and relaxation."""
-    pairs = neighbors.update(positions, cell)
+    found = neighbors.update(positions, cell)
+    near, far = found.near, found.far
     graph = Graph(
-        vectors=pairs.vectors,
-        centers=pairs.centers,
-        others=pairs.others,
-        pair_mask=pairs.mask,
+        vectors=near.vectors,
+        centers=near.centers,
+        others=near.others,
+        pair_mask=near.mask,
         numbers=topology.numbers,
         atom_mask=jnp.ones(topology.numbers.shape, bool),
         structure=jnp.zeros(topology.numbers.shape, jnp.int32),
         charge=topology.charge[None],
         unpaired=topology.unpaired[None],
+        long_range=None if far is None else far.as_long_range(neighbors.far_cutoff),
     )
     result = energies_and_forces(term, graph)
-    squared = jnp.sum(pairs.vectors * pairs.vectors, axis=-1)
-    closest = jnp.sqrt(jnp.min(jnp.where(pairs.mask, squared, neighbors.cutoff**2)))
-    return Evaluation(jnp.sum(result.energies), result.forces, result.virial[0], closest, pairs.overflow)
-
-
-class ElementTable(Config):
-    """Elements a potential knows and the constant reference energy of each, in eV."""
-
-    numbers: tuple[int, ...]
-    energies: tuple[float, ...]
-
-    def of(self, numbers: Int[np.ndarray, " atoms"]) -> Float[np.ndarray, " atoms"]:
-        """E_ref(Z_i) of each atom, in float64 on the host: these energies are too large for float32 differences."""
-        table = dict(zip(self.numbers, self.energies, strict=True))
-        return np.array([table[z] for z in numbers.tolist()], np.float64)
-
-
-class Prediction(NamedTuple):
-    """What a potential says about one structure; NumPy, float64."""
-
-    energy: float
-    """Total energy, eV."""
-    energies: Float[np.ndarray, " atoms"]
-    """Per-atom energies, reference energies included, eV."""
-    forces: Float[np.ndarray, "atoms 3"]
-    """eV/Å."""
-    stress: Float[np.ndarray, "3 3"] | None
-    """eV/Å³, tension positive; None without a cell."""
+    return Evaluation(
+        energy=jnp.sum(result.energies),
+        forces=result.forces,
+        virial=result.virial[0],
+        closest=neighbors.closest(found),
+        overflow=found.overflow,
+        outputs=result.outputs,
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,10 +159,55 @@ class Potential:
     """None: an analytic term that takes every element and has no reference energies."""
     provenance: str = "{}"
     """How the model was made, JSON."""
+    long_range_cutoff: float | None = None
+    """Å; None: 12 Å for periodic structures, and for molecules 1000 Å, which is none. A model without long-range terms
+    makes nothing of it."""
+    isolated: bool | None = None
+    """Whether long-range terms ignore the cell: always, never, or (None) where the cell is so large and empty that it
+    only stands for vacuum."""
 
     @property
     def cutoff(self) -> float:
         return self.model.cutoff
+
+    @property
+    def predicts_charges(self) -> bool:
+        """Whether predictions hold charges and a dipole."""
+        return any(network.charges is not None for network in self._networks)
+
+    @property
+    def predicts_ratios(self) -> bool:
+        """Whether predictions hold Hirshfeld ratios."""
+        return any(network.hirshfeld is not None for network in self._networks)
+
+    @property
+    def _networks(self) -> list[SO3krates]:
+        terms = self.model.terms if isinstance(self.model, Sum) else (self.model,)
+        return [term for term in terms if isinstance(term, SO3krates)]
+
+    def far_cutoff(self, system: System) -> float | None:
+        """The long-range cutoff for a structure, Å; None for a model without long-range terms."""
+        if not self.model.long_range:
+            return None
+        if self.long_range_cutoff is not None:
+            return self.long_range_cutoff
+        return PERIODIC_CUTOFF if self.treated(system).periodic else MOLECULAR_CUTOFF
+
+    def treated(self, system: System) -> System:
+        """The structure as long-range terms see it: without a cell if that is only vacuum."""
+        if not (self.model.long_range and system.periodic):
+            return system
+        isolated = in_empty_box(system) if self.isolated is None else self.isolated
+        return system.without_cell() if isolated else system
+
+    def remark(self, system: System) -> str | None:
+        """A sentence where a structure is not treated as it is given."""
+        if self.treated(system) is system or self.isolated is not None:
+            return None
+        return (
+            f"{system.formula} lies in a cell that is far larger than it is, and empty: taken as isolated, with a "
+            f"long-range cutoff of {self.far_cutoff(system):g} Å; isolated=False keeps the cell."
+        )
 
     @cached_property
     def dtype(self) -> np.dtype:
@@ -206,19 +242,27 @@ class Potential:
                 f"{', '.join(symbol[z] for z in self.elements.numbers)}; train it on data with these elements."
             )
 
-    def find_pairs(self, system: System) -> PairList:
+    def find_pairs(self, system: System) -> PairLists:
         """The pairs of a structure that this potential needs.
 
         Raises:
             InputError: for an element the model does not know, or atoms on top of each other.
         """
         self.check(system)
-        pairs = find_pairs(system, self.cutoff)
-        _refuse_coincident(system, pairs)
+        pairs = self.pair_lists(system)
+        _refuse_coincident(system, pairs.near if self.cutoff or pairs.far is None else pairs.far)
         return pairs
 
+    def pair_lists(self, system: System) -> PairLists:
+        """The same without any check."""
+        return find_pair_lists(self.treated(system), self.cutoff, self.far_cutoff(system))
+
+    def allocate(self, system: System) -> Neighbors:
+        """Neighbour lists for compiled code, for structures like this one."""
+        return Neighbors.of(self.treated(system), self.cutoff, self.far_cutoff(system))
+
     def predict(
-        self, systems: list[System], sizes: Sizes | None = None, lists: list[PairList] | None = None
+        self, systems: list[System], sizes: Sizes | None = None, lists: list[PairLists] | None = None
     ) -> list[Prediction]:
         """Energies, forces and stresses of several structures, evaluated as one padded batch.
 
@@ -241,16 +285,20 @@ class Potential:
     def _split(self, system: System, n: int, start: int, result: GraphResult) -> Prediction:
         atoms = slice(start, start + len(system))
         references = self.elements.of(system.numbers) if self.elements else np.zeros(len(system))
-        energies = np.asarray(result.energies[atoms], np.float64)
+        outputs = jax.tree.map(lambda values: np.asarray(values[atoms], np.float64), result.outputs)
         stress = None
         if system.cell is not None:
             virial = np.asarray(result.virial[n], np.float64)
             stress = 0.5 * (virial + virial.T) / abs(np.linalg.det(system.cell))
         return Prediction(
-            float(energies.sum() + references.sum()),
-            energies + references,
+            float(outputs.energies.sum() + references.sum()),
+            outputs.energies + references,
             np.asarray(result.forces[atoms], np.float64),
             stress,
+            {name: float(values.sum()) for name, values in outputs.components.items()},
+            outputs.charges,
+            None if outputs.charges is None else dipole(system, outputs.charges),
+            outputs.hirshfeld_ratios,
         )
 
     def energy(self, system: System) -> float:
@@ -310,14 +358,18 @@ def _refuse_coincident(system: System, pairs: PairList) -> None:
 def _at_rest(potential: Potential, system: System) -> tuple[Graph, Float[Array, "atoms 3"]]:
     """A graph with the exact atoms and pairs of a structure, and displacements of zero."""
     pairs = potential.find_pairs(system)
-    sizes = Sizes(1, len(system), Sizes.of([system], [pairs]).pairs)
+    sizes = Sizes.of([system], [pairs])._replace(atoms=len(system))
     graph = make_graph([system], [pairs], potential.dtype, sizes)
     return graph, jnp.zeros((len(system), 3), potential.dtype)
 
 
 def _displaced(term: Term, graph: Graph, displacements: Float[Array, "atoms 3"]) -> Float[Array, ""]:
-    vectors = graph.vectors + pair_vectors(displacements, None, graph.centers, graph.others, None)
-    return jnp.sum(term(graph.with_vectors(vectors)))
+    near = graph.vectors + pair_vectors(displacements, None, graph.centers, graph.others, None)
+    far = None
+    if graph.long_range is not None:
+        pairs = graph.long_range
+        far = pairs.vectors + pair_vectors(displacements, None, pairs.centers, pairs.others, None)
+    return jnp.sum(term(graph.with_vectors(PairVectors(near, far))))
 
 
 @eqx.filter_jit

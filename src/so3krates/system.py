@@ -89,6 +89,11 @@ class System:
         return atomic_masses[self.numbers] if self.isotope_masses is None else self.isotope_masses
 
     @property
+    def center_of_mass(self) -> Float[np.ndarray, " 3"]:
+        """Å; of the positions as they are given."""
+        return np.average(self.positions, axis=0, weights=self.masses)
+
+    @property
     def symbols(self) -> list[str]:
         return [chemical_symbols[z] for z in self.numbers]
 
@@ -101,6 +106,10 @@ class System:
         """The same structure with other positions."""
         return replace(self, positions=positions)
 
+    def without_cell(self) -> "System":
+        """The same atoms in vacuum."""
+        return replace(self, cell=None, pbc=(False, False, False)) if self.periodic else self
+
     @classmethod
     def from_ase(cls, atoms: ase.Atoms) -> "System":
         """Take positions, elements, cell, periodicity, masses if they were set, and charge and spin from `atoms.info`.
@@ -109,7 +118,12 @@ class System:
 
         Charge: `total_charge` or `charge`. Spin: the multiplicity 2S + 1 as `total_spin`, `spin_multiplicity` or
         `multiplicity`. Without them the structure is a neutral singlet.
+
+        Raises:
+            InputError: for values that contradict each other or make no sense, and for a charge without a multiplicity
+                where the number of electrons is odd, so that it cannot be a singlet.
         """
+        _refuse_half_given(atoms)
         multiplicity = _info_value(atoms.info, MULTIPLICITY_KEYS, 1.0)
         if multiplicity < 1 or multiplicity != round(multiplicity):
             raise InputError(
@@ -141,6 +155,34 @@ class System:
 def heights(cell: Float[np.ndarray, "3 3"]) -> Float[np.ndarray, " 3"]:
     """Distances between opposite faces of the cell, Å; the same for left- and right-handed cells."""
     return 1.0 / np.linalg.norm(np.linalg.inv(cell), axis=0)
+
+
+EMPTY_BOX = 10.0
+"""A cell this many times larger than what it holds, and than 10 Å, only stands for vacuum."""
+
+
+def in_empty_box(system: System) -> bool:
+    """Whether every periodic axis is so long that the cell only stands for vacuum, as the 1000 Å boxes of MD22 do."""
+    if system.cell is None or not len(system):
+        return False
+    height = heights(system.cell)
+    fractional = system.positions @ np.linalg.inv(system.cell)
+    extent = np.ptp(fractional, axis=0) * height
+    return bool(np.all((height >= EMPTY_BOX * np.maximum(extent, 10.0)) | ~np.array(system.pbc)))
+
+
+def _refuse_half_given(atoms: ase.Atoms) -> None:
+    charge = _info_value(atoms.info, CHARGE_KEYS, 0.0)
+    given = [key for key in CHARGE_KEYS if key in atoms.info]
+    if not given or any(key in atoms.info for key in MULTIPLICITY_KEYS) or charge != round(charge):
+        return
+    electrons = int(atoms.numbers.sum()) - round(charge)
+    if electrons % 2:
+        raise InputError(
+            f"atoms.info['{given[0]}'] is {charge:g}, which leaves {atoms.get_chemical_formula()} with {electrons} "
+            f"electrons, and no multiplicity is given; set atoms.info['{MULTIPLICITY_KEYS[0]}'] (2S + 1, 2 for a "
+            "doublet)."
+        )
 
 
 def _missing_rows_are_free(atoms: ase.Atoms) -> bool:

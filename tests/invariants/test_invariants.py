@@ -7,14 +7,17 @@ import ase.io
 import equinox as eqx
 import numpy as np
 import pytest
+from oracles.long_range import long_range_potential
 from oracles.models import CONFIGS, random_model
 
 from so3krates import testing
 from so3krates.graph import make_graph
-from so3krates.neighbors.host import find_pairs
+from so3krates.neighbors.host import find_pair_lists
 from so3krates.physics.lennard_jones import LennardJones
-from so3krates.potential import ElementTable, Potential, Sum
+from so3krates.potential import Potential
+from so3krates.prediction import ElementTable
 from so3krates.system import System
+from so3krates.term import Sum
 
 ELEMENTS = ElementTable(numbers=(1, 6, 8, 11, 14, 17), energies=(-13.6, -1030.0, -2042.0, -4412.0, -7880.0, -12520.0))
 
@@ -67,6 +70,12 @@ def test_sum_of_network_and_lennard_jones() -> None:
     testing.assert_potential_is_physical(Potential(term, ELEMENTS), [molecule(), salt()])
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_network_with_analytic_terms(dtype: str) -> None:
+    """Two lists; an ion, and a crystal whose long-range list holds many images."""
+    testing.assert_potential_is_physical(long_range_potential(dtype=dtype), [molecule(-1.0, 1.0), silicon()])
+
+
 def test_invariant_control_sees_no_angles_and_the_equivariant_network_does() -> None:
     """What D = {0} means: one layer of it cannot tell two molecules with the same distances of each atom apart."""
     single = {name: CONFIGS[name].model_copy(update={"layers": 1}) for name in ("invariant", "neighbors")}
@@ -109,7 +118,9 @@ def test_masked_pairs_beyond_the_cutoff_change_nothing() -> None:
     for name in ("article", "so3lr"):
         model = random_model(CONFIGS[name])
         system = silicon()
-        graphs = [make_graph([system], [find_pairs(system, c)], "float64") for c in (model.cutoff, 1.4 * model.cutoff)]
+        graphs = [
+            make_graph([system], [find_pair_lists(system, c)], "float64") for c in (model.cutoff, 1.4 * model.cutoff)
+        ]
         assert graphs[1].pair_mask.sum() > graphs[0].pair_mask.sum()
         energies = [np.asarray(eqx.filter_jit(model)(graph))[:2] for graph in graphs]
         np.testing.assert_allclose(energies[0], energies[1], rtol=1e-13)

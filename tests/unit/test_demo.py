@@ -18,7 +18,8 @@ from so3krates.io.trajectory import Trajectory
 from so3krates.md.run import Run, RunStopped
 from so3krates.md.summary import summarize
 from so3krates.model import ModelConfig, SO3krates
-from so3krates.potential import ElementTable, Potential
+from so3krates.potential import Potential
+from so3krates.prediction import ElementTable
 from so3krates.training.loop import TrainResult
 
 TINY = ModelConfig(features=8, layers=1, heads=2, degrees=(1, 2), radial_functions=4)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from so3krates._errors import InputError
 from so3krates.graph import Graph, Sizes, bucket, make_graph, pair_vectors, scatter_pairs
-from so3krates.neighbors.host import find_pairs
+from so3krates.neighbors.host import find_pair_lists
 from so3krates.system import System
 
 
@@ -20,7 +20,7 @@ def systems() -> list[System]:
 
 
 def graph(sizes: Sizes | None = None, dtype: str = "float64") -> Graph:
-    return make_graph(systems(), [find_pairs(s, 3.5) for s in systems()], dtype, sizes)
+    return make_graph(systems(), [find_pair_lists(s, 3.5) for s in systems()], dtype, sizes)
 
 
 @given(st.integers(0, 10**7))
@@ -42,7 +42,7 @@ def test_buckets_are_few() -> None:
 
 
 def test_pairs_point_to_their_own_structure() -> None:
-    found, lists = graph(), [find_pairs(s, 3.5) for s in systems()]
+    found, lists = graph(), [find_pair_lists(s, 3.5) for s in systems()]
     counts = [len(pairs.centers) for pairs in lists]
     owner = np.repeat([0, 1, 2], counts)
     pairs = sum(counts)
@@ -79,7 +79,7 @@ def test_refuses_sizes_that_are_too_small(sizes: Sizes) -> None:
 
 
 def test_sizes_of_is_the_smallest_bucket_and_grown_the_larger() -> None:
-    lists = [find_pairs(s, 3.5) for s in systems()]
+    lists = [find_pair_lists(s, 3.5) for s in systems()]
     assert Sizes.of(systems(), lists) == Sizes(3, 8, bucket(sum(len(p.centers) for p in lists)))
     assert Sizes(1, 16, 8).grown(Sizes(2, 8, 32)) == Sizes(2, 16, 32)
 
@@ -103,7 +103,7 @@ def test_sum_over_structures() -> None:
 
 def test_pair_vectors_equal_those_of_the_list() -> None:
     crystal = systems()[2]
-    pairs = find_pairs(crystal, 3.5)
+    pairs = find_pair_lists(crystal, 3.5)
     found = pair_vectors(
         jnp.asarray(crystal.positions),
         jnp.asarray(crystal.cell),

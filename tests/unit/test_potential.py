@@ -10,10 +10,11 @@ from oracles import network
 from oracles.models import CONFIGS, random_model
 
 from so3krates._errors import InputError
-from so3krates.neighbors.dense import allocate
 from so3krates.physics.lennard_jones import LennardJones
-from so3krates.potential import ElementTable, Potential, Sum, Topology, evaluate
+from so3krates.potential import Potential, Topology, evaluate
+from so3krates.prediction import ElementTable
 from so3krates.system import System
+from so3krates.term import Sum
 
 KRYPTON = LennardJones(0.0141, 3.0, 6.0, dtype="float64")
 
@@ -175,7 +176,7 @@ def test_compiled_evaluation_equals_prediction(name: str, dtype: str, term: str)
     system = replace({"cluster": cluster(), "crystal": crystal()}[name], charge=-1.0, unpaired=1.0)
     model = KRYPTON if term == "lennard-jones" else random_model(CONFIGS[term])
     single = Potential(model).astype(dtype)
-    neighbors = allocate(system, single.cutoff)
+    neighbors = single.allocate(system)
     cell = None if system.cell is None else jnp.asarray(system.cell, dtype)
     compiled = jax.jit(lambda x: evaluate(single.model, Topology.of(system, dtype), neighbors, x, cell))
     result = compiled(jnp.asarray(system.positions, dtype))
@@ -200,7 +201,7 @@ def test_compiled_evaluation_far_from_the_origin_in_float32() -> None:
     system = cluster()
     far = jnp.asarray(system.positions + 500.0, jnp.float32)
     single = Potential(KRYPTON).astype("float32")
-    result = evaluate(single.model, Topology.of(system, "float32"), allocate(system, single.cutoff), far, None)
+    result = evaluate(single.model, Topology.of(system, "float32"), single.allocate(system), far, None)
     expected = single.predict([system.moved(np.asarray(far, np.float64))])[0]
     np.testing.assert_allclose(result.forces, expected.forces, atol=1e-4 * np.abs(expected.forces).max())
 

@@ -140,3 +140,14 @@ def test_multiplicity_becomes_unpaired_electrons(key: str) -> None:
 def test_refuses_info_it_cannot_understand(info: dict[str, object], words: str) -> None:
     with pytest.raises(InputError, match=words):
         System.from_ase(ase.Atoms("H", info=info))
+
+
+def test_a_charge_without_the_multiplicity_it_needs_is_refused() -> None:
+    water = ase.Atoms("H2O", positions=np.eye(3))
+    water.info["charge"] = 1.0
+    with pytest.raises(InputError, match=r"leaves H2O with 9 electrons, and no multiplicity is given"):
+        System.from_ase(water)
+    water.info["total_spin"] = 2
+    assert System.from_ase(water).unpaired == 1.0
+    water.info = {"charge": -2.0}
+    assert System.from_ase(water).charge == -2.0

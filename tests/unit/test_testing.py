@@ -34,6 +34,8 @@ class Pairwise(eqx.Module):
 
     strength: Float[Array, ""]
     cutoff: float = eqx.field(static=True, default=CUTOFF)
+    name: str = eqx.field(static=True, default="pairwise")
+    long_range: bool = eqx.field(static=True, default=False)
 
     def __call__(self, graph: Graph) -> Float[Array, " atoms"]:
         return self.of_pairs(graph, self.pair_energies(graph))

@@ -10,11 +10,20 @@ from ase.data import chemical_symbols
 from so3krates._errors import InputError
 from so3krates._typing import Float, Int
 from so3krates.analysis.errors import ErrorStatistics, error_statistics, errors_by_element
-from so3krates.data.sample import Dataset, Sample
+from so3krates.data.sample import LABELS, Dataset, Sample
 from so3krates.graph import Sizes
-from so3krates.potential import Potential, Prediction
+from so3krates.potential import Potential
+from so3krates.prediction import Prediction
+from so3krates.system import System
 
-UNITS = {"energy": "eV", "energy_per_atom": "eV/atom", "forces": "eV/Angstrom", "stress": "eV/Angstrom^3"}
+UNITS = {
+    "energy": "eV",
+    "energy_per_atom": "eV/atom",
+    "forces": "eV/Angstrom",
+    "stress": "eV/Angstrom^3",
+    "dipole": "e*Angstrom",
+    "hirshfeld_ratios": "1",
+}
 
 
 @dataclass(frozen=True)
@@ -33,7 +42,7 @@ class WorstFrame:
 class Evaluation:
     """Reference and prediction of every frame, NaN where there is no label (or no stress to predict).
 
-    Energies in eV, forces in eV/Å, stresses in eV/Å³.
+    Energies in eV, forces in eV/Å, stresses in eV/Å³, dipoles in e·Å.
     """
 
     origins: tuple[str, ...]
@@ -48,13 +57,18 @@ class Evaluation:
     forces_predicted: Float[np.ndarray, "atoms 3"]
     stress_reference: Float[np.ndarray, "frames 3 3"]
     stress_predicted: Float[np.ndarray, "frames 3 3"]
+    dipole_reference: Float[np.ndarray, "frames 3"]
+    dipole_predicted: Float[np.ndarray, "frames 3"]
+    ratios_reference: Float[np.ndarray, " atoms"]
+    """Hirshfeld ratios."""
+    ratios_predicted: Float[np.ndarray, " atoms"]
 
     def __len__(self) -> int:
         return len(self.origins)
 
     @property
     def statistics(self) -> dict[str, ErrorStatistics]:
-        """By quantity: energy, energy_per_atom, forces, stress; only those with labels."""
+        """By quantity: energy, energy_per_atom, forces, stress, dipole, hirshfeld_ratios; only those with labels."""
         pairs = {
             "energy": (self.energy_reference, self.energy_predicted),
             "energy_per_atom": (
@@ -63,6 +77,8 @@ class Evaluation:
             ),
             "forces": (self.forces_reference, self.forces_predicted),
             "stress": (self.stress_reference, self.stress_predicted),
+            "dipole": (self.dipole_reference, self.dipole_predicted),
+            "hirshfeld_ratios": (self.ratios_reference, self.ratios_predicted),
         }
         return {name: error_statistics(*pair) for name, pair in pairs.items() if not np.isnan(pair[0]).all()}
 
@@ -110,6 +126,7 @@ def evaluate(
     *,
     batch_size: int = 32,
     progress: Callable[[int, int], None] | None = None,
+    keep: Callable[[System, Prediction], None] | None = None,
 ) -> Evaluation:
     """Predict every frame of a data set and set the results beside its labels.
 
@@ -118,6 +135,7 @@ def evaluate(
         dataset: frames with labels; read once, batch by batch.
         batch_size: frames evaluated together.
         progress: called with the frames done and their total after each batch.
+        keep: called with every structure and what is predicted for it, in order.
 
     Raises:
         InputError: for an empty data set, one without any label, or a frame the potential cannot take (which one).
@@ -134,6 +152,9 @@ def evaluate(
         filled = batch + batch[-1:] * (batch_size - len(batch) if start else 0)
         predictions, sizes = _predicted(potential, filled, sizes)
         rows += zip(batch, predictions, strict=False)
+        if keep is not None:
+            for sample, prediction in zip(batch, predictions, strict=False):
+                keep(sample.system, prediction)
         if progress is not None:
             progress(len(rows), len(dataset))
     _refuse_unlabelled([sample for sample, _ in rows])
@@ -158,7 +179,7 @@ def _predicted(potential: Potential, batch: Sequence[Sample], sizes: Sizes) -> t
 
 
 def _refuse_unlabelled(samples: Sequence[Sample]) -> None:
-    if any(s.energy is not None or s.forces is not None or s.stress is not None for s in samples):
+    if any(getattr(sample, name) is not None for sample in samples for name in LABELS):
         return
     nan = sorted({name for sample in samples for name in sample.nan_labels})
     reason = f"{', '.join(nan)} are NaN throughout" if nan else "neither energy, forces nor stress are given"
@@ -186,7 +207,24 @@ def _collected(rows: list[tuple[Sample, Prediction]]) -> Evaluation:
             [s.stress if s.stress is not None and p.stress is not None else missing for s, p in rows]
         ).astype(np.float64),
         stress_predicted=np.stack([missing if p.stress is None else p.stress for _, p in rows]),
+        **_property_pairs(rows),
     )
+
+
+def _property_pairs(rows: list[tuple[Sample, Prediction]]) -> dict[str, np.ndarray]:
+    """Dipoles and Hirshfeld ratios; a label without a prediction to compare it with counts as none."""
+
+    def values(given: np.ndarray | None, other: np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray:
+        return np.full(shape, np.nan) if given is None or other is None else np.asarray(given, np.float64)
+
+    pairs = [((s.dipole, p.dipole), (3,)) for s, p in rows]
+    ratios = [((s.hirshfeld_ratios, p.hirshfeld_ratios), (len(s.system),)) for s, p in rows]
+    return {
+        "dipole_reference": np.stack([values(label, found, shape) for (label, found), shape in pairs]),
+        "dipole_predicted": np.stack([values(found, label, shape) for (label, found), shape in pairs]),
+        "ratios_reference": np.concatenate([values(label, found, shape) for (label, found), shape in ratios]),
+        "ratios_predicted": np.concatenate([values(found, label, shape) for (label, found), shape in ratios]),
+    }
 
 
 def _known(value: float) -> float | None:

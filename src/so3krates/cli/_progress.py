@@ -10,6 +10,15 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+SHOWN = (
+    ("energy", "meV", 1e3),
+    ("forces", "meV/Å", 1e3),
+    ("stress", "meV/Å³", 1e3),
+    ("dipole", "me·Å", 1e3),
+    ("hirshfeld_ratios", "‰", 1e3),
+)
+"""Quantities, the units they are shown in, and the factors to these."""
+
 
 class TrainingProgress:
     """A progress bar over the budget, and below it the latest training and validation errors."""
@@ -66,10 +75,10 @@ class TrainingProgress:
         table.add_column("MAE", justify="right")
         table.add_column("RMSE", justify="right")
         metrics = result.metrics.finite()
-        for name, unit, factor in (("energy", "meV", 1e3), ("forces", "meV/Å", 1e3), ("stress", "meV/Å³", 1e3)):
+        for name, unit, factor in SHOWN:
             if f"{name}_mae" in metrics:
                 values = [f"{factor * metrics[f'{name}_{kind}']:.2f} {unit}" for kind in ("mae", "rmse")]
-                table.add_row(name, *values)
+                table.add_row(name.replace("_", " "), *values)
         self.console.print(table)
         self.console.print(f"ended by: {result.reason}; log: {result.log}", highlight=False)
 

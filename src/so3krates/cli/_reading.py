@@ -23,6 +23,8 @@ class Reading:
     """Unit of the forces if it is not energy/length."""
     stress_unit: str | None = None
     """Unit of the stress if it is not energy/length^3: GPa, kbar, vasp-kbar."""
+    dipole_unit: str | None = None
+    """Unit of the dipoles if it is not e times the length: Debye."""
     energy_key: str | None = None
     """Key of the energy in extxyz, traj and db files, if it is none of the usual."""
     forces_key: str | None = None
@@ -31,6 +33,10 @@ class Reading:
     """Key of the stress."""
     virials_key: str | None = None
     """Key of the virials."""
+    dipole_key: str | None = None
+    """Key of the dipole."""
+    hirshfeld_key: str | None = None
+    """Key of the Hirshfeld ratios."""
 
     def open(self, file: Path | str) -> "Frames":
         """FILE, FILE@NAME or FILE@START:STOP."""
@@ -42,8 +48,11 @@ class Reading:
             length_unit=self.length_unit,
             force_unit=self.force_unit,
             stress_unit=self.stress_unit,
+            dipole_unit=self.dipole_unit,
             energy_key=self.energy_key,
             forces_key=self.forces_key,
             stress_key=self.stress_key,
             virials_key=self.virials_key,
+            dipole_key=self.dipole_key,
+            hirshfeld_key=self.hirshfeld_key,
         )

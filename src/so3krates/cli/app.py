@@ -25,6 +25,7 @@ VERBS = MappingProxyType(
         "evaluate": "Compare a model with labelled data: table, metrics.json, parity plots.",
         "info": "Describe a model file, or with --system this installation.",
         "convert": "Convert foreign parameters to a model file, or a trajectory to another format.",
+        "pull": "Download published weights such as so3lr.",
         "md": "Run molecular dynamics with a model.",
         "label": "Compute energies and forces of structures with a reference method.",
         "sample": "Draw structures from dynamics with a reference method.",

@@ -14,6 +14,7 @@ def check(
     *files: Path,
     max_frames: Annotated[int | None, Parameter(name="--max-frames")] = None,
     json: Annotated[Path | None, Parameter(name="--json")] = None,
+    model: Annotated[str | None, Parameter(name="--model")] = None,
     reading: Reading | None = None,
 ) -> None:
     """Examine reference data: labels, units, forces against energies, duplicates, leaks. Exit status 1 on errors.
@@ -23,10 +24,12 @@ def check(
             that must not share frames.
         max_frames: look at this many frames at most (20,000 if not given).
         json: also write all findings to this file, which ends in .json.
+        model: model file that shall be fine-tuned on these data: do the energies have its zero?
     """
     from so3krates._errors import InputError
     from so3krates.cli._outputs import check_output
     from so3krates.data.doctor import MAX_FRAMES, examine
+    from so3krates.io.loading import load
 
     if not files:
         raise InputError("no file given; usage: so3krates check FILE [FILE ...].")
@@ -38,7 +41,9 @@ def check(
     reading = reading or Reading()
     datasets = {str(file): reading.open(file) for file in files}
     alone = next(iter(datasets.values())) if len(datasets) == 1 else None
-    report = examine(alone if alone is not None else datasets, max_frames=max_frames or MAX_FRAMES)
+    potential = None if model is None else load(model)
+    data = alone if alone is not None else datasets
+    report = examine(data, max_frames=max_frames or MAX_FRAMES, potential=potential)
     console = Console()
     for key, value in report.summary.items():
         console.print(f"{key}: {value}", markup=False, highlight=False)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, Parameter
 
 if TYPE_CHECKING:
-    from so3krates.io.foreign_convert import Files
+    from so3krates.io.foreign_convert import Conversion, Files
 
 convert = App(name="convert", help="Convert foreign parameters to a model file, or a trajectory to another format.")
 
@@ -31,6 +31,31 @@ def trajectory(source: Path, target: Path, /, *, overwrite: Annotated[bool, Para
     refuse_existing(target, overwrite)
     to_extxyz(source, target)
     print(f"{target}: written from {source}")
+
+
+@convert.command
+def so3lr(
+    folder: Path,
+    /,
+    *,
+    output: Annotated[Path, Parameter(alias="-o")],
+    reference: Path | None = None,
+) -> None:
+    """Convert the published SO3LR weights as their authors ship them, check the model against them, and write it.
+
+    Parameters
+    ----------
+    folder
+        Folder with params.pkl and hyperparameters.json.
+    output
+        Model file to write.
+    reference
+        npz with positions, numbers, energy and forces that the model must reproduce.
+    """
+    from so3krates.io.foreign_convert import find_files
+    from so3krates.io.weights import convert_published
+
+    _report(convert_published("so3lr", find_files(folder), output, reference=reference), reference, output)
 
 
 @convert.command
@@ -74,6 +99,10 @@ def mlff(
     check_output(output, "a model", (".safetensors",), [*files, reference])
     refuse_existing(output, overwrite)
     done = convert_mlff(files, output, reference=reference, numbers=_numbers(elements), energy_shifts=energy_shifts)
+    _report(done, reference, output)
+
+
+def _report(done: "Conversion", reference: Path | None, output: Path) -> None:
     lines = [("separate evaluation of the original parameters", done.check)]
     if done.reference is not None:
         lines.append((str(reference), done.reference))

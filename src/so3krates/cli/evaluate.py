@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from so3krates.cli._long_range import LongRange
 from so3krates.cli._reading import Reading
 
 
@@ -14,8 +15,10 @@ def evaluate(
     /,
     *,
     output: Annotated[Path, Parameter(name=["--output", "-o"])] = Path("evaluation"),
+    predictions: Path | None = None,
     batch_size: int = 32,
     dtype: Literal["float32", "float64"] = "float32",
+    long_range: LongRange | None = None,
     reading: Reading | None = None,
 ) -> None:
     """Compare a model with labelled data.
@@ -25,11 +28,14 @@ def evaluate(
     Parameters
     ----------
     model
-        Model file.
+        Model file, or the name of published weights.
     data
         Labelled structures: FILE, FILE@SPLIT or FILE@START:STOP.
     output
         Folder to write to; made if missing.
+    predictions
+        Also write the structures with what the model predicts for them (.extxyz): energy and its components, forces,
+        stress, charges, dipole, Hirshfeld ratios.
     batch_size
         Structures evaluated together.
     dtype
@@ -37,12 +43,15 @@ def evaluate(
     """
     from so3krates.analysis.evaluate import evaluate as run
     from so3krates.cli._reference import counting
-    from so3krates.io.model_file import load
+    from so3krates.io.predictions import predicted_frames
     from so3krates.viz.evaluation import print_evaluation, write_evaluation
 
-    potential = load(model, dtype)
+    potential = (long_range or LongRange()).load(model, dtype)
     dataset = (reading or Reading()).open(data)
-    with counting("evaluating") as bar:
-        result = run(potential, dataset, batch_size=batch_size, progress=lambda done, total: bar(done, total, ""))
+    with counting("evaluating") as bar, predicted_frames(predictions) as keep:
+        result = run(
+            potential, dataset, batch_size=batch_size, progress=lambda done, total: bar(done, total, ""), keep=keep
+        )
     written = write_evaluation(result, output, model=str(model), data=data)
+    written += [] if predictions is None else [predictions]
     print_evaluation(result, title=f"{model} on {data}, {len(result):,} frames", written=written)

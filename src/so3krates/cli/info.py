@@ -56,12 +56,16 @@ def describe_model(path: Path) -> dict[str, Any]:
 def _rows(found: "ModelInfo") -> dict[str, Any]:
     from ase.data import chemical_symbols
 
+    from so3krates.io.terms import NetworkHeader
+
     header = found.header
     elements = header.elements
-    config = header.terms[0].config
+    config = next(term.config for term in header.terms if isinstance(term, NetworkHeader))
+    others = [term.model_dump(mode="json") for term in header.terms if not isinstance(term, NetworkHeader)]
     return {
         "terms": [term.kind for term in header.terms],
         "architecture": config.model_dump(mode="json"),
+        **({"analytic_terms": others} if others else {}),
         "parameters": found.parameters,
         "precision": found.dtype,
         "cutoff": config.cutoff,

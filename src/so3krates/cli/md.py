@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from so3krates._errors import InputError
+from so3krates.cli._long_range import LongRange
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -34,6 +35,7 @@ def md(
     min_distance: float = 0.5,
     max_bond_deviation: float | None = 1.0,
     dtype: Literal["float32", "float64"] = "float32",
+    long_range: LongRange | None = None,
     resume: Annotated[bool, Parameter(negative=())] = False,
     overwrite: Annotated[bool, Parameter(negative=())] = False,
 ) -> None:
@@ -44,7 +46,7 @@ def md(
     Parameters
     ----------
     model
-        Model file.
+        Model file, or the name of published weights.
     start
         Structure file; its last frame is the start. Velocities in it are used if no temperature is given.
     output
@@ -87,7 +89,6 @@ def md(
     from rich.console import Console
 
     from so3krates.cli._outputs import check_output
-    from so3krates.io.model_file import load
     from so3krates.md import Monitor, progress_bar, simulate
 
     check_output(output, "a trajectory", (".h5", ".hdf5"), [model, start])
@@ -103,8 +104,11 @@ def md(
         },
         "monitor",
     )
-    potential = load(model, dtype=dtype)
+    potential = (long_range or LongRange()).load(model, dtype)
     console = Console()
+    remark = potential.remark(snapshot.system)
+    if remark is not None:
+        console.print(remark)
     with progress_bar(console) as report:
         _, run = simulate(
             potential,

@@ -24,7 +24,7 @@ PROBED_FRAMES = 500
 """How many frames, evenly spread, are looked at to choose the label keys where that means reading whole frames."""
 GROUP_KEYS = ("trajectory", "group", "molecule")
 ISOLATED_ATOM = ("isolatedatom", "isolated_atom", "isolated atom")
-_SINGLE_POINT_FIRST = frozenset({"energy", "forces", "stress", "free_energy"})
+_SINGLE_POINT_FIRST = frozenset({"energy", "forces", "stress", "free_energy", "dipole"})
 
 
 class TrajFrames(Frames):
@@ -117,7 +117,7 @@ def sample_from_atoms(atoms: ase.Atoms, keys: LabelKeys, units: Conversion, orig
     Args:
         atoms: from a file, in its units.
         keys: where the labels are.
-        units: factors to eV, Å, eV/Å, eV/Å³.
+        units: factors to eV, Å, eV/Å, eV/Å³, e·Å.
         origin: file and frame, for messages.
 
     Raises:
@@ -135,13 +135,27 @@ def sample_from_atoms(atoms: ase.Atoms, keys: LabelKeys, units: Conversion, orig
         stress = labels.stress_label(found["stress"], str(keys.stress), origin)
     if "virials" in found:
         from_virials = labels.stress_label(found["virials"], str(keys.virials), origin)
-    read = {"energy": energy, "forces": forces, "stress": stress, "virials": from_virials}
+    dipole = ratios = None
+    if "dipole" in found:
+        dipole = labels.dipole_label(found["dipole"], str(keys.dipole), origin)
+    if "hirshfeld_ratios" in found:
+        ratios = labels.ratios_label(found["hirshfeld_ratios"], len(atoms), str(keys.hirshfeld_ratios), origin)
+    read = {
+        "energy": energy,
+        "forces": forces,
+        "stress": stress,
+        "virials": from_virials,
+        "dipole": dipole,
+        "hirshfeld_ratios": ratios,
+    }
     nan_labels = tuple(label for label in found if read[label] is None)
     return Sample(
         system=system,
         energy=None if energy is None else energy * units.energy,
         forces=None if forces is None else forces * units.force,
         stress=_stress(stress, from_virials, system, units, origin),
+        dipole=None if dipole is None else dipole * units.dipole,
+        hirshfeld_ratios=ratios,
         origin=origin,
         isolated_atom=is_isolated_atom(system, atoms.info),
         group=next((str(atoms.info[key]) for key in GROUP_KEYS if key in atoms.info), ""),
@@ -203,7 +217,13 @@ def _units_in_metadata(metadata: Mapping[str, Any], keys: LabelKeys) -> UnitName
     if not isinstance(units, Mapping):
         return UnitNames()
     named = {label: units.get(key) for label, key in keys.used().items()}
-    return UnitNames(named.get("energy"), metadata.get("_distance_unit"), named.get("forces"), named.get("stress"))
+    return UnitNames(
+        named.get("energy"),
+        metadata.get("_distance_unit"),
+        named.get("forces"),
+        named.get("stress"),
+        named.get("dipole"),
+    )
 
 
 def _probe(length: int) -> list[int]:

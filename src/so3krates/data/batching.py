@@ -9,13 +9,13 @@ import numpy as np
 from so3krates._typing import AnyArray, Bool, Float
 from so3krates.data.labels import check_labels
 from so3krates.data.sample import Dataset, Sample
-from so3krates.graph import Graph, PairList, Sizes, make_graph
-from so3krates.neighbors.host import find_pairs
-from so3krates.potential import ElementTable
+from so3krates.graph import Graph, PairLists, Sizes, make_graph
+from so3krates.potential import Potential
 
 
 class Batch(eqx.Module):
-    """A graph with its labels. Missing labels hold zeros and are False in their mask."""
+    """A graph with its labels. Missing labels hold zeros and are False in their mask, as are those of quantities that
+    the model does not predict."""
 
     graph: Graph
     energy: Float[AnyArray, " structures"]
@@ -25,17 +25,29 @@ class Batch(eqx.Module):
     forces_mask: Bool[AnyArray, " atoms"]
     stress: Float[AnyArray, "structures 3 3"]
     stress_mask: Bool[AnyArray, " structures"]
+    dipole: Float[AnyArray, "structures 3"]
+    """From the centre of mass, e·Å."""
+    dipole_mask: Bool[AnyArray, " structures"]
+    hirshfeld_ratios: Float[AnyArray, " atoms"]
+    hirshfeld_mask: Bool[AnyArray, " atoms"]
+    arms: Float[AnyArray, "atoms 3"]
+    """Positions from the centre of mass, for the dipole, Å."""
     atoms_per_structure: Float[AnyArray, " structures"]
     """1 for padded structures."""
     volume: Float[AnyArray, " structures"]
     """Å³; 1 where there is no cell."""
+
+    @property
+    def masks(self) -> tuple[Bool[AnyArray, " entries"], ...]:
+        """Of every label, in the order of `LABELS`."""
+        return self.energy_mask, self.forces_mask, self.stress_mask, self.dipole_mask, self.hirshfeld_mask
 
 
 class Prepared(NamedTuple):
     """A sample with its pairs: what is kept in memory between epochs."""
 
     sample: Sample
-    pairs: PairList
+    pairs: PairLists
 
 
 CACHE_BYTES = 1_000_000_000
@@ -48,13 +60,10 @@ class BatchSource:
     The data set is read frame by frame, so it may be larger than memory.
     """
 
-    def __init__(
-        self, dataset: Dataset, cutoff: float, elements: ElementTable, dtype: object, cache_bytes: int = CACHE_BYTES
-    ) -> None:
+    def __init__(self, dataset: Dataset, potential: Potential, cache_bytes: int = CACHE_BYTES) -> None:
+        """`potential` says which pairs are needed, the reference energies and the precision; not its parameters."""
         self._dataset = dataset
-        self._cutoff = cutoff
-        self._elements = elements
-        self._dtype = np.dtype(dtype)  # type: ignore[call-overload]
+        self._potential = potential
         self._room = cache_bytes
         self._cache: dict[int, Prepared] = {}
 
@@ -71,8 +80,8 @@ class BatchSource:
             return self._cache[index]
         sample = self._dataset[index]
         check_labels(sample)
-        item = Prepared(sample, find_pairs(sample.system, self._cutoff))
-        size = sum(array.nbytes for array in item.pairs) + 64 * len(sample.system)
+        item = Prepared(sample, self._potential.pair_lists(sample.system))
+        size = item.pairs.nbytes + 64 * len(sample.system)
         if size <= self._room:
             self._room -= size
             self._cache[index] = item
@@ -81,7 +90,7 @@ class BatchSource:
     def batch(self, indices: Sequence[int], sizes: Sizes | None = None) -> Batch:
         """The given samples as one batch, padded to `sizes` or to the smallest bucket that fits."""
         items = [self.prepared(int(index)) for index in indices]
-        return make_batch(items, self._elements, self._dtype, sizes)
+        return make_batch(items, self._potential, sizes)
 
     def sizes(self, indices: Sequence[int]) -> Sizes:
         """The bucket the given samples fit into."""
@@ -89,8 +98,9 @@ class BatchSource:
         return Sizes.of([item.sample.system for item in items], [item.pairs for item in items])
 
 
-def make_batch(items: Sequence[Prepared], elements: ElementTable, dtype: np.dtype, sizes: Sizes | None = None) -> Batch:
-    """Concatenate samples and their labels, padded."""
+def make_batch(items: Sequence[Prepared], potential: Potential, sizes: Sizes | None = None) -> Batch:
+    """Concatenate samples and their labels, padded; `potential` as in `BatchSource`."""
+    dtype = potential.dtype
     samples = [item.sample for item in items]
     systems = [sample.system for sample in samples]
     lists = [item.pairs for item in items]
@@ -101,6 +111,8 @@ def make_batch(items: Sequence[Prepared], elements: ElementTable, dtype: np.dtyp
     energy, energy_mask = np.zeros(count), np.zeros(count, bool)
     forces, forces_mask = np.zeros((atoms, 3)), np.zeros(atoms, bool)
     stress, stress_mask = np.zeros((count, 3, 3)), np.zeros(count, bool)
+    dipole, dipole_mask = np.zeros((count, 3)), np.zeros(count, bool)
+    ratios, ratios_mask, arms = np.zeros(atoms), np.zeros(atoms, bool), np.zeros((atoms, 3))
     per_structure, volume = np.ones(count), np.ones(count)
     start = 0
     for n, sample in enumerate(samples):
@@ -109,9 +121,15 @@ def make_batch(items: Sequence[Prepared], elements: ElementTable, dtype: np.dtyp
         per_structure[n] = len(system)
         if sample.energy is not None:
             # Subtracted in float64: total energies leave float32 no digits for differences.
-            energy[n], energy_mask[n] = sample.energy - float(elements.of(system.numbers).sum()), True
+            energy[n], energy_mask[n] = sample.energy - potential.reference_energy(system.numbers), True
         if sample.forces is not None:
             forces[start:stop], forces_mask[start:stop] = sample.forces, True
+        if len(system):
+            arms[start:stop] = system.positions - system.center_of_mass
+        if sample.dipole is not None and potential.predicts_charges:
+            dipole[n], dipole_mask[n] = sample.dipole, True
+        if sample.hirshfeld_ratios is not None and potential.predicts_ratios:
+            ratios[start:stop], ratios_mask[start:stop] = sample.hirshfeld_ratios, True
         if system.cell is not None:
             volume[n] = abs(np.linalg.det(system.cell))
             if sample.stress is not None:
@@ -125,6 +143,11 @@ def make_batch(items: Sequence[Prepared], elements: ElementTable, dtype: np.dtyp
         forces_mask=forces_mask,
         stress=stress.astype(dtype),
         stress_mask=stress_mask,
+        dipole=dipole.astype(dtype),
+        dipole_mask=dipole_mask,
+        hirshfeld_ratios=ratios.astype(dtype),
+        hirshfeld_mask=ratios_mask,
+        arms=arms.astype(dtype),
         atoms_per_structure=per_structure.astype(dtype),
         volume=volume.astype(dtype),
     )

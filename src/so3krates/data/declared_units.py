@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from so3krates._errors import InputError
-from so3krates.units import ENERGY_UNITS, GPA, KBAR, LENGTH_UNITS
+from so3krates.units import DEBYE, ENERGY_UNITS, GPA, KBAR, LENGTH_UNITS
 
 _ALIASES = {
     "ev": "eV",
@@ -36,25 +36,28 @@ class UnitNames(NamedTuple):
     length: str | None = None
     force: str | None = None
     stress: str | None = None
+    dipole: str | None = None
 
 
 class Conversion(NamedTuple):
-    """Factors from the units of a file to eV, Å, eV/Å and eV/Å³, with the names they came from."""
+    """Factors from the units of a file to eV, Å, eV/Å, eV/Å³ and e·Å, with the names they came from."""
 
     energy: float
     length: float
     force: float
     stress: float
+    dipole: float
     names: UnitNames
 
     def __str__(self) -> str:
-        energy, length, force, stress = self.names
-        return f"{energy}, {length}, {force or f'{energy}/{length}'}, {stress or f'{energy}/{length}^3'}"
+        energy, length, force, stress, dipole = self.names
+        shown = f"{energy}, {length}, {force or f'{energy}/{length}'}, {stress or f'{energy}/{length}^3'}"
+        return shown if dipole is None else f"{shown}, {dipole}"
 
 
 NOTHING_SAID = UnitNames()
 EV_ANGSTROM = UnitNames("eV", "Angstrom")
-OPTIONS = UnitNames("--energy-unit", "--length-unit", "--force-unit", "--stress-unit")
+OPTIONS = UnitNames("--energy-unit", "--length-unit", "--force-unit", "--stress-unit", "--dipole-unit")
 
 
 def conversion(
@@ -63,7 +66,7 @@ def conversion(
     """Decide the units of a file.
 
     A declaration by the user and a statement in the file must agree; either goes before the convention of the format.
-    Forces without a unit of their own are in energy/length, stresses in energy/length³.
+    Forces without a unit of their own are in energy/length, stresses in energy/length³, dipoles in e times the length.
 
     Args:
         declared: what the user says.
@@ -91,16 +94,19 @@ def conversion(
     length = _factor("length", str(names.length), source)
     force = _factor("force", names.force, source) if names.force else energy / length
     stress = _factor("stress", names.stress, source) if names.stress else energy / length**3
-    return Conversion(energy, length, force, stress, names)
+    dipole = _factor("dipole", names.dipole, source) if names.dipole else length
+    return Conversion(energy, length, force, stress, dipole, names)
 
 
 def _factor(quantity: str, name: str, source: str) -> float:
-    """Factor from the named unit to eV, Å, eV/Å or eV/Å³."""
+    """Factor from the named unit to eV, Å, eV/Å, eV/Å³ or e·Å."""
     try:
         if quantity == "energy":
             return ENERGY_UNITS[_canonical(name)]
         if quantity == "length":
             return LENGTH_UNITS[_canonical(name)]
+        if quantity == "dipole":
+            return _dipole_factor(name)
         if quantity == "stress" and _folded(name) in _PRESSURES:
             return _PRESSURES[_folded(name)]
         energy, _, length = name.rpartition("/")
@@ -111,6 +117,15 @@ def _factor(quantity: str, name: str, source: str) -> float:
         return ENERGY_UNITS[_canonical(energy)] / LENGTH_UNITS[_canonical(base)] ** power
     except KeyError:
         raise InputError(f"{source}: unknown {quantity} unit '{name}'; known are {_known(quantity)}.") from None
+
+
+def _dipole_factor(name: str) -> float:
+    if _folded(name) in ("debye", "d"):
+        return DEBYE
+    charge, _, length = name.replace("·", "*").rpartition("*")
+    if _folded(charge) != "e":
+        raise KeyError(name)
+    return LENGTH_UNITS[_canonical(length)]
 
 
 def _folded(name: str) -> str:
@@ -126,5 +141,6 @@ def _known(quantity: str) -> str:
         "energy": ", ".join(ENERGY_UNITS),
         "length": ", ".join(LENGTH_UNITS),
         "force": "an energy over a length such as eV/Angstrom, Hartree/Bohr, kcal/mol/Angstrom",
+        "dipole": "Debye, or e times a length such as e*Angstrom, e*Bohr",
         "stress": "GPa, kbar, vasp-kbar (kbar with VASP's sign), or an energy over a volume such as eV/Angstrom^3",
     }[quantity]

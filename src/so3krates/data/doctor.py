@@ -15,11 +15,15 @@ from so3krates.data.doctor_table import FrameTable, gather
 from so3krates.data.doctor_units import check_units
 from so3krates.data.frames import about
 from so3krates.data.sample import Dataset
+from so3krates.data.zero_of_energy import check_zero_of_energy
+from so3krates.potential import Potential
 
 MAX_FRAMES = 20_000
 
 
-def examine(data: Dataset | Mapping[str, Dataset], *, max_frames: int = MAX_FRAMES) -> Report:
+def examine(
+    data: Dataset | Mapping[str, Dataset], *, max_frames: int = MAX_FRAMES, potential: Potential | None = None
+) -> Report:
     """Examine a data set, or several that are to be used together such as training and test files.
 
     Looked for: frames that cannot be read, missing or NaN labels, wrong or mixed units, forces that are not the
@@ -29,6 +33,7 @@ def examine(data: Dataset | Mapping[str, Dataset], *, max_frames: int = MAX_FRAM
     Args:
         data: a data set, whose named subsets count as splits; or several by name, each of which is a split.
         max_frames: how many frames to look at; of more, evenly spread runs of consecutive frames are taken.
+        potential: a model that shall be fine-tuned on the data; then also whether the energies have its zero.
 
     Raises:
         InputError: if there is nothing to examine.
@@ -43,6 +48,9 @@ def examine(data: Dataset | Mapping[str, Dataset], *, max_frames: int = MAX_FRAM
     if table.samples:
         for check in (check_structures, check_units, check_gradients, check_duplicates):
             findings += check(table)
+    if potential is not None:
+        for part in parts.values():
+            findings += check_zero_of_energy(potential, part)
     return make_report(findings, _summary(parts, table))
 
 

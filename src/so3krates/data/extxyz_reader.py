@@ -22,7 +22,7 @@ from so3krates.data.labels import LabelKeys
 from so3krates.data.sample import Sample
 
 _KEY_VALUE = re.compile(r"""([^\s=]+)\s*=\s*("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|\{[^}]*\}|\[[^\]]*\]|[^\s]*)""")
-_UNIT_KEYS = UnitNames("energy_unit", "length_unit", "force_unit", "stress_unit")
+_UNIT_KEYS = UnitNames("energy_unit", "length_unit", "force_unit", "stress_unit", "dipole_unit")
 
 
 class _Index(NamedTuple):
@@ -39,8 +39,8 @@ class ExtxyzFrames(Frames):
     """An `.xyz` or `.extxyz` file. Opening scans it once and keeps 8 bytes per frame.
 
     One key per label serves the whole file (`labels.choose_keys`). Named subsets come from `split=NAME` in the
-    comment lines, units from `energy_unit=…`, `length_unit=…`, `force_unit=…`, `stress_unit=…` if present, else
-    eV and Å.
+    comment lines, units from `energy_unit=…`, `length_unit=…`, `force_unit=…`, `stress_unit=…`, `dipole_unit=…` if
+    present, else eV and Å.
 
     Raises:
         FileError: for a truncated frame or a line that is no atom count, naming the frame.

@@ -2,13 +2,16 @@
 
 ```
 /                attributes: format = "so3krates-dataset", version = 1,
-                 energy_unit, length_unit, force_unit, stress_unit (written as eV, Angstrom, eV/Angstrom, eV/Angstrom^3)
+                 energy_unit, length_unit, force_unit, stress_unit, dipole_unit
+                 (written as eV, Angstrom, eV/Angstrom, eV/Angstrom^3, e*Angstrom)
 /offsets         (frames + 1) int64      frame k owns atoms offsets[k] … offsets[k+1] − 1
 /numbers         (atoms) uint8
 /positions       (atoms, 3) float64
 /forces          (atoms, 3) float64      optional; NaN where missing
 /energy          (frames) float64        optional; NaN where missing
 /stress          (frames, 3, 3) float64  optional; NaN where missing; tension positive
+/dipole          (frames, 3) float64     optional; NaN where missing
+/hirshfeld_ratios (atoms) float64        optional; NaN where missing
 /cell            (frames, 3, 3) float64  rows are vectors; zero for a structure that is not periodic
 /pbc             (frames, 3) bool
 /charge /unpaired (frames) float64       optional, zero if absent
@@ -31,14 +34,14 @@ from so3krates._typing import Int
 from so3krates.data import labels
 from so3krates.data.declared_units import EV_ANGSTROM, UnitNames, conversion
 from so3krates.data.frames import About, Frames, about
-from so3krates.data.sample import Dataset, Sample
+from so3krates.data.sample import LABELS, Dataset, Sample
 from so3krates.system import System
 
 FORMAT = "so3krates-dataset"
 VERSION = 1
 FRAMES_PER_WRITE = 1000
-_UNIT_ATTRIBUTES = ("energy_unit", "length_unit", "force_unit", "stress_unit")
-_WRITTEN_UNITS = ("eV", "Angstrom", "eV/Angstrom", "eV/Angstrom^3")
+_UNIT_ATTRIBUTES = ("energy_unit", "length_unit", "force_unit", "stress_unit", "dipole_unit")
+_WRITTEN_UNITS = ("eV", "Angstrom", "eV/Angstrom", "eV/Angstrom^3", "e*Angstrom")
 
 
 class Hdf5Frames(Frames):
@@ -65,7 +68,7 @@ class Hdf5Frames(Frames):
         self._units = conversion(declared, stated, EV_ANGSTROM, str(path))
         self._offsets = np.asarray(self._array("offsets")[:], dtype=np.int64)
         self._check_shapes()
-        present = {label: label for label in ("energy", "forces", "stress") if label in self._file}
+        present = {label: label for label in LABELS if label in self._file}
         names = labels.names_beside_structure(self._file)
         self._about = About(path, present, str(self._units), self._subsets(), keys=names)
 
@@ -93,12 +96,20 @@ class Hdf5Frames(Frames):
             forces = labels.forces_label(self._array("forces")[atoms], len(system), "forces", origin)
         if "stress" in self._file and system.periodic:
             stress = labels.stress_label(self._array("stress")[index], "stress", origin)
+        dipole = ratios = None
+        if "dipole" in self._file:
+            dipole = labels.dipole_label(self._array("dipole")[index], "dipole", origin)
+        if "hirshfeld_ratios" in self._file:
+            values = self._array("hirshfeld_ratios")[atoms]
+            ratios = labels.ratios_label(values, len(system), "hirshfeld_ratios", origin)
         units = self._units
         return Sample(
             system=system,
             energy=None if energy is None else energy * units.energy,
             forces=None if forces is None else forces * units.force,
             stress=None if stress is None else stress * units.stress,
+            dipole=None if dipole is None else dipole * units.dipole,
+            hirshfeld_ratios=ratios,
             origin=origin,
             isolated_atom=bool(self._per_frame("isolated_atom", index, False)),
             group=_text(self._per_frame("group", index, "")) or "",
@@ -133,6 +144,7 @@ class Hdf5Frames(Frames):
         frames, atoms = len(self), int(self._offsets[-1])
         expected = {"numbers": (atoms,), "positions": (atoms, 3), "cell": (frames, 3, 3), "pbc": (frames, 3)}
         optional = {"forces": (atoms, 3), "energy": (frames,), "stress": (frames, 3, 3)}
+        optional |= {"dipole": (frames, 3), "hirshfeld_ratios": (atoms,)}
         optional |= dict.fromkeys(("charge", "unpaired", "isolated_atom", "group"), (frames,))
         for name, shape in {**expected, **{key: s for key, s in optional.items() if key in self._file}}.items():
             if self._array(name).shape != shape:
@@ -187,6 +199,8 @@ _ARRAYS: Mapping[str, tuple[tuple[int, ...], object]] = {
     "forces": ((3,), np.float64),
     "energy": ((), np.float64),
     "stress": ((3, 3), np.float64),
+    "dipole": ((3,), np.float64),
+    "hirshfeld_ratios": ((), np.float64),
     "cell": ((3, 3), np.float64),
     "pbc": ((3,), np.bool_),
     "charge": ((), np.float64),
@@ -213,6 +227,9 @@ def _append(file: h5py.File, samples: Dataset) -> None:
     _extend(file, "forces", np.concatenate(forces))
     _extend(file, "energy", [np.nan if s.energy is None else s.energy for s in samples])
     _extend(file, "stress", [empty if s.stress is None else s.stress for s in samples])
+    _extend(file, "dipole", [np.full(3, np.nan) if s.dipole is None else s.dipole for s in samples])
+    ratios = [np.full(len(s.system), np.nan) if s.hirshfeld_ratios is None else s.hirshfeld_ratios for s in samples]
+    _extend(file, "hirshfeld_ratios", np.concatenate(ratios))
     _extend(file, "cell", [np.zeros((3, 3)) if system.cell is None else system.cell for system in systems])
     _extend(file, "pbc", [system.pbc for system in systems])
     _extend(file, "charge", [system.charge for system in systems])
@@ -232,7 +249,7 @@ def _extend(file: h5py.File, name: str, values: object) -> None:
 
 def _drop_empty(file: h5py.File) -> None:
     """Labels that no frame has are absent rather than all NaN."""
-    for name in ("forces", "energy", "stress"):
+    for name in LABELS:
         if not any(np.isfinite(piece).any() for piece in _pieces(_dataset(file, name))):
             del file[name]
 

@@ -14,6 +14,8 @@ ENERGY_KEYS = ("REF_energy", "free_energy", "energy")
 FORCE_KEYS = ("REF_forces", "forces", "force")
 STRESS_KEYS = ("REF_stress", "stress")
 VIRIAL_KEYS = ("REF_virials", "REF_virial", "virials", "virial")
+DIPOLE_KEYS = ("REF_dipole", "dipole")
+RATIO_KEYS = ("REF_hirshfeld_ratios", "hirshfeld_ratios")
 STRESS_AGREEMENT = 1e-3
 """eV/Å³ and relative: how well a stress and virials given side by side must agree."""
 
@@ -35,6 +37,8 @@ class LabelKeys(NamedTuple):
     forces: str | None = None
     stress: str | None = None
     virials: str | None = None
+    dipole: str | None = None
+    hirshfeld_ratios: str | None = None
 
     def used(self) -> dict[str, str]:
         return {label: key for label, key in self._asdict().items() if key is not None}
@@ -53,18 +57,27 @@ def choose_keys(available: Collection[str], wanted: LabelKeys, source: str) -> L
             raise InputError(f"{source}: no frame has the key '{key}' asked for as {label}; found {sorted(available)}.")
     energy = wanted.energy or _first(ENERGY_KEYS, available)
     forces = wanted.forces or _first(FORCE_KEYS, available)
+    dipole = wanted.dipole or _first(DIPOLE_KEYS, available)
+    ratios = wanted.hirshfeld_ratios or _first(RATIO_KEYS, available)
     if wanted.stress or wanted.virials:
-        return LabelKeys(energy, forces, wanted.stress, wanted.virials)
+        return LabelKeys(energy, forces, wanted.stress, wanted.virials, dipole, ratios)
     reference = {key for key in available if key.startswith("REF_")}
     if _first(STRESS_KEYS, reference) or _first(VIRIAL_KEYS, reference):
         available = reference
-    return LabelKeys(energy, forces, _first(STRESS_KEYS, available), _first(VIRIAL_KEYS, available))
+    stress, virials = _first(STRESS_KEYS, available), _first(VIRIAL_KEYS, available)
+    return LabelKeys(energy, forces, stress, virials, dipole, ratios)
 
 
 def unused_key_notes(counts: Mapping[str, int], keys: LabelKeys, frames: int, source: str) -> tuple[str, ...]:
     """Say where frames lack the chosen key although they hold another one of the same meaning."""
     notes = []
-    for label, names in (("energy", ENERGY_KEYS), ("forces", FORCE_KEYS), ("stress", STRESS_KEYS)):
+    for label, names in (
+        ("energy", ENERGY_KEYS),
+        ("forces", FORCE_KEYS),
+        ("stress", STRESS_KEYS),
+        ("dipole", DIPOLE_KEYS),
+        ("hirshfeld_ratios", RATIO_KEYS),
+    ):
         chosen = getattr(keys, label)
         if chosen is None or counts.get(chosen, 0) >= frames:
             continue
@@ -95,9 +108,34 @@ def energy_label(value: object, key: str, origin: str) -> float | None:
 
 def forces_label(value: object, atoms: int, key: str, origin: str) -> Float[np.ndarray, "atoms 3"] | None:
     """An (atoms, 3) array, or None if all of it is NaN; forces that are NaN in part are kept for the doctor to see."""
+    return _array_label(value, (atoms, 3), key, origin)
+
+
+def dipole_label(value: object, key: str, origin: str) -> Float[np.ndarray, " 3"] | None:
+    """Three numbers, or None for NaN."""
+    array = _array_label(value, (3,), key, origin)
+    return None if array is None or np.isnan(array).any() else array
+
+
+def ratios_label(value: object, atoms: int, key: str, origin: str) -> Float[np.ndarray, " atoms"] | None:
+    """A number per atom, or None for NaN.
+
+    Raises:
+        InputError: for ratios that are not positive: the volume of an atom over that of the free atom is.
+    """
+    array = _array_label(value, (atoms,), key, origin)
+    if array is None or np.isnan(array).any():
+        return None
+    if (array <= 0).any():
+        atom = int(np.argmin(array))
+        raise InputError(f"{origin}: '{key}' is {array[atom]:g} for atom {atom}; Hirshfeld ratios are positive.")
+    return array
+
+
+def _array_label(value: object, shape: tuple[int, ...], key: str, origin: str) -> Float[np.ndarray, "..."] | None:
     array = numeric(value, key, origin)
-    if array.shape != (atoms, 3):
-        raise InputError(f"{origin}: '{key}' has shape {array.shape}, expected ({atoms}, 3).")
+    if array.shape != shape:
+        raise InputError(f"{origin}: '{key}' has shape {array.shape}, expected {shape}.")
     if np.isinf(array).any():
         raise InputError(f"{origin}: '{key}' holds an infinite value.")
     return None if np.isnan(array).all() else array

@@ -32,7 +32,7 @@ LAYOUTS = (
     _Layout("R", "z", "E", "F", None, "lattice", UnitNames()),
     _Layout("coords", "nuclear_charges", "energies", "forces", None, None, UnitNames("kcal/mol", "Angstrom")),
 )
-MEMBERS_OF_UNITS = ("e_unit", "r_unit", "f_unit", "s_unit")
+MEMBERS_OF_UNITS = ("e_unit", "r_unit", "f_unit", "s_unit", "d_unit")
 
 
 class NpzFrames(Frames):
@@ -65,9 +65,12 @@ class NpzFrames(Frames):
         self._stress = members.optional(layout.stress, [(frames, 3, 3), (frames, 6), (frames, 9)])
         self._cell = members.optional(layout.cell, [(3, 3), (frames, 3, 3)])
         self._pbc = members.optional("pbc", [(3,), (frames, 3), ()])
+        self._dipole = members.optional("dipole", [(frames, 3)])
+        self._ratios = members.optional("hirshfeld_ratios", [(frames, atoms)])
         self._charge = members.optional("charge", [(), (frames,)])
         self._unpaired = members.optional("unpaired", [(), (frames,)])
         used = {"energy": layout.energy, "forces": layout.forces, "stress": layout.stress}
+        used |= {"dipole": "dipole", "hirshfeld_ratios": "hirshfeld_ratios"}
         present = {label: name for label, name in used.items() if name in members.names}
         names = labels.names_beside_structure(members.names)
         self._about = About(path, present, str(self._units), members.subsets(frames), keys=names)  # type: ignore[arg-type]
@@ -94,11 +97,20 @@ class NpzFrames(Frames):
         if self._stress is not None and system.periodic:
             stress = labels.stress_label(self._stress[index], str(layout.stress), origin)
             nan_labels += ["stress"] * (stress is None)
+        dipole = ratios = None
+        if self._dipole is not None:
+            dipole = labels.dipole_label(self._dipole[index], "dipole", origin)
+            nan_labels += ["dipole"] * (dipole is None)
+        if self._ratios is not None:
+            ratios = labels.ratios_label(self._ratios[index], len(system), "hirshfeld_ratios", origin)
+            nan_labels += ["hirshfeld_ratios"] * (ratios is None)
         return Sample(
             system=system,
             energy=None if energy is None else energy * units.energy,
             forces=None if forces is None else forces * units.force,
             stress=None if stress is None else stress * units.stress,
+            dipole=None if dipole is None else dipole * units.dipole,
+            hirshfeld_ratios=ratios,
             origin=origin,
             isolated_atom=is_isolated_atom(system, {}),
             nan_labels=tuple(nan_labels),

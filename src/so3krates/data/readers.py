@@ -33,13 +33,16 @@ def read_dataset(
     length_unit: str | None = None,
     force_unit: str | None = None,
     stress_unit: str | None = None,
+    dipole_unit: str | None = None,
     energy_key: str | None = None,
     forces_key: str | None = None,
     stress_key: str | None = None,
     virials_key: str | None = None,
+    dipole_key: str | None = None,
+    hirshfeld_key: str | None = None,
     split: str | None = None,
 ) -> Frames:
-    """Open a file of reference data; frames are read when they are asked for, in eV, Å, eV/Å and eV/Å³.
+    """Open a file of reference data; frames are read when they are asked for, in eV, Å, eV/Å, eV/Å³ and e·Å.
 
     Args:
         path: `.extxyz`, `.xyz`, `.traj`, `.db`, `.npz`, `.h5` or `.hdf5`; or `FILE@NAME` for a named subset and
@@ -48,10 +51,13 @@ def read_dataset(
         length_unit: unit of positions and cells.
         force_unit: unit of the forces if it is not energy/length.
         stress_unit: unit of the stress if it is not energy/length³, such as "GPa" or "vasp-kbar".
+        dipole_unit: unit of the dipoles if it is not e·length, such as "Debye".
         energy_key: key of the energy in extxyz, traj and db files, if it is none of the usual.
         forces_key: key of the forces, likewise.
         stress_key: key of the stress, likewise.
         virials_key: key of the virials (−σV), likewise.
+        dipole_key: key of the dipole, likewise.
+        hirshfeld_key: key of the Hirshfeld ratios, likewise.
         split: a named subset or a slice, as after the `@`.
 
     Returns:
@@ -64,8 +70,9 @@ def read_dataset(
     file, named = split_path(path)
     if named and split:
         raise InputError(f"{path}: a subset is named both in the path and by split='{split}'; give one.")
-    declared = UnitNames(energy_unit, length_unit, force_unit, stress_unit)
-    frames = _open(file, declared, LabelKeys(energy_key, forces_key, stress_key, virials_key))
+    declared = UnitNames(energy_unit, length_unit, force_unit, stress_unit, dipole_unit)
+    keys = LabelKeys(energy_key, forces_key, stress_key, virials_key, dipole_key, hirshfeld_key)
+    frames = _open(file, declared, keys)
     if not len(frames):
         raise InputError(f"{file}: the file holds no frames.")
     name = split or named

@@ -10,6 +10,9 @@ from so3krates._errors import InputError
 from so3krates._typing import Float
 from so3krates.system import System
 
+LABELS = ("energy", "forces", "stress", "dipole", "hirshfeld_ratios")
+"""Names of the labels a sample may have, in the order in which losses and errors are listed."""
+
 
 @dataclass(frozen=True, eq=False)
 class Sample:
@@ -20,6 +23,8 @@ class Sample:
         energy: total energy, eV.
         forces: eV/Å.
         stress: eV/Å³, tension positive.
+        dipole: e·Å; of a charged structure from its centre of mass.
+        hirshfeld_ratios: volumes of the atoms over those of free atoms.
         origin: file and frame, for messages, such as "train.extxyz, frame 12".
         isolated_atom: a single atom in vacuum whose energy may serve as the reference energy of its element.
         group: a name shared by consecutive frames of one trajectory, if the file tells.
@@ -33,18 +38,20 @@ class Sample:
     energy: float | None = None
     forces: Float[np.ndarray, "atoms 3"] | None = None
     stress: Float[np.ndarray, "3 3"] | None = None
+    dipole: Float[np.ndarray, " 3"] | None = None
+    hirshfeld_ratios: Float[np.ndarray, " atoms"] | None = None
     origin: str = ""
     isolated_atom: bool = False
     group: str = ""
     nan_labels: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.forces is not None and np.shape(self.forces) != (len(self.system), 3):
-            raise InputError(
-                f"{self.origin}: forces have shape {np.shape(self.forces)}, expected ({len(self.system)}, 3)."
-            )
-        if self.stress is not None and np.shape(self.stress) != (3, 3):
-            raise InputError(f"{self.origin}: stress has shape {np.shape(self.stress)}, expected (3, 3).")
+        atoms = len(self.system)
+        shapes = {"forces": (atoms, 3), "stress": (3, 3), "dipole": (3,), "hirshfeld_ratios": (atoms,)}
+        for name, shape in shapes.items():
+            value = getattr(self, name)
+            if value is not None and np.shape(value) != shape:
+                raise InputError(f"{self.origin}: {name} has shape {np.shape(value)}, expected {shape}.")
 
 
 # At run time the bare sequence: a checker of types that draws an item would read it from disk.

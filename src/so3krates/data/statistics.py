@@ -9,7 +9,7 @@ from ase.data import chemical_symbols
 
 from so3krates._errors import InputError
 from so3krates._typing import Float
-from so3krates.data.sample import Dataset, Sample
+from so3krates.data.sample import LABELS, Dataset, Sample
 from so3krates.neighbors import find_pairs
 
 ShiftSource = Literal["least_squares", "isolated_atoms"]
@@ -53,7 +53,7 @@ class DatasetStatistics:
         force_rms: root mean square force component, eV/Å; None without forces.
         mean_neighbors: mean number of neighbours of an atom within the cutoff.
         elements: atomic numbers that occur, ascending.
-        counts: how many frames have energy, forces, stress.
+        counts: how many frames have each label.
     """
 
     frames: int
@@ -83,7 +83,7 @@ def dataset_statistics(
     energies, squares, components = [], 0.0, 0
     rows: list[_EnergyRow] = []
     elements: set[int] = set()
-    counts: dict[str, int] = {"energy": 0, "forces": 0, "stress": 0}
+    counts: dict[str, int] = {label: 0 for label in LABELS}
     for sample in dataset:
         elements.update(np.unique(sample.system.numbers).tolist())
         for label in counts:

@@ -1,5 +1,6 @@
 """An ASE calculator for any potential."""
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,7 +16,8 @@ from so3krates.system import CHARGE_KEYS, MULTIPLICITY_KEYS, System
 
 
 class SO3kratesCalculator(Calculator):
-    """Energy, free energy, per-atom energies, forces and stress in ASE's units and signs.
+    """Energy, free energy, per-atom energies, forces and stress in ASE's units and signs; charges and dipole of models
+    that predict them.
 
     Charge and multiplicity come from `atoms.info` (`total_charge` or `charge`; `total_spin`, `spin_multiplicity` or
     `multiplicity`, as 2S + 1). The stress needs three cell vectors and a periodic axis; it is σ = (1/V) ∂E/∂ε in
@@ -30,8 +32,11 @@ class SO3kratesCalculator(Calculator):
     def __init__(self, potential: Potential) -> None:
         super().__init__()
         self.potential = potential
+        if potential.predicts_charges:
+            self.implemented_properties = [*self.implemented_properties, "charges", "dipole"]
         self.sizes = Sizes(1, 0, 0)
         """Padded sizes of the compiled function in use."""
+        self._remarked = False
 
     def calculate(
         self,
@@ -53,6 +58,7 @@ class SO3kratesCalculator(Calculator):
                 f"{self.atoms.get_chemical_formula()} has no stress: it needs three cell vectors and a periodic axis."
             )
         system = System.from_ase(self.atoms)
+        self._say_what_is_ignored(system)
         pairs = self.potential.find_pairs(system)
         self.sizes = self.sizes.grown(Sizes.of([system], [pairs]))
         prediction = self.potential.predict([system], self.sizes, [pairs])[0]
@@ -62,8 +68,19 @@ class SO3kratesCalculator(Calculator):
             "energies": prediction.energies,
             "forces": prediction.forces,
         }
+        if prediction.charges is not None:
+            self.results |= {"charges": prediction.charges, "dipole": prediction.dipole}
+        if prediction.hirshfeld_ratios is not None:
+            self.results["hirshfeld_ratios"] = prediction.hirshfeld_ratios
+        self.results["energy_components"] = dict(prediction.components)
         if has_stress:
             self.results["stress"] = full_3x3_to_voigt_6_stress(prediction.stress)
+
+    def _say_what_is_ignored(self, system: System) -> None:
+        remark = self.potential.remark(system)
+        if remark is not None and not self._remarked:
+            self._remarked = True
+            warnings.warn(remark, UserWarning, stacklevel=4)
 
     def check_state(self, atoms: ase.Atoms, tol: float = 1e-15) -> list[str]:
         """What has changed since the last calculation; charge and multiplicity count, which ASE leaves out."""

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from so3krates._typing import Float, Int
+from so3krates.io.foreign_terms import ForeignTerms
 
 STEP = 2e-3
 """Å, of the differences; with the five-point formula their error is below 1e-8 eV/Å for energies of usual size."""
@@ -56,7 +57,9 @@ class ForeignNetwork:
         x = np.zeros((len(f), edges.harmonics.shape[1]))
         for layer in range(self._model["num_layers"]):
             f, x = self._layer(f"layers_{layer}", f, x, edges)
-        return float(np.sum(self._head(f, molecule.numbers)))
+        terms = ForeignTerms(self._arrays, self._model, _CUTOFFS[self._model["cutoff_fn"]])
+        analytic = terms.energy(molecule.positions, molecule.numbers, molecule.charge, f, self._dense)
+        return float(np.sum(self._head(f, molecule.numbers))) + analytic
 
     def forces(self, molecule: Molecule) -> Float[np.ndarray, "atoms 3"]:
         """Forces in eV/Å: −dE/dr by five-point differences."""

@@ -8,27 +8,20 @@ import json
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-import jax
 import numpy as np
 from pydantic import Field, field_validator
 
 from so3krates._errors import ConfigError, FileError, InputError
-from so3krates._precision import checked_dtype, precision_scope
+from so3krates._precision import checked_dtype
 from so3krates._version import __version__
 from so3krates.config import Config
 from so3krates.io.atomic import write_atomically
 from so3krates.io.container import Contents, decode, encode
 from so3krates.io.parameters import named_parameters, with_parameters
+from so3krates.io.terms import TermHeader, described, skeleton
 from so3krates.io.upgrade import FORMAT_VERSION, upgraded
-from so3krates.model import ModelConfig, SO3krates
-from so3krates.potential import ElementTable, Potential, Term
-
-
-class NetworkHeader(Config):
-    """The network and its architecture."""
-
-    kind: Literal["so3krates"] = "so3krates"
-    config: ModelConfig
+from so3krates.potential import Potential
+from so3krates.prediction import ElementTable
 
 
 class Units(Config):
@@ -43,7 +36,7 @@ class Header(Config):
 
     format_version: int
     package_version: str
-    terms: tuple[NetworkHeader, ...] = Field(min_length=1, max_length=1)
+    terms: tuple[TermHeader, ...] = Field(min_length=1)
     units: Units = Units()
     elements: ElementTable | None
     provenance: str
@@ -84,7 +77,7 @@ def to_bytes(potential: Potential) -> bytes:
         {
             "format_version": FORMAT_VERSION,
             "package_version": __version__,
-            "terms": (_described(potential.model),),
+            "terms": described(potential.model),
             "elements": potential.elements,
             "provenance": potential.provenance,
         },
@@ -97,12 +90,22 @@ def to_bytes(potential: Potential) -> bytes:
     return encode(header.model_dump(mode="json"), parameters)
 
 
-def load(path: str | Path, dtype: object = "float32") -> Potential:
+def load(
+    path: str | Path,
+    dtype: object = "float32",
+    *,
+    long_range_cutoff: float | None = None,
+    isolated: bool | None = None,
+) -> Potential:
     """Read a potential.
 
     Args:
         path: a model file.
         dtype: precision of its arithmetic, "float32" or "float64".
+        long_range_cutoff: Å, for a model with long-range terms; 12 Å for periodic structures and none for molecules if
+            not given.
+        isolated: whether long-range terms take structures as isolated although they have a cell; if not given, where
+            the cell only stands for vacuum.
 
     Raises:
         FileError: for a file that is missing, truncated, changed in any byte, of another kind or of an unknown version,
@@ -111,8 +114,12 @@ def load(path: str | Path, dtype: object = "float32") -> Potential:
     target = checked_dtype(dtype)
     contents = _read(path)
     header = _header(contents, str(path))
-    model = with_parameters(skeleton(header.terms[0].config, target), contents.arrays, target, str(path))
-    return Potential(model, header.elements, header.provenance)
+    model = with_parameters(skeleton(header.terms, target), contents.arrays, target, str(path))
+    if not model.long_range and (long_range_cutoff is not None or isolated is not None):
+        raise InputError(f"'{path}' has no long-range terms, so neither long_range_cutoff nor isolated means anything.")
+    if long_range_cutoff is not None and not long_range_cutoff > 0:
+        raise InputError(f"long_range_cutoff is {long_range_cutoff} Å; it must be positive.")
+    return Potential(model, header.elements, header.provenance, long_range_cutoff, isolated)
 
 
 def inspect(path: str | Path) -> ModelInfo:
@@ -126,18 +133,6 @@ def inspect(path: str | Path) -> ModelInfo:
     count = sum(array.size for array in contents.arrays.values())
     size = Path(path).stat().st_size
     return ModelInfo(_header(contents, str(path)), count, ", ".join(dtypes), contents.sha256, size)
-
-
-def skeleton(config: ModelConfig, dtype: object) -> SO3krates:
-    """A network of this architecture, whose values are there to be replaced."""
-    with precision_scope(dtype):
-        return SO3krates(config, key=jax.random.key(0), dtype=dtype)
-
-
-def _described(term: Term) -> NetworkHeader:
-    if not isinstance(term, SO3krates):
-        raise InputError(f"a model of type {type(term).__name__} has no file format; only SO3krates can be saved.")
-    return NetworkHeader(config=term.config)
 
 
 def _read(path: str | Path) -> Contents:

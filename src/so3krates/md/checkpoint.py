@@ -15,7 +15,7 @@ from so3krates._errors import FileError
 from so3krates._typing import Float
 from so3krates.io.atomic import write_atomically
 from so3krates.md.state import State
-from so3krates.neighbors.dense import DenseNeighbors
+from so3krates.neighbors.lists import Neighbors
 
 FORMAT = "so3krates-md-checkpoint"
 VERSION = 1
@@ -25,7 +25,7 @@ class Checkpoint(NamedTuple):
     """Everything needed to go on."""
 
     state: State
-    neighbors: DenseNeighbors
+    neighbors: Neighbors
     origin: Float[np.ndarray, " 3"]
     frames: int
     """Frames of the trajectory that belong to this state; later ones are cut off on resume."""
@@ -52,14 +52,13 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, settings_hash: str) -> N
         "settings": settings_hash,
         "frames": checkpoint.frames,
         "retries": checkpoint.retries,
-        "capacity": neighbors.capacity,
-        "images": list(neighbors.images),
+        "neighbors": [[each.capacity, each.images] for each in neighbors.lists],
     }
     header = {name: json.dumps(value) for name, value in metadata.items()}
     write_atomically(path, save(tensors | {"origin": checkpoint.origin}, metadata=header))
 
 
-def load_checkpoint(path: Path, template: State, neighbors: DenseNeighbors, settings_hash: str) -> Checkpoint:
+def load_checkpoint(path: Path, template: State, neighbors: Neighbors, settings_hash: str) -> Checkpoint:
     """Read a checkpoint of the run described by `template`, `neighbors` and `settings_hash`.
 
     Raises:
@@ -79,7 +78,7 @@ def load_checkpoint(path: Path, template: State, neighbors: DenseNeighbors, sett
         raise FileError(f"{path} lacks or has other shapes of {', '.join(wrong)}; start anew with --overwrite.")
     return Checkpoint(
         state=_restored(template, tensors),
-        neighbors=replace(neighbors, capacity=metadata["capacity"], images=tuple(metadata["images"])),
+        neighbors=neighbors.resized(metadata["neighbors"]),
         origin=tensors["origin"],
         frames=metadata["frames"],
         retries=metadata["retries"],

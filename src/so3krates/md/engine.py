@@ -22,7 +22,7 @@ from so3krates.md.settings import Settings
 from so3krates.md.state import Snapshot, State, make_state, origin_of, snapshot_of
 from so3krates.md.summary import summarize
 from so3krates.md.velocities import kinetic_energy, maxwell_boltzmann
-from so3krates.neighbors.dense import DenseNeighbors, allocate
+from so3krates.neighbors.lists import Neighbors
 from so3krates.potential import Potential, Topology
 from so3krates.rollout import run_chunk
 from so3krates.system import System
@@ -44,7 +44,7 @@ class Engine:
     settings: Settings
     system: System
     origin: Float[np.ndarray, " 3"]
-    neighbors: DenseNeighbors
+    neighbors: Neighbors
     interrupts: Interrupts
     report: Callable[[Report], None] | None
 
@@ -54,14 +54,14 @@ class Engine:
         potential: Potential,
         system: System,
         settings: Settings,
-        neighbors: DenseNeighbors | None,
+        neighbors: Neighbors | None,
         interrupts: Interrupts,
         report: Callable[[Report], None] | None,
     ) -> "Engine":
         watch = make_watch(settings.monitor, system, potential.dtype)
         topology = Topology.of(system, potential.dtype)
         problem = Problem(potential.model, topology, settings.integrator, watch, settings.save_forces)
-        neighbors = neighbors or allocate(system, potential.cutoff)
+        neighbors = neighbors or potential.allocate(system)
         return cls(problem, settings, system, origin_of(system), neighbors, interrupts, report)
 
     def template(self, snapshot: Snapshot) -> State:
@@ -115,7 +115,7 @@ class Engine:
     def _chunk(self, checkpoint: Checkpoint, count: int) -> tuple[Outcome, Checkpoint]:
         every = jnp.asarray(self.settings.save_every, jnp.int32)
 
-        def compiled(state: State, neighbors: DenseNeighbors) -> tuple:
+        def compiled(state: State, neighbors: Neighbors) -> tuple:
             return advance(self.problem, state, neighbors, jnp.asarray(count, jnp.int32), every, self._capacity)
 
         done = run_chunk(compiled, checkpoint.state, checkpoint.neighbors, self._enlarged)
@@ -124,15 +124,15 @@ class Engine:
         retries = checkpoint.retries + done.retries
         return outcome, Checkpoint(done.state, done.neighbors, self.origin, frames, retries)
 
-    def _with_forces(self, state: State) -> tuple[State, DenseNeighbors, int]:
-        def compiled(state: State, neighbors: DenseNeighbors) -> tuple:
+    def _with_forces(self, state: State) -> tuple[State, Neighbors, int]:
+        def compiled(state: State, neighbors: Neighbors) -> tuple:
             fresh = first_forces(self.problem, state, neighbors)
             return fresh, None, fresh.overflow
 
         done = run_chunk(compiled, state, self.neighbors, self._enlarged)
         return done.state, done.neighbors, done.retries
 
-    def _enlarged(self, state: State, neighbors: DenseNeighbors) -> DenseNeighbors:
+    def _enlarged(self, state: State, neighbors: Neighbors) -> Neighbors:
         return neighbors.larger(snapshot_of(state, self.system, self.origin).system)
 
     def _thermalised(self, snapshot: Snapshot, temperature: float) -> Snapshot:

@@ -10,8 +10,9 @@ from so3krates._typing import Array, Bool, Float, Int
 from so3krates.md.monitor import Watch
 from so3krates.md.operators import kinetic_energy, refresh, temperature
 from so3krates.md.state import Integrator, State
-from so3krates.neighbors.dense import DenseNeighbors
-from so3krates.potential import Term, Topology, evaluate
+from so3krates.neighbors.lists import Neighbors
+from so3krates.potential import Topology, evaluate
+from so3krates.term import Term
 
 
 class Record(NamedTuple):
@@ -49,7 +50,7 @@ class Problem(NamedTuple):
 
 
 @eqx.filter_jit
-def first_forces(problem: Problem, state: State, neighbors: DenseNeighbors) -> State:
+def first_forces(problem: Problem, state: State, neighbors: Neighbors) -> State:
     """The state with energy and forces at its positions."""
     return refresh(state, _forces(problem, neighbors))
 
@@ -58,7 +59,7 @@ def first_forces(problem: Problem, state: State, neighbors: DenseNeighbors) -> S
 def advance(
     problem: Problem,
     state: State,
-    neighbors: DenseNeighbors,
+    neighbors: Neighbors,
     steps: Int[Array, ""],
     every: Int[Array, ""],
     capacity: int,
@@ -116,7 +117,7 @@ def first_frame(problem: Problem, state: State) -> Outcome:
     return Outcome(record, (status == 0).astype(jnp.int32), status)
 
 
-def _forces(problem: Problem, neighbors: DenseNeighbors) -> Any:
+def _forces(problem: Problem, neighbors: Neighbors) -> Any:
     def forces(positions: Float[Array, "atoms 3"], cell: Float[Array, "3 3"] | None) -> Any:
         return evaluate(problem.term, problem.topology, neighbors, positions, cell)
 

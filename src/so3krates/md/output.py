@@ -22,7 +22,7 @@ from so3krates.io.trajectory import (
 from so3krates.md.checkpoint import Checkpoint, checkpoint_path, load_checkpoint, save_checkpoint
 from so3krates.md.settings import Settings
 from so3krates.md.state import State
-from so3krates.neighbors.dense import DenseNeighbors
+from so3krates.neighbors.lists import Neighbors
 from so3krates.system import System
 
 DUMPED = 5
@@ -115,7 +115,7 @@ class FileOutput:
         )
         return cls(path, system, settings)
 
-    def restore(self, template: State, neighbors: DenseNeighbors) -> Checkpoint:
+    def restore(self, template: State, neighbors: Neighbors) -> Checkpoint:
         """The last checkpoint, with the trajectory cut off behind it.
 
         Raises:

@@ -13,7 +13,7 @@ from so3krates.md.progress import Report
 from so3krates.md.run import Run
 from so3krates.md.settings import Settings, make_settings
 from so3krates.md.state import Integrator, Snapshot
-from so3krates.neighbors.dense import DenseNeighbors
+from so3krates.neighbors.lists import Neighbors
 from so3krates.potential import Potential
 from so3krates.system import System
 
@@ -32,7 +32,7 @@ def simulate(
     save_every_fs: float | None = None,
     save_forces: bool = False,
     monitor: Monitor | None = None,
-    neighbors: DenseNeighbors | None = None,
+    neighbors: Neighbors | None = None,
     resume: bool = False,
     overwrite: bool = False,
     report: Callable[[Report], None] | None = None,

@@ -12,6 +12,7 @@ import numpy as np
 
 from so3krates._errors import InputError
 from so3krates._typing import Array, Bool, Float, Int
+from so3krates.graph import LongRangePairs
 from so3krates.neighbors.host import find_pairs
 from so3krates.system import System, heights
 
@@ -35,6 +36,12 @@ class Pairs(eqx.Module):
     overflow: Bool[Array, ""]
     """True: the list is incomplete and everything computed with it is invalid."""
 
+    def as_long_range(self, cutoff: float) -> LongRangePairs:
+        """These pairs as the long-range ones of a single structure."""
+        return LongRangePairs(
+            self.vectors, self.centers, self.others, self.mask, jnp.full((1,), cutoff, self.vectors.dtype)
+        )
+
 
 class DenseNeighbors(eqx.Module):
     """Parameters of the search; all static, so a larger capacity is another compilation."""
@@ -54,13 +61,13 @@ class DenseNeighbors(eqx.Module):
         """
         if cell is None and any(self.pbc):
             raise InputError(f"this neighbour list was allocated for periodic axes {self.pbc}; give the cell.")
-        if self.atoms == 0:
+        if self.atoms == 0 or self.cutoff == 0.0:
             return _no_pairs(self.capacity, positions)
         return _compressed(self, positions, cell) if self._compresses else _every_pair(self, positions)
 
     def larger(self, system: System) -> "DenseNeighbors":
         """A list with room to spare for `system` and at least half as much again as this one."""
-        fresh = allocate(system, self.cutoff)
+        fresh = allocate(system if any(self.pbc) else system.without_cell(), self.cutoff)
         images = tuple(max(a, b) for a, b in zip(self.images, fresh.images, strict=True))
         capacity = max(fresh.capacity, _rounded(1.5 * self.capacity))
         return DenseNeighbors(self.atoms, self.cutoff, capacity, self.pbc, images)  # type: ignore[arg-type]
@@ -80,10 +87,10 @@ def allocate(system: System, cutoff: float, capacity: int | None = None) -> Dens
         capacity: number of pairs to make room for; somewhat more than `system` needs if not given.
 
     Raises:
-        InputError: for a cutoff that is not positive.
+        InputError: for a negative cutoff; 0 gives a list without pairs.
     """
-    if not cutoff > 0:
-        raise InputError(f"cutoff {cutoff} Å must be positive.")
+    if not cutoff >= 0:
+        raise InputError(f"cutoff {cutoff} Å must not be negative.")
     all_pairs = len(system) * (len(system) - 1) // 2
     if capacity is None:
         capacity = _rounded(SLACK * len(find_pairs(system, cutoff).centers) + SPARE)

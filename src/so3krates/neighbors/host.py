@@ -3,7 +3,7 @@
 import numpy as np
 import vesin
 
-from so3krates.graph import PairList
+from so3krates.graph import PairList, PairLists
 from so3krates.system import System
 
 
@@ -11,9 +11,9 @@ def find_pairs(system: System, cutoff: float) -> PairList:
     """All pairs closer than `cutoff` (Å), each once, periodic images included.
 
     r_ij = r_j − r_i + S·H. Cells shorter than the cutoff, triclinic, left-handed and partly periodic ones are fine,
-    and positions may lie outside the cell.
+    and positions may lie outside the cell. A cutoff of 0 gives no pairs.
     """
-    if len(system) == 0:
+    if len(system) == 0 or cutoff == 0.0:
         none = np.zeros(0, np.int64)
         return PairList(none, none, np.zeros((0, 3), np.int64), np.zeros((0, 3)))
     search = vesin.NeighborList(cutoff=cutoff, full_list=False)
@@ -22,3 +22,9 @@ def find_pairs(system: System, cutoff: float) -> PairList:
         points=system.positions, box=cell, periodic=np.array(system.pbc), quantities="ijSD"
     )
     return PairList(i.astype(np.int64), j.astype(np.int64), shifts.astype(np.int64), np.asarray(vectors))
+
+
+def find_pair_lists(system: System, cutoff: float, far_cutoff: float | None = None) -> PairLists:
+    """The pairs within `cutoff`, and those within `far_cutoff` if it is given."""
+    near = find_pairs(system, cutoff)
+    return PairLists(near) if far_cutoff is None else PairLists(near, find_pairs(system, far_cutoff), far_cutoff)

@@ -28,6 +28,14 @@ class LennardJones(eqx.Module):
             self.sigma = jnp.asarray(sigma, dtype)
         self.cutoff = cutoff
 
+    @property
+    def name(self) -> str:
+        return "lennard_jones"
+
+    @property
+    def long_range(self) -> bool:
+        return False
+
     def __call__(self, graph: Graph) -> Float[Array, " atoms"]:
         r = masked_norm(graph.vectors, graph.pair_mask)
         inverse = (self.sigma / r) ** 2

@@ -1,13 +1,12 @@
 """Batches and padding: other structures and unused entries change nothing."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-import equinox as eqx
 import numpy as np
 
 from so3krates._typing import AnyArray
 from so3krates.graph import Graph, Sizes
-from so3krates.neighbors.host import find_pairs
 from so3krates.potential import GraphResult, Potential
 from so3krates.system import System
 from so3krates.testing.evaluation import evaluated, padded_graph, vector_gradient
@@ -43,7 +42,7 @@ def assert_padding_invariant(
     """
     probe = Probe.of(potential, system, None, sizes if isinstance(sizes, Sizes) else None)
     allowed = 100.0 * float(np.finfo(potential.dtype).eps) if tolerance is None else tolerance
-    natural = Sizes.of([system], [find_pairs(system, potential.cutoff)])
+    natural = Sizes.of([system], [potential.find_pairs(system)])
     reference = evaluated(potential, padded_graph(potential, [system], natural))
     wanted = probe.sizes if sizes is None else sizes
     for each in [wanted] if isinstance(wanted, Sizes) else wanted:
@@ -62,11 +61,16 @@ def assert_no_cross_frame_gradient(potential: Potential, system: System, *, size
     mine = graph.atom_mask & (graph.structure == 0)
     weights = np.asarray(mine, potential.dtype)
     gradient = vector_gradient(potential, graph, weights, np.zeros((graph.atoms, 3), potential.dtype))
-    own = mine[graph.centers] & graph.pair_mask
-    leaked = np.abs(gradient[~own]).max(initial=0.0)
-    if leaked != 0.0:
-        raise AssertionError(f"{system.formula}: the energy of one structure depends on another by {leaked:.3g} eV/Å.")
-    finite(system, "gradient with respect to pair vectors", gradient)
+    found = [(gradient.near, graph.centers, graph.pair_mask)]
+    if graph.long_range is not None:
+        found.append((gradient.far, graph.long_range.centers, graph.long_range.mask))
+    for vectors, centers, mask in found:
+        leaked = np.abs(vectors[~(mine[centers] & mask)]).max(initial=0.0)
+        if leaked != 0.0:
+            raise AssertionError(
+                f"{system.formula}: the energy of one structure depends on another by {leaked:.3g} eV/Å."
+            )
+        finite(system, "gradient with respect to pair vectors", vectors)
 
 
 def _excess(found: AnyArray, wanted: AnyArray, atoms: int) -> np.ndarray:
@@ -76,19 +80,34 @@ def _excess(found: AnyArray, wanted: AnyArray, atoms: int) -> np.ndarray:
 def _filled(graph: Graph, atoms: int) -> Graph:
     """The same graph with padding that looks like real atoms and pairs, apart from the masks."""
     rng = np.random.default_rng(0)
-    pairs = int(np.sum(graph.pair_mask))
-    vectors, centers, others = (np.array(a) for a in (graph.vectors, graph.centers, graph.others))
     numbers, structure = np.array(graph.numbers), np.array(graph.structure)
-    vectors[pairs:] = rng.normal(scale=2.0, size=vectors[pairs:].shape)
-    centers[pairs:] = rng.integers(graph.atoms, size=len(centers) - pairs)
-    others[pairs:] = rng.integers(graph.atoms, size=len(others) - pairs)
     numbers[atoms:] = rng.integers(1, 19, size=len(numbers) - atoms)
     structure[atoms:] = rng.integers(graph.structures, size=len(structure) - atoms)
-    return eqx.tree_at(
-        lambda g: (g.vectors, g.centers, g.others, g.numbers, g.structure),
+    vectors, centers, others = _filled_pairs(graph.vectors, graph.centers, graph.others, graph.pair_mask, graph, rng)
+    far = graph.long_range
+    if far is not None:
+        filled = _filled_pairs(far.vectors, far.centers, far.others, far.mask, graph, rng)
+        far = replace(far, **dict(zip(("vectors", "centers", "others"), filled, strict=True)))
+    return replace(
         graph,
-        (vectors, centers, others, numbers, structure),
+        vectors=vectors,
+        centers=centers,
+        others=others,
+        numbers=numbers,
+        structure=structure,
+        long_range=far,
     )
+
+
+def _filled_pairs(
+    vectors: AnyArray, centers: AnyArray, others: AnyArray, mask: AnyArray, graph: Graph, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    pairs = int(np.sum(mask))
+    vectors, centers, others = (np.array(array) for array in (vectors, centers, others))
+    vectors[pairs:] = rng.normal(scale=2.0, size=vectors[pairs:].shape)
+    for indices in (centers, others):
+        indices[pairs:] = rng.integers(graph.atoms, size=len(indices) - pairs)
+    return vectors, centers, others
 
 
 def _same_bits(what: str, result: GraphResult, reference: GraphResult, atoms: int) -> None:

@@ -96,7 +96,7 @@ def assert_smooth_at_cutoff(
     step_A: float = 1e-8,
     sizes: Sizes | None = None,
 ) -> None:
-    """Energy and forces are continuous where a distance passes the cutoff; in float64.
+    """Energy and forces are continuous where a distance passes the cutoff, or the long-range cutoff; in float64.
 
     The pair whose distance is nearest to r_c is brought to r_c − δ and to r_c + δ. What remains of the difference in
     energy after the force's share 2δF is taken off must vanish, as must the difference in forces.
@@ -104,17 +104,23 @@ def assert_smooth_at_cutoff(
     if len(system) < 2:
         raise InputError(f"{system.formula} has no pair of atoms to bring to the cutoff.")
     probe = Probe.of(potential.astype("float64"), system, tolerance, sizes)
-    exact = probe.potential
-    i, j, vector = _nearest_to_cutoff(system, potential.cutoff)
+    for cutoff in (potential.cutoff, potential.far_cutoff(system)):
+        if cutoff:
+            _smooth_at(probe, cutoff, tolerance, step_A)
+
+
+def _smooth_at(probe: Probe, cutoff: float, tolerance: float, step_A: float) -> None:
+    system = probe.system
+    i, j, vector = _nearest_to_cutoff(system, cutoff)
     direction = vector / np.linalg.norm(vector)
     ends = []
-    for distance in (potential.cutoff - step_A, potential.cutoff + step_A):
+    for distance in (cutoff - step_A, cutoff + step_A):
         positions = system.positions.copy()
         positions[j] += distance * direction - vector
-        ends.append(exact.predict([system.moved(positions)], probe.sizes)[0])
+        ends.append(probe.potential.predict([system.moved(positions)], probe.sizes)[0])
     inside, outside = ends
     work = -2.0 * step_A * float(0.5 * (inside.forces[j] + outside.forces[j]) @ direction)
-    where = f"where the distance of atoms {i} and {j} passes the cutoff of {potential.cutoff} Å"
+    where = f"where the distance of atoms {i} and {j} passes the cutoff of {cutoff} Å"
     # A wrong force shows to first order in δ, a jump to zeroth: the bound is a fraction of what the work itself is.
     scale = probe.energy_scale + max(np.abs(end.energies).sum() for end in ends)
     within(f"{system.formula}: jump of the energy {where}", abs(outside.energy - inside.energy - work), 1e-10 * scale)
@@ -131,16 +137,21 @@ def assert_finite_second_derivatives(potential: Potential, system: System, *, si
     zeros. Atoms of the first structure stand alone in the second, without any neighbour.
     """
     sizes = sizes or room(potential, [system])
-    lonely = replace(system, positions=100.0 * potential.cutoff * np.arange(1, len(system) + 1)[:, None] * np.ones(3))
+    reach = potential.far_cutoff(system) or potential.cutoff
+    lonely = replace(system, positions=100.0 * reach * np.arange(1, len(system) + 1)[:, None] * np.ones(3))
     graph = padded_graph(potential, [system, replace(lonely, cell=None, pbc=(False, False, False))], sizes)
     rng = np.random.default_rng(0)
     forces_weight = rng.normal(size=(graph.atoms, 3)).astype(potential.dtype)
     parameters, vectors = parameter_and_vector_gradients(
         potential, graph, np.zeros(graph.atoms, potential.dtype), forces_weight
     )
-    finite(system, "second derivative with respect to pair vectors", vectors)
-    if np.abs(vectors[~graph.pair_mask]).max(initial=0.0) != 0.0:
-        raise AssertionError(f"{system.formula}: padded pairs have second derivatives that are not zero.")
+    found = [(vectors.near, graph.pair_mask)]
+    if graph.long_range is not None:
+        found.append((vectors.far, graph.long_range.mask))
+    for derivatives, mask in found:
+        finite(system, "second derivative with respect to pair vectors", derivatives)
+        if np.abs(derivatives[~mask]).max(initial=0.0) != 0.0:
+            raise AssertionError(f"{system.formula}: padded pairs have second derivatives that are not zero.")
     for path, leaf in jax.tree.leaves_with_path(parameters):
         finite(system, f"derivative of the forces with respect to {jax.tree_util.keystr(path)}", leaf)
 

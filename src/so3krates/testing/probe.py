@@ -10,8 +10,8 @@ import numpy as np
 from so3krates._errors import InputError
 from so3krates._typing import Float
 from so3krates.graph import Sizes, bucket
-from so3krates.neighbors.host import find_pairs
-from so3krates.potential import Potential, Prediction
+from so3krates.potential import Potential
+from so3krates.prediction import Prediction
 from so3krates.system import System
 
 TOLERANCES = {"float64": 1e-10, "float32": 1e-4}
@@ -23,8 +23,11 @@ DISPLACEMENT_A = 0.05
 def room(potential: Potential, systems: Sequence[System]) -> Sizes:
     """Padded sizes in which every check on any of the structures fits: two copies and some spare pairs."""
     atoms = max(len(system) for system in systems)
-    pairs = max(len(find_pairs(system, potential.cutoff).centers) for system in systems)
-    return Sizes(2, bucket(2 * atoms), bucket(ceil(2.2 * pairs) + 4 * atoms))
+    counts = [potential.find_pairs(system).counts for system in systems]
+    near, far = (max(kind) for kind in zip(*counts, strict=True))
+    # Two molecules apart have more far pairs than twice those of one.
+    long_range = bucket(ceil(4.4 * far) + 4 * atoms) if far else 0
+    return Sizes(2, bucket(2 * atoms), bucket(ceil(2.2 * near) + 4 * atoms), long_range)
 
 
 def displaced(system: System, seed: int = 0, by_A: float = DISPLACEMENT_A) -> System:
@@ -49,7 +52,7 @@ class Probe(NamedTuple):
     def of(cls, potential: Potential, system: System, tolerance: float | None, sizes: Sizes | None) -> "Probe":
         sizes = sizes or room(potential, [system])
         # Without reference energies: they are constants, and their rounding would hide that of what is tested.
-        potential = Potential(potential.model)
+        potential = replace(potential, elements=None)
         here, near = (potential.predict([s], sizes)[0] for s in (system, displaced(system)))
         for name, values in (("energies", here.energies), ("forces", here.forces)):
             finite(system, name, values)

@@ -105,7 +105,8 @@ def assert_separable(
     probe = Probe.of(potential, system, tolerance, sizes)
     other = displaced(system, seed=2)
     extent = np.ptp(system.positions, axis=0).max()
-    far = other.moved(other.positions + np.array([extent + potential.cutoff + distance_A, 0.0, 0.0]))
+    reach = potential.far_cutoff(system) or potential.cutoff
+    far = other.moved(other.positions + np.array([extent + reach + distance_A, 0.0, 0.0]))
     both = System(np.concatenate([system.positions, far.positions]), np.concatenate([system.numbers, other.numbers]))
     parts = [probe.potential.predict([part], probe.sizes)[0] for part in (system, other)]
     whole = probe.potential.predict([both], probe.sizes)[0]

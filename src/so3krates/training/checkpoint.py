@@ -15,7 +15,7 @@ from so3krates.graph import Sizes
 from so3krates.io.atomic import write_atomically
 from so3krates.io.container import decode, encode
 from so3krates.io.parameters import named_parameters
-from so3krates.potential import Term
+from so3krates.term import Term
 from so3krates.training.step import TrainState
 
 FORMAT = "so3krates-training-checkpoint"

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from so3krates.config import Config
+from so3krates.data.sample import LABELS
 from so3krates.model import ModelConfig
 
 
@@ -34,10 +35,13 @@ class DataConfig(Config):
     length_unit: str | None = Field(default=None, description="unit of lengths, if the file does not say: Bohr, …")
     force_unit: str | None = Field(default=None, description="unit of forces, if it is not energy/length")
     stress_unit: str | None = Field(default=None, description="unit of stress, if it is not energy/length³: GPa, …")
+    dipole_unit: str | None = Field(default=None, description="unit of dipoles, if it is not e·length: Debye")
     energy_key: str | None = Field(default=None, description="key of energies in extxyz, traj, db; null: the usual")
     forces_key: str | None = Field(default=None, description="key of forces, likewise")
     stress_key: str | None = Field(default=None, description="key of the stress, likewise")
     virials_key: str | None = Field(default=None, description="key of virials −σV, likewise")
+    dipole_key: str | None = Field(default=None, description="key of the dipole, likewise")
+    hirshfeld_key: str | None = Field(default=None, description="key of the Hirshfeld ratios, likewise")
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
@@ -60,18 +64,20 @@ class DataConfig(Config):
 
 
 class LossConfig(Config):
-    """L = w_E·mean ℓ(ΔE) + w_F·mean ℓ(ΔF) + w_σ·mean ℓ(Δσ); means over structures and over components."""
+    """L = Σ_q w_q · mean ℓ(Δq); means over structures, components and atoms."""
 
     energy: NonNegativeFloat = Field(default=0.01, description="weight of the energy, per structure")
     forces: NonNegativeFloat = Field(default=0.99, description="weight of the forces, per component")
     stress: NonNegativeFloat = Field(default=0.0, description="weight of the stress, per component")
+    dipole: NonNegativeFloat = Field(default=0.0, description="weight of the dipole, per component")
+    hirshfeld_ratios: NonNegativeFloat = Field(default=0.0, description="weight of the Hirshfeld ratios, per atom")
     function: Literal["mse", "huber"] = Field(default="huber", description="ℓ: squared error, or Huber's function")
     huber_delta: PositiveFloat = Field(default=0.02, description="where Huber's function turns linear; eV, Å")
     energy_per_atom: bool = Field(default=False, description="divide energy differences by the number of atoms")
 
     @model_validator(mode="after")
     def _some_weight(self) -> Self:
-        if self.energy == self.forces == self.stress == 0:
+        if not any(getattr(self, name) for name in LABELS):
             raise ValueError("all loss weights are zero")
         return self
 
@@ -149,11 +155,53 @@ class LogConfig(Config):
     tensorboard: Path | None = Field(default=None, description="log to this TensorBoard folder")
 
 
+class PhysicsConfig(Config):
+    """Analytic terms beside the network."""
+
+    zbl: bool = Field(default=False, description="repulsion of screened nuclei (ZBL), with trainable constants")
+    electrostatics: bool = Field(default=False, description="Coulomb interaction of the predicted charges")
+    electrostatics_width: PositiveFloat = Field(default=4.0, description="damping length σ of it, Å")
+    dispersion: bool = Field(default=False, description="dispersion with the predicted Hirshfeld ratios")
+    dispersion_scale: PositiveFloat = Field(default=1.2, description="factor of its damping radius")
+
+    @model_validator(mode="after")
+    def _constants_are_used(self) -> Self:
+        for constant, term in (("electrostatics_width", "electrostatics"), ("dispersion_scale", "dispersion")):
+            if getattr(self, constant) != type(self).model_fields[constant].default and not getattr(self, term):
+                raise ValueError(f"`{constant}` has no effect without `{term}: true`; remove it")
+        return self
+
+
+class StartConfig(Config):
+    """Fine-tuning: a model to start from, and what of it is trained."""
+
+    model: str = Field(description="model file, or the name of published weights such as so3lr")
+    parameters: tuple[str, ...] = Field(
+        default=("all",),
+        min_length=1,
+        description="what is trained: all, or names of parts such as energy, layers.2, layers.2.exchange",
+    )
+    adapter_rank: PositiveInt | None = Field(
+        default=None,
+        description="train low-rank corrections of this rank to the dense layers instead of the parameters themselves",
+    )
+    replay: Path | None = Field(default=None, description="old training data, FILE or FILE@SPLIT, mixed into the new")
+    replay_share: float = Field(default=0.5, gt=0, lt=1, description="share of the old data in an epoch")
+
+    @model_validator(mode="after")
+    def _share_is_used(self) -> Self:
+        if self.replay is None and self.replay_share != type(self).model_fields["replay_share"].default:
+            raise ValueError("`replay_share` has no effect without `replay`; remove it")
+        return self
+
+
 class TrainConfig(Config):
     """A training run."""
 
     data: DataConfig
     model: ModelConfig = ModelConfig()
+    physics: PhysicsConfig = PhysicsConfig()
+    start: StartConfig | None = Field(default=None, description="fine-tune this model; null: fresh parameters")
     loss: LossConfig = LossConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     budget: BudgetConfig = BudgetConfig(minutes=30)
@@ -170,3 +218,24 @@ class TrainConfig(Config):
     seed: NonNegativeInt = Field(default=0, description="seed of initial parameters and of the order of the data")
     dtype: Literal["float32", "float64"] = Field(default="float32", description="precision")
     output: Path = Field(default=Path("model.safetensors"), description="model file to write")
+
+    @model_validator(mode="after")
+    def _model_is_said_once(self) -> Self:
+        if self.start is None:
+            self._physics_is_predicted()
+            return self
+        for name in ("model", "physics"):
+            if getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"`{name}` has no effect beside `start`, whose model says it; remove it")
+        return self
+
+    def _physics_is_predicted(self) -> None:
+        for user, needed in (
+            ("physics.electrostatics", "charges"),
+            ("physics.dispersion", "hirshfeld_ratios"),
+            ("loss.dipole", "charges"),
+            ("loss.hirshfeld_ratios", "hirshfeld_ratios"),
+        ):
+            section, name = user.split(".")
+            if getattr(getattr(self, section), name) and not getattr(self.model, needed):
+                raise ValueError(f"`{user}` needs `model.{needed}: true`")

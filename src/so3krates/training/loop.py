@@ -14,6 +14,7 @@ from so3krates._errors import FileError, So3kratesError
 from so3krates._interrupts import Interrupts, deferred_interrupts
 from so3krates._precision import precision_scope
 from so3krates._version import __version__
+from so3krates.data.sample import LABELS
 from so3krates.io.model_file import save
 from so3krates.potential import Potential
 from so3krates.training.batches import BatchStream, same_size_batches, usable_devices
@@ -98,8 +99,9 @@ class _Run:
         self.setup, self.config = setup, setup.config
         self.tell, self.listener = tell, listener
         self.checkpoint = checkpoint_path(self.config.output)
-        state = initial_state(setup.model, self.config.optimizer)
-        here = Checkpoint(state, setup.model, Bookkeeping())
+        model, trained = setup.start.potential.model, setup.start.trained
+        state = initial_state(model, self.config.optimizer, trained)
+        here = Checkpoint(state, model, Bookkeeping())
         if resume and (self.checkpoint.exists() or self.config.output.exists()):
             here = load_checkpoint(self.checkpoint, here, setup.settings)
             tell(f"resuming at step {here.book.step} after {here.book.seconds / 60:.1f} minutes")
@@ -111,7 +113,7 @@ class _Run:
             count, size = jax.local_device_count(), self.config.batch_size
             tell(f"using {devices} of {count} devices, since batch_size {size} divides no further")
         self.stream = BatchStream(setup.train, self.config.batch_size, self.config.seed, devices, here.book.sizes)
-        self.steps = make_steps(self.config.loss, self.config.optimizer, devices)
+        self.steps = make_steps(self.config.loss, self.config.optimizer, devices, trained)
         self.valid = same_size_batches(setup.valid, max(self.config.batch_size, 50))
         self.best_metrics: Metrics | None = None
         log = self.config.output.with_name(f"{self.config.output.stem}.log.jsonl")
@@ -190,7 +192,7 @@ class _Run:
             f"step {self.book.step}: the loss is not finite; going back to the best state "
             f"(step {self.book.best_step}) with a fresh optimiser and half the learning rate"
         )
-        self.state = initial_state(self.best, self.config.optimizer)
+        self.state = initial_state(self.best, self.config.optimizer, self.setup.start.trained)
 
     def _validate(self) -> str | None:
         """Measure the averaged parameters; keep them if they are the best so far."""
@@ -215,7 +217,8 @@ class _Run:
 
     def _potential(self) -> Potential:
         provenance = _described(self.setup) | {"best_step": self.book.best_step, "minutes": self._minutes()}
-        return Potential(self.best, self.setup.elements, json.dumps(provenance))
+        start = self.setup.start
+        return Potential(start.finished(self.best), start.potential.elements, json.dumps(provenance))
 
     # Budget -----------------------------------------------------------------------------------------------------
 
@@ -270,7 +273,7 @@ class _Run:
         absolute, counts = np.asarray(record.absolute, np.float64), np.asarray(record.counts, np.float64)
         values: dict[str, str | int | float | bool | None] = {"event": "progress", **self._where()}
         values |= {"share": round(self._share(), 5), "learning_rate": rate, "loss": float(record.loss)}
-        for name, total, count in zip(("energy", "forces", "stress"), absolute, counts, strict=True):
+        for name, total, count in zip(LABELS, absolute, counts, strict=True):
             if getattr(self.config.loss, name) and count:
                 values[f"{name}_mae"] = float(total / count)
         return values
@@ -283,7 +286,8 @@ class _Run:
 
 def _described(setup: Setup) -> dict[str, str | int | float | bool | None]:
     """Provenance: what the model was made from, flat."""
-    return {
+    before = {} if setup.config.start is None else {"started_from": setup.start.potential.provenance}
+    return before | {
         "package_version": __version__,
         "config": json.dumps(setup.config.model_dump(mode="json")),
         "n_train": len(setup.train),

@@ -8,13 +8,14 @@ import jax
 import numpy as np
 
 from so3krates.data.batching import Batch
-from so3krates.potential import Term
+from so3krates.data.sample import LABELS
+from so3krates.term import Term
 from so3krates.training.config import LossConfig
 from so3krates.training.loss import Errors, LossSums, batch_errors, loss_sums
 
 
 class Metrics(NamedTuple):
-    """Mean absolute and root-mean-square errors, eV, eV/Å, eV/Å³; NaN where no label was seen."""
+    """Mean absolute and root-mean-square errors, eV, eV/Å, eV/Å³, e·Å; NaN where no label was seen."""
 
     loss: float
     energy_mae: float
@@ -24,6 +25,10 @@ class Metrics(NamedTuple):
     forces_rmse: float
     stress_mae: float
     stress_rmse: float
+    dipole_mae: float
+    dipole_rmse: float
+    hirshfeld_ratios_mae: float
+    hirshfeld_ratios_rmse: float
 
     def finite(self) -> dict[str, float]:
         """The entries that have a value, by name."""
@@ -38,8 +43,8 @@ class _Sums(NamedTuple):
 
 def measure(model: Term, batches: Iterable[Batch], config: LossConfig) -> Metrics:
     """Errors over all batches together, every labelled entry counted once."""
-    absolute, squared, counts = np.zeros(4), np.zeros(4), np.zeros(4)
-    sums, entries = np.zeros(3), np.zeros(3)
+    absolute, squared, counts = np.zeros((3, len(LABELS) + 1))
+    sums, entries = np.zeros((2, len(LABELS)))
     for batch in batches:
         errors, total = jax.device_get(_evaluated(model, batch, config))
         part = _sums(errors, batch)
@@ -47,9 +52,10 @@ def measure(model: Term, batches: Iterable[Batch], config: LossConfig) -> Metric
         sums, entries = sums + total.sums, entries + total.counts
     with np.errstate(invalid="ignore", divide="ignore"):
         mae, rmse = absolute / counts, np.sqrt(squared / counts)
-    weights = np.array([config.energy, config.forces, config.stress])
+    weights = np.array([getattr(config, name) for name in LABELS])
     loss = float(np.sum(weights * sums / np.maximum(entries, 1.0)))
-    return Metrics(loss, mae[0], rmse[0], mae[1], mae[2], rmse[2], mae[3], rmse[3])
+    energy, per_atom, *others = zip(mae.tolist(), rmse.tolist(), strict=True)
+    return Metrics(loss, *energy, per_atom[0], *(value for pair in others for value in pair))
 
 
 @eqx.filter_jit
@@ -59,13 +65,13 @@ def _evaluated(model: Term, batch: Batch, config: LossConfig) -> tuple[Errors, L
 
 
 def _sums(errors: Errors, batch: Batch) -> _Sums:
+    """Of the energy, the energy per atom, and the other labels in their order."""
     energy = np.asarray(errors.energy, np.float64)
-    parts = [
-        (energy, np.sum(batch.energy_mask)),
-        (energy / np.asarray(batch.atoms_per_structure, np.float64), np.sum(batch.energy_mask)),
-        (np.asarray(errors.forces, np.float64), 3 * np.sum(batch.forces_mask)),
-        (np.asarray(errors.stress, np.float64), 9 * np.sum(batch.stress_mask)),
-    ]
+    per_atom = energy / np.asarray(batch.atoms_per_structure, np.float64)
+    labelled = [int(np.sum(mask)) for mask in batch.masks]
+    parts = [(energy, labelled[0]), (per_atom, labelled[0])]
+    for error, count in zip(errors[1:], labelled[1:], strict=True):
+        parts.append((np.asarray(error, np.float64), count * int(np.prod(error.shape[1:]))))
     return _Sums(
         np.array([np.abs(error).sum() for error, _ in parts]),
         np.array([np.square(error).sum() for error, _ in parts]),

@@ -5,20 +5,20 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
-
 from so3krates._errors import ConfigError, InputError
-from so3krates._precision import precision_scope
 from so3krates._version import __version__
 from so3krates.data.batching import BatchSource
 from so3krates.data.frames import about
 from so3krates.data.readers import read_dataset
-from so3krates.data.sample import Dataset
+from so3krates.data.sample import LABELS, Dataset
 from so3krates.data.split import split_dataset
 from so3krates.data.statistics import DatasetStatistics, dataset_statistics
-from so3krates.model import ModelConfig, SO3krates
-from so3krates.potential import ElementTable
+from so3krates.io import weights
+from so3krates.model import ModelConfig
+from so3krates.potential import Potential
+from so3krates.prediction import ElementTable
 from so3krates.training.config import DataConfig, LossConfig, TrainConfig
+from so3krates.training.start import Start, fresh, from_model, with_replay
 
 Tell = Callable[[str], None]
 FINGERPRINT_BYTES = 2**25
@@ -29,10 +29,9 @@ class Setup(NamedTuple):
 
     config: TrainConfig
     """With everything measured filled in: mean number of neighbours, batch size."""
-    elements: ElementTable
+    start: Start
     train: BatchSource
     valid: BatchSource
-    model: SO3krates
     settings: Mapping[str, Any]
     """Everything that must not change between a run and its continuation, by name."""
 
@@ -46,21 +45,33 @@ def prepare(config: TrainConfig, tell: Tell) -> Setup:
     """
     train, valid = open_data(config.data)
     tell(f"training on {len(train)} structures of {about(train).path}, validating on {len(valid)}")
-    statistics = dataset_statistics(train, config.model.cutoff, config.reference_energies)
-    require_labels(statistics, config.loss, str(about(train).path))
-    elements = _element_table(statistics, tell)
     batch_size = config.batch_size or default_batch_size(len(train))
     if batch_size > len(train):
         raise ConfigError(f"batch_size {batch_size} is larger than the {len(train)} training structures.")
-    network = _with_neighbors(config.model, statistics.mean_neighbors)
-    filled = config.model_copy(update={"model": network, "batch_size": batch_size})
-    with precision_scope(config.dtype):
-        model = SO3krates(filled.model, key=jax.random.key(config.seed), dtype=config.dtype)
-    training = BatchSource(train, config.model.cutoff, elements, config.dtype)
-    validation = BatchSource(valid, config.model.cutoff, elements, config.dtype)
-    _check_valid(validation, elements, config.loss, str(about(valid).path))
-    settings = _settings(filled, elements, len(train), len(valid))
-    return Setup(filled, elements, training, validation, model, settings)
+    config = config.model_copy(update={"batch_size": batch_size})
+    cutoff = config.model.cutoff
+    statistics = dataset_statistics(train, cutoff, config.reference_energies)
+    require_labels(statistics, config.loss, str(about(train).path))
+    if config.start is None:
+        network = _with_neighbors(config.model, statistics.mean_neighbors)
+        config = config.model_copy(update={"model": network})
+        start = fresh(config, _element_table(statistics, tell))
+    else:
+        start = from_model(config, config.start, train, tell)
+        assert start.potential.elements is not None
+        _require_heads(start.potential, config.loss)
+        train = with_replay(train, config.start, config, start.potential.elements, tell)
+    training, validation = BatchSource(train, start.potential), BatchSource(valid, start.potential)
+    assert start.potential.elements is not None
+    _check_valid(validation, start.potential.elements, config.loss, str(about(valid).path))
+    settings = _settings(config, start.potential.elements, len(train), len(valid))
+    return Setup(config, start, training, validation, settings)
+
+
+def _require_heads(potential: Potential, loss: LossConfig) -> None:
+    for name, predicted in (("dipole", potential.predicts_charges), ("hirshfeld_ratios", potential.predicts_ratios)):
+        if getattr(loss, name) and not predicted:
+            raise ConfigError(f"the loss weighs {name} with {getattr(loss, name)}, but start.model predicts none.")
 
 
 def open_data(config: DataConfig) -> tuple[Dataset, Dataset]:
@@ -88,10 +99,13 @@ def _read(path: Path, config: DataConfig) -> Dataset:
         length_unit=config.length_unit,
         force_unit=config.force_unit,
         stress_unit=config.stress_unit,
+        dipole_unit=config.dipole_unit,
         energy_key=config.energy_key,
         forces_key=config.forces_key,
         stress_key=config.stress_key,
         virials_key=config.virials_key,
+        dipole_key=config.dipole_key,
+        hirshfeld_key=config.hirshfeld_key,
     )
 
 
@@ -142,8 +156,7 @@ def _check_valid(source: BatchSource, elements: ElementTable, loss: LossConfig, 
                 f"{sample.origin or path}: element with atomic number {unknown[0]} occurs in the validation data but "
                 "not in the training data; split the data so that both hold all elements."
             )
-        labels = (("energy", sample.energy), ("forces", sample.forces), ("stress", sample.stress))
-        labelled |= any(getattr(loss, name) and value is not None for name, value in labels)
+        labelled |= any(getattr(loss, name) and getattr(sample, name) is not None for name in LABELS)
     if not labelled:
         raise InputError(f"{path}: the validation data hold none of the labels that the loss weighs.")
 
@@ -151,9 +164,13 @@ def _check_valid(source: BatchSource, elements: ElementTable, loss: LossConfig, 
 def _settings(config: TrainConfig, elements: ElementTable, n_train: int, n_valid: int) -> dict[str, Any]:
     """What must be the same on resume, by name. The budget may be extended and logging may change; nothing else."""
     values = _flat(config.model_dump(mode="json", exclude={"budget", "log", "output"}))
-    for key in ("train", "valid", "data"):
-        if values[f"data.{key}"]:
-            values[f"content of {values[f'data.{key}']}"] = _fingerprint(values[f"data.{key}"])
+    files = [values[f"data.{key}"] for key in ("train", "valid", "data")]
+    if config.start is not None:
+        files += [config.start.model, config.start.replay]
+    for file in files:
+        # The name of published weights is no file; it says itself which they are.
+        if file and file not in weights.REGISTRY:
+            values[f"content of {file}"] = _fingerprint(str(file))
     return values | {
         "reference energies": elements.model_dump(mode="json"),
         "number of training structures": n_train,

@@ -14,7 +14,7 @@ from jax.sharding import Mesh, PartitionSpec
 
 from so3krates._typing import Array, Bool, Float, Int
 from so3krates.data.batching import Batch
-from so3krates.potential import Term
+from so3krates.term import Term
 from so3krates.training.config import LossConfig, OptimizerConfig
 from so3krates.training.loss import LossSums, batch_errors, loss_sums, weighted_loss
 from so3krates.training.optimizer import make_optimizer
@@ -42,17 +42,17 @@ class StepRecord(NamedTuple):
 
     loss: Float[Array, ""]
     """Mean over the steps."""
-    absolute: Float[Array, " 3"]
-    """Σ |error| of energy, forces, stress."""
-    counts: Float[Array, " 3"]
+    absolute: Float[Array, " quantities"]
+    """Σ |error| of each kind of label."""
+    counts: Float[Array, " quantities"]
     """Number of labelled entries of each."""
     finite: Bool[Array, ""]
     """Whether every loss and gradient was finite."""
 
 
-def initial_state(model: Term, config: OptimizerConfig) -> TrainState:
-    """Step zero."""
-    vector, _ = ravel_pytree(eqx.filter(model, eqx.is_inexact_array))
+def initial_state(model: Term, config: OptimizerConfig, trained: Any = eqx.is_inexact_array) -> TrainState:
+    """Step zero; `trained` is the filter of the parameters that are trained."""
+    vector, _ = ravel_pytree(eqx.filter(model, trained))
     return TrainState(model, make_optimizer(config).init(vector), model, jnp.zeros((), jnp.int32))
 
 
@@ -66,12 +66,13 @@ class _Carry(NamedTuple):
 
 
 def make_steps(
-    loss: LossConfig, optimizer: OptimizerConfig, devices: int = 1
+    loss: LossConfig, optimizer: OptimizerConfig, devices: int = 1, trained: Any = eqx.is_inexact_array
 ) -> Callable[[TrainState, Batch, Float[Array, " steps"]], tuple[TrainState, StepRecord]]:
     """A compiled function `(state, batches, rates) -> (state, record)` that takes one step per leading batch entry.
 
     With several devices each entry has a second axis of sub-batches, one per device; their gradients are those of the
-    joint batch, since counts are added before the means are taken, and gradients after.
+    joint batch, since counts are added before the means are taken, and gradients after. `trained` is the filter of the
+    parameters that are trained; the others stay as they are.
     """
     transform = make_optimizer(optimizer)
 
@@ -98,9 +99,9 @@ def make_steps(
 
     @eqx.filter_jit
     def steps(state: TrainState, batches: Batch, rates: Float[Array, " steps"]) -> tuple[TrainState, StepRecord]:
-        trained, rest = eqx.partition(state.model, eqx.is_inexact_array)
-        vector, unravel_trained = ravel_pytree(trained)
-        average, _ = ravel_pytree(eqx.filter(state.average, eqx.is_inexact_array))
+        parameters, rest = eqx.partition(state.model, trained)
+        vector, unravel_trained = ravel_pytree(parameters)
+        average, _ = ravel_pytree(eqx.filter(state.average, trained))
 
         def unravel(parameters: Array) -> Term:
             return eqx.combine(unravel_trained(parameters), rest)

@@ -15,12 +15,14 @@ from so3krates.viz.page import Card, Figure, Figures, Section, Table, chemical
 from so3krates.viz.style import number
 
 QUANTITIES = {
-    "energy": ("energy", "eV"),
-    "energy_per_atom": ("energy per atom", "eV/atom"),
-    "forces": ("forces", "eV/Å"),
-    "stress": ("stress", "eV/Å³"),
+    "energy": ("energy", "meV"),
+    "energy_per_atom": ("energy per atom", "meV/atom"),
+    "forces": ("forces", "meV/Å"),
+    "stress": ("stress", "meV/Å³"),
+    "dipole": ("dipole", "me·Å"),
+    "hirshfeld_ratios": ("Hirshfeld ratios", "10⁻³"),
 }
-"""Quantity → name and unit; errors are shown in thousandths of it."""
+"""Quantity → name, and thousandths of its unit, in which errors are shown."""
 ROUNDING = 1e-3
 """A mean signed error below this part of the mean absolute one is shown as zero."""
 
@@ -100,7 +102,7 @@ def accuracy_section(evaluation: Evaluation) -> Section:
 
 
 def parity_plots(evaluation: Evaluation) -> dict[str, plots.Picture]:
-    """A parity plot for each of energy, forces and stress that has labels; energies relative to the mean reference."""
+    """A parity plot for each quantity that has labels; energies relative to the mean reference."""
     e = evaluation
     # Frames of different composition differ by the energies of whole atoms, which would hide everything else.
     mixed = len(set(e.formulas)) > 1
@@ -113,6 +115,8 @@ def parity_plots(evaluation: Evaluation) -> dict[str, plots.Picture]:
         "energy": (energies[0] - zero, energies[1] - zero, "energy per atom" if mixed else "energy", "eV"),
         "forces": (e.forces_reference, e.forces_predicted, "force", "eV/Å"),
         "stress": (e.stress_reference, e.stress_predicted, "stress", "eV/Å³"),
+        "dipole": (e.dipole_reference, e.dipole_predicted, "dipole", "e·Å"),
+        "hirshfeld_ratios": (e.ratios_reference, e.ratios_predicted, "Hirshfeld ratio", ""),
     }
     return {
         name: plots.parity(reference, predicted, quantity=quantity, unit=unit, scale=1e3)
@@ -125,7 +129,7 @@ def error_tables(evaluation: Evaluation) -> list[Table]:
     """Errors by quantity, force errors by element, worst frames."""
     header = ("", "MAE", "RMSE", "largest", "mean signed", "unit", "values")
     by_quantity = [
-        (name, *_numbers(found), f"m{unit}", f"{found.count:,}")
+        (name, *_numbers(found), unit, f"{found.count:,}")
         for key, found in evaluation.statistics.items()
         for name, unit in [QUANTITIES[key]]
     ]
@@ -168,6 +172,8 @@ def _parity_caption(name: str) -> str:
         "energy": "Energies, relative to the mean of the reference.",
         "forces": "Force components of all atoms.",
         "stress": "Stress components.",
+        "dipole": "Components of the dipole.",
+        "hirshfeld_ratios": "Hirshfeld ratios of all atoms.",
     }[name]
     return (
         f"{what} Above, every point should lie on the diagonal; below, the difference should scatter evenly about zero "

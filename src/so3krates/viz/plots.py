@@ -51,13 +51,15 @@ def parity(
         reference: labels; NaN where missing.
         predicted: of the same shape.
         quantity: its name on the axes.
-        unit: of both arrays.
+        unit: of both arrays; empty for bare numbers.
         scale: the differences are multiplied by this; 1000 shows them in the thousandth of the unit.
     """
     reference, predicted = np.asarray(reference).ravel(), np.asarray(predicted).ravel()
     labelled = ~np.isnan(reference)
     reference, predicted = reference[labelled], predicted[labelled]
     error = scale * (predicted - reference)
+    shown = f" ({unit})" if unit else ""
+    fine = unit if scale != 1000.0 else f"m{unit}" if unit else "10⁻³"
     size = 7.0 if len(reference) < 500 else 3.0
     with drawing():
         figure, axes = _panels(2, 1, 3.9, 4.6, height_ratios=[2.6, 1.0], sharex=True)
@@ -65,11 +67,10 @@ def parity(
         lowest, highest = _limits(np.concatenate([reference, predicted]))
         upper.plot([lowest, highest], [lowest, highest], color=COLORS["muted"], linewidth=0.8, zorder=1)
         upper.scatter(reference, predicted, s=size, color=POINTS, alpha=0.45, linewidths=0, rasterized=True, zorder=2)
-        upper.set(ylabel=f"predicted {quantity} ({unit})", xlim=(lowest, highest), ylim=(lowest, highest))
+        upper.set(ylabel=f"predicted {quantity}{shown}", xlim=(lowest, highest), ylim=(lowest, highest))
         lower.axhline(0.0, color=COLORS["muted"], linewidth=0.8, zorder=1)
         lower.scatter(reference, error, s=size, color=POINTS, alpha=0.45, linewidths=0, rasterized=True, zorder=2)
-        fine = f"m{unit}" if scale == 1000.0 else unit
-        lower.set(xlabel=f"reference {quantity} ({unit})", ylabel=f"difference\n({fine})")
+        lower.set(xlabel=f"reference {quantity}{shown}", ylabel=f"difference\n({fine})")
         lower.set_ylim(*_limits(np.concatenate([error, -error])))
         _legend_text(
             upper, f"MAE {number(np.abs(error).mean())} {fine}\nRMSE {number(np.sqrt(np.mean(error**2)))} {fine}"

@@ -11,7 +11,8 @@ from so3krates._errors import InputError
 from so3krates.analysis.evaluate import evaluate
 from so3krates.data.sample import Sample
 from so3krates.physics.lennard_jones import LennardJones
-from so3krates.potential import ElementTable, Potential
+from so3krates.potential import Potential
+from so3krates.prediction import ElementTable
 from so3krates.system import System
 
 

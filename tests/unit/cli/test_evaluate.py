@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 from ase.build import molecule
 from ase.calculators.singlepoint import SinglePointCalculator
+from oracles.long_range import long_range_potential
 
 from so3krates.cli.app import main
-from so3krates.io.model_file import save
+from so3krates.io.model_file import load, save
 from so3krates.model import ModelConfig, SO3krates
-from so3krates.potential import ElementTable, Potential
+from so3krates.potential import Potential
+from so3krates.prediction import ElementTable
 from so3krates.system import System
 
 CONFIG = ModelConfig(features=8, layers=1, heads=2, degrees=(1, 2), radial_functions=4)
@@ -102,3 +104,31 @@ def test_folder_that_cannot_be_made(
 ) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
     assert "cannot be made" in _sentence([str(model), str(data), "-o", str(tmp_path / "file" / "folder")], capsys)
+
+
+def test_predictions_are_written_with_everything_the_model_says(data: Path, tmp_path: Path) -> None:
+    """Charges, dipole, Hirshfeld ratios and energy components; errors where the data have labels for them."""
+    model, labelled = tmp_path / "long_range.safetensors", tmp_path / "labelled.extxyz"
+    save(long_range_potential(dtype="float32"), model)
+    frames = ase.io.read(data, ":4")
+    for atoms in frames:
+        atoms.info["REF_dipole"] = np.zeros(3)
+        atoms.arrays["REF_hirshfeld_ratios"] = np.ones(len(atoms))
+    ase.io.write(labelled, frames, format="extxyz")
+    written = tmp_path / "predicted.extxyz"
+    arguments = ["-o", str(tmp_path / "out"), "--predictions", str(written)]
+    assert main(["evaluate", str(model), str(labelled), *arguments]) == 0
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert {"dipole", "hirshfeld_ratios"} <= metrics["errors"].keys()
+    potential = load(model)
+    for atoms in ase.io.read(written, ":"):
+        expected = potential.predict([System.from_ase(atoms)])[0]
+        np.testing.assert_allclose(atoms.get_charges(), expected.charges, atol=1e-5)
+        np.testing.assert_allclose(atoms.get_dipole_moment(), expected.dipole, atol=1e-4)
+        assert atoms.info["energy_electrostatics"] == pytest.approx(expected.components["electrostatics"], abs=1e-4)
+        assert atoms.get_potential_energy() == pytest.approx(expected.energy, abs=1e-3)
+
+
+def test_predictions_in_another_format_are_refused(model: Path, data: Path, tmp_path: Path, capsys) -> None:
+    assert main(["evaluate", str(model), str(data), "--predictions", str(tmp_path / "x.csv")]) == 1
+    assert "give a file that ends in .extxyz or .xyz" in capsys.readouterr().err

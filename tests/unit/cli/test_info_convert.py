@@ -10,7 +10,8 @@ import pytest
 from so3krates.cli import main
 from so3krates.io.model_file import load, save
 from so3krates.model import ModelConfig, SO3krates
-from so3krates.potential import ElementTable, Potential
+from so3krates.potential import Potential
+from so3krates.prediction import ElementTable
 
 
 @pytest.fixture
@@ -89,7 +90,6 @@ def test_convert_refuses(shared_dir: Path, tmp_path: Path, capsys: pytest.Captur
     names = ["--parameters", str(reference / "paper_params.npz")]
     names += ["--hyperparameters", str(reference / "paper_hyperparameters.json")]
     for arguments, sentence in (
-        ([str(reference / "so3lr")], "such terms are not supported yet"),
         ([str(tmp_path / "none")], "is not a folder"),
         ([], "give a folder, or both"),
         ([*names, "--elements", "Xx"], "'Xx' is not the symbol of an element"),

@@ -12,7 +12,8 @@ from so3krates.cli.app import main
 from so3krates.io.model_file import save
 from so3krates.io.trajectory import Trajectory
 from so3krates.model import ModelConfig, SO3krates
-from so3krates.potential import ElementTable, Potential
+from so3krates.potential import Potential
+from so3krates.prediction import ElementTable
 
 
 @pytest.fixture(scope="module")

@@ -335,3 +335,64 @@ def test_missing_and_unknown_files(tmp_path: Path) -> None:
         read_dataset(tmp_path / "data.csv")
     with pytest.raises(FileError, match="is a directory"):
         read_dataset(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["data.extxyz", "data.traj", "data.h5", "data.npz"])
+def test_dipoles_and_hirshfeld_ratios(tmp_path: Path, name: str) -> None:
+    """In every format; a frame without them has none."""
+    rng = np.random.default_rng(4)
+    positions = rng.normal(size=(3, 3, 3))
+    dipoles, ratios = rng.normal(size=(3, 3)), rng.uniform(0.5, 1.0, size=(3, 3))
+    dipoles[1], ratios[1] = np.nan, np.nan
+    path = tmp_path / name
+    if name.endswith("npz"):
+        np.savez(path, numbers=[8, 1, 1], positions=positions, energy=np.zeros(3), forces=0 * positions,
+                 dipole=dipoles, hirshfeld_ratios=ratios)  # fmt: skip
+    else:
+        images = [ase.Atoms("OH2", positions=p) for p in positions]
+        for n in (0, 2):
+            images[n].info["REF_dipole"] = dipoles[n]
+            images[n].arrays["REF_hirshfeld_ratios"] = ratios[n]
+        for atoms in images:
+            atoms.info["REF_energy"] = 0.0
+        source = tmp_path / ("source.extxyz" if name.endswith("h5") else name)
+        ase.io.write(source, images)
+        if name.endswith("h5"):
+            write_hdf5(read_dataset(source), path)
+    dataset = read_dataset(path)
+    assert {"dipole", "hirshfeld_ratios"} <= dataset.about.label_keys.keys()
+    for n, sample in enumerate(dataset):
+        if n == 1:
+            assert sample.dipole is None and sample.hirshfeld_ratios is None
+            continue
+        np.testing.assert_allclose(sample.dipole, dipoles[n], atol=1e-7)
+        np.testing.assert_allclose(sample.hirshfeld_ratios, ratios[n], atol=1e-7)
+
+
+@pytest.mark.parametrize(("unit", "factor"), [("Debye", units.DEBYE), ("e*Bohr", units.BOHR), (None, 1.0)])
+def test_dipoles_are_converted_once(tmp_path: Path, unit: str | None, factor: float) -> None:
+    atoms = ase.Atoms("OH2", positions=np.eye(3), info={"mu": np.array([1.0, -2.0, 3.0]), "REF_energy": 0.0})
+    ase.io.write(tmp_path / "data.extxyz", atoms)
+    (sample,) = read_dataset(tmp_path / "data.extxyz", dipole_key="mu", dipole_unit=unit)
+    np.testing.assert_allclose(sample.dipole, factor * np.array([1.0, -2.0, 3.0]), rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("REF_dipole", np.ones(2), r"'REF_dipole' has shape \(2,\), expected \(3,\)"),
+        ("REF_hirshfeld_ratios", np.array([1.0, -0.1, 1.0]), "is -0.1 for atom 1; Hirshfeld ratios are positive"),
+    ],
+)
+def test_dipoles_and_ratios_that_cannot_be(tmp_path: Path, key: str, value: np.ndarray, message: str) -> None:
+    atoms = ase.Atoms("OH2", positions=np.eye(3), info={"REF_energy": 0.0})
+    (atoms.info if "dipole" in key else atoms.arrays)[key] = value
+    ase.io.write(tmp_path / "data.extxyz", atoms)
+    with pytest.raises(InputError, match=f"frame 0: .*{message}"):
+        list(read_dataset(tmp_path / "data.extxyz"))
+
+
+def test_unknown_dipole_unit_is_refused(tmp_path: Path) -> None:
+    ase.io.write(tmp_path / "data.extxyz", ase.Atoms("H", info={"REF_energy": 0.0}))
+    with pytest.raises(InputError, match="unknown dipole unit 'esu'; known are Debye"):
+        read_dataset(tmp_path / "data.extxyz", dipole_unit="esu")

@@ -12,12 +12,14 @@ from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_s
 from ase.md.verlet import VelocityVerlet
 from ase.optimize import BFGS
 from ase.vibrations import VibrationsData
+from oracles.long_range import long_range_potential
 from oracles.models import random_model
 
 from so3krates._errors import InputError
 from so3krates.interfaces.ase import SO3kratesCalculator
 from so3krates.model import ModelConfig, SO3krates
-from so3krates.potential import ElementTable, Potential
+from so3krates.potential import Potential
+from so3krates.prediction import ElementTable
 from so3krates.system import System
 
 CONFIG = ModelConfig(
@@ -88,7 +90,11 @@ def test_stress_needs_a_cell(ethanol: ase.Atoms, crystal: ase.Atoms) -> None:
 def test_charge_and_multiplicity_come_from_info(ethanol: ase.Atoms) -> None:
     ethanol.calc = potential().ase()
     energies = {}
-    for key, info in (("neutral", {}), ("cation", {"total_charge": 1, "total_spin": 2}), ("anion", {"charge": -1})):
+    for key, info in (
+        ("neutral", {}),
+        ("cation", {"total_charge": 1, "total_spin": 2}),
+        ("anion", {"charge": -1, "total_spin": 2}),
+    ):
         ethanol.info = info
         energies[key] = ethanol.get_potential_energy()
         assert energies[key] == pytest.approx(potential().energy(System.from_ase(ethanol)), rel=1e-14)
@@ -196,3 +202,28 @@ def test_dynamics_conserve_energy(ethanol: ase.Atoms) -> None:
             totals.append(kinetic[-1] + ethanol.get_potential_energy())
     assert np.std(kinetic) > 1e-3
     assert np.ptp(totals) < 0.02 * np.ptp(kinetic)
+
+
+def test_charges_and_dipole_of_models_that_predict_them(ethanol: ase.Atoms) -> None:
+    ethanol.info["charge"] = 2.0
+    ethanol.calc = long_range_potential().ase()
+    assert {"charges", "dipole"} <= set(ethanol.calc.implemented_properties)
+    assert ethanol.get_charges().sum() == pytest.approx(2.0, abs=1e-12)
+    expected = ethanol.get_charges() @ (ethanol.positions - ethanol.get_center_of_mass())
+    np.testing.assert_allclose(ethanol.get_dipole_moment(), expected, atol=1e-10)
+    parts = ethanol.calc.results["energy_components"]
+    assert set(parts) == {"network", "zbl", "electrostatics", "dispersion"}
+    assert len(ethanol.calc.results["hirshfeld_ratios"]) == len(ethanol)
+    with pytest.raises(PropertyNotImplementedError):
+        ethanol.calc = potential().ase()
+        ethanol.get_charges()
+
+
+def test_a_molecule_in_a_huge_box_is_mentioned_once(ethanol: ase.Atoms) -> None:
+    ethanol.set_cell([1000.0, 1000.0, 1000.0])
+    ethanol.pbc = True
+    ethanol.calc = long_range_potential(None).ase()
+    with pytest.warns(UserWarning, match="taken as isolated"):
+        energy = ethanol.get_potential_energy()
+    ethanol.positions += 1.0
+    assert ethanol.get_potential_energy() == pytest.approx(energy, abs=1e-6)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from so3krates._errors import ConfigError, FileError, So3kratesError
-from so3krates.io import foreign
+from so3krates.io import foreign_names
 from so3krates.io.foreign import model_config, read_mlff
 from so3krates.io.foreign_check import ForeignNetwork, Molecule
 from so3krates.io.foreign_convert import CHECK_POSITIONS, Conversion, Files, convert_mlff, find_files
@@ -139,6 +139,59 @@ def test_config_of_the_original() -> None:
     assert (config.cutoff_function, config.radial_basis, config.degrees) == ("polynomial", "bernstein", (1, 4))
 
 
+def term_shapes() -> Iterator[tuple[str, tuple[int, ...]]]:
+    yield from ((f"observables_0/zbl_repulsion/{name}", (1,)) for name in "a1 a2 a3 a4 c1 c2 c3 c4 d p".split())
+    charges = "observables_0/electrostatic_energy/partial_charges"
+    for name, inputs, outputs in (
+        (f"{charges}/charge_dense_regression_vec", F, F),
+        (f"{charges}/charge_dense_final_vec", F, 1),
+        ("observables_2/hirshfeld_ratios_dense_regression", F, F // 2),
+        ("observables_2/hirshfeld_ratios_dense_final", F // 2, F // 2),
+    ):
+        yield f"{name}/kernel", (inputs, outputs)
+        yield f"{name}/bias", (outputs,)
+    yield f"{charges}/Embed_0/embedding", (100, 1)
+    yield "observables_2/Embed_0/embedding", (100, 1)
+    yield "observables_2/Embed_1/embedding", (100, F // 2)
+
+
+WITH_TERMS = {
+    "zbl_repulsion_bool": True,
+    "electrostatic_energy_bool": True,
+    "electrostatic_energy_scale": 3.0,
+    "dispersion_energy_bool": True,
+    "dispersion_energy_scale": 1.1,
+}
+
+
+ALL_TERMS = ("zbl", "electrostatic", "dispersion")
+
+
+@pytest.mark.parametrize("terms", [ALL_TERMS[:1], ALL_TERMS[:2], ALL_TERMS[1:], ALL_TERMS])
+def test_analytic_terms_agree_with_the_separate_evaluation(
+    arrays: Arrays, rng: np.random.Generator, terms: tuple[str, ...]
+) -> None:
+    chosen = {key: value for key, value in WITH_TERMS.items() if key.startswith(terms)}
+    prefixes = {"zbl": "observables_0/zbl", "electrostatic": "observables_0/elec", "dispersion": "observables_2"}
+    wanted = tuple(prefixes[term] for term in terms)
+    extra = {
+        name: rng.normal(size=shape).astype(np.float32) for name, shape in term_shapes() if name.startswith(wanted)
+    }
+    found = read_mlff(arrays | {f"params/{name}": array for name, array in extra.items()}, hyperparameters(**chosen))
+    potential = found.potential.astype("float64")
+    numbers = np.array([8, 1, 6, 1, 7, 16, 9, 17, 15, 6])
+    molecule = Molecule(CHECK_POSITIONS, numbers, -1.0, 1.0)
+    expected = ForeignNetwork(arrays | {f"params/{n}": a for n, a in extra.items()}, hyperparameters(**chosen))
+    ours = potential.energy(System(CHECK_POSITIONS, numbers, charge=-1.0, unpaired=1.0))
+    assert ours == pytest.approx(expected.energy(molecule), rel=1e-12, abs=1e-10)
+    assert found.unused == ()
+
+
+def test_missing_parameters_of_terms_are_named(arrays: Arrays) -> None:
+    with pytest.raises(FileError, match="lacks 'observables_0/zbl_repulsion/a1'"):
+        read_mlff(arrays, hyperparameters(zbl_repulsion_bool=True))
+
+
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
@@ -150,8 +203,9 @@ def test_config_of_the_original() -> None:
         ({"cutoff_fn": "polynomial"}, "model.cutoff_fn is 'polynomial'"),
         ({"message_normalization": "other"}, "model.message_normalization is 'other'"),
         ({"energy_regression_dim": None}, "model.energy_regression_dim is null"),
-        ({"zbl_repulsion_bool": True}, "ZBL repulsion, and such terms are not supported yet"),
-        ({"electrostatic_energy_bool": True, "dispersion_energy_bool": True}, "electrostatics, dispersion, and such"),
+        ({"dispersion_energy_bool": True}, "dispersion without electrostatics"),
+        ({"electrostatic_energy_bool": True}, "model.electrostatic_energy_scale is missing"),
+        ({"dispersion_energy_cutoff_lr_damping": 3.0}, "model.dispersion_energy_cutoff_lr_damping is 3.0"),
         ({"new_option": 1}, "'model.new_option' is not known here"),
         ({"num_heads": 5}, "not divisible by heads 5"),
         ({"degrees": [4, 1]}, "ascending"),
@@ -247,7 +301,7 @@ def _as_is(array: np.ndarray) -> np.ndarray:
 def test_a_wrong_mapping_is_caught_and_leaves_no_file(
     files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(foreign, "_transposed", _as_is)
+    monkeypatch.setattr(foreign_names, "_transposed", _as_is)
     before = sorted(tmp_path.iterdir())
     with pytest.raises(FileError, match=r"disagrees with a separate evaluation .*; no file was written"):
         convert_mlff(files, tmp_path / "m.safetensors")

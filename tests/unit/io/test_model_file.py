@@ -23,7 +23,8 @@ from so3krates.io.parameters import named_parameters
 from so3krates.io.upgrade import upgraded
 from so3krates.model import ModelConfig, SO3krates
 from so3krates.physics.lennard_jones import LennardJones
-from so3krates.potential import ElementTable, Potential
+from so3krates.potential import Potential
+from so3krates.prediction import ElementTable
 from so3krates.system import System
 
 SMALL = ModelConfig(

@@ -14,6 +14,7 @@ from so3krates.md.operators import kinetic_energy
 from so3krates.md.state import State, make_state
 from so3krates.potential import Evaluation
 from so3krates.system import System
+from so3krates.term import Outputs
 from so3krates.units import BOLTZMANN
 
 STIFFNESS = 5.0
@@ -23,7 +24,9 @@ def harmonic(positions: jax.Array, cell: None) -> Evaluation:
     """Every coordinate a spring to the origin."""
     energy = 0.5 * STIFFNESS * jnp.sum(positions * positions)
     zero = jnp.zeros((), positions.dtype)
-    return Evaluation(energy, -STIFFNESS * positions, jnp.zeros((3, 3), positions.dtype), zero, jnp.zeros((), bool))
+    virial, overflow = jnp.zeros((3, 3), positions.dtype), jnp.zeros((), bool)
+    outputs = Outputs(0.5 * STIFFNESS * jnp.sum(positions * positions, axis=1), {})
+    return Evaluation(energy, -STIFFNESS * positions, virial, zero, overflow, outputs)
 
 
 @eqx.filter_jit

@@ -22,6 +22,7 @@ from so3krates.md import engine
 from so3krates.md.checkpoint import checkpoint_path
 from so3krates.model import ModelConfig, SO3krates
 from so3krates.neighbors.dense import allocate
+from so3krates.neighbors.lists import Neighbors
 from so3krates.potential import Potential
 from so3krates.system import System
 from so3krates.training.checkpoint import checkpoint_path as training_checkpoint_path
@@ -95,7 +96,7 @@ def test_forced_overflow_gives_the_trajectory_of_a_large_list(cluster: System, a
             md.Langevin(temperature_K=60.0),
             timestep_fs=2.0,
             steps=400,
-            neighbors=allocate(cluster, 9.0, capacity=capacity),
+            neighbors=Neighbors(allocate(cluster, 9.0, capacity=capacity)),
         )[1]
 
     small, large = run(8), run(None)
@@ -112,7 +113,7 @@ def test_overflow_in_the_middle_of_a_run(argon) -> None:
     quiet = md.Monitor(max_bond_deviation=None)
 
     def run(capacity: int | None) -> md.Run:
-        neighbors = allocate(gas, 9.0, capacity=capacity)
+        neighbors = Neighbors(allocate(gas, 9.0, capacity=capacity))
         return md.simulate(
             argon("float32"), start, md.NVE(), timestep_fs=4.0, steps=500, neighbors=neighbors, monitor=quiet
         )[1]

@@ -11,7 +11,7 @@ from ase.lattice.cubic import FaceCenteredCubic
 from so3krates._typing import Array
 from so3krates.graph import Graph, make_graph
 from so3krates.model import Details, ModelConfig, SO3krates
-from so3krates.neighbors.host import find_pairs
+from so3krates.neighbors.host import find_pair_lists
 from so3krates.nn.degrees import invariants
 from so3krates.nn.radial import RADIAL_BASES
 from so3krates.system import System
@@ -46,7 +46,7 @@ def size(values: Array) -> float:
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 def test_every_part_of_the_network_begins_alive_and_bounded(options: dict, seed: int, system: System) -> None:
-    pairs = find_pairs(system, 5.0)
+    pairs = find_pair_lists(system, 5.0)
     config = ModelConfig(**options, mean_neighbors=2.0 * len(pairs.centers) / len(system))
     model = SO3krates(config, key=jax.random.key(seed))
     graph = make_graph([system], [pairs], "float32")

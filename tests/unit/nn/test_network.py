@@ -10,7 +10,7 @@ from oracles.models import CONFIGS, random_model
 
 from so3krates.graph import make_graph
 from so3krates.model import SO3krates
-from so3krates.neighbors.host import find_pairs
+from so3krates.neighbors.host import find_pair_lists
 from so3krates.nn.embedding import ElectronicEmbedding
 from so3krates.system import System
 
@@ -35,7 +35,7 @@ SYSTEMS = {"molecule": molecule(), "anion": molecule(-1.0, 1.0), "cation": molec
 def test_energies_equal_the_loops(name: str) -> None:
     model = random_model(CONFIGS[name])
     systems = list(SYSTEMS.values())
-    graph = make_graph(systems, [find_pairs(s, model.cutoff) for s in systems], "float64")
+    graph = make_graph(systems, [find_pair_lists(s, model.cutoff) for s in systems], "float64")
     found = np.asarray(eqx.filter_jit(model)(graph))
     start = 0
     for label, system in SYSTEMS.items():
@@ -50,7 +50,7 @@ def test_details_agree_with_the_loops() -> None:
     """Attention coefficients of both directions and the Euclidean variables of the first layer."""
     model = random_model(CONFIGS["neighbors"])
     system, config = crystal(), model.config
-    pairs = find_pairs(system, model.cutoff)
+    pairs = find_pair_lists(system, model.cutoff)
     details = eqx.filter_jit(model.details)(make_graph([system], [pairs], "float64"))
     directed = network.directed_pairs(system, config.cutoff)
     f = np.asarray(model.embedding.table)[system.numbers]
@@ -80,7 +80,7 @@ def test_electronic_embedding_equals_the_loop(total: float) -> None:
     module = ElectronicEmbedding(8, rng=np.random.default_rng(0), dtype="float64")
     system = molecule(charge=total)
     other = molecule(charge=5.0)
-    graph = make_graph([other, system], [find_pairs(s, 3.0) for s in (other, system)], "float64")
+    graph = make_graph([other, system], [find_pair_lists(s, 3.0) for s in (other, system)], "float64")
     found = np.asarray(module(jnp.asarray(graph.charge), graph))[len(other) : len(other) + len(system)]
     np.testing.assert_allclose(found, network.electronic(total, system, module), atol=1e-14)
     if total == 0.0:
@@ -90,7 +90,7 @@ def test_electronic_embedding_equals_the_loop(total: float) -> None:
 def test_charge_and_spin_change_the_energy() -> None:
     model = random_model(CONFIGS["so3lr"])
     systems = [molecule(), molecule(1.0), molecule(-1.0), molecule(0.0, 2.0)]
-    graph = make_graph(systems, [find_pairs(s, model.cutoff) for s in systems], "float64")
+    graph = make_graph(systems, [find_pair_lists(s, model.cutoff) for s in systems], "float64")
     energies = np.asarray(graph.sum_structures(eqx.filter_jit(model)(graph)))
     assert len(np.unique(np.round(energies, 6))) == 4
 
@@ -102,7 +102,7 @@ def test_single_precision_stays_single_and_agrees(name: str) -> None:
     results = []
     for dtype in ("float32", "float64"):
         model = random_model(config, dtype=dtype)
-        energies = eqx.filter_jit(model)(make_graph([system], [find_pairs(system, model.cutoff)], dtype))
+        energies = eqx.filter_jit(model)(make_graph([system], [find_pair_lists(system, model.cutoff)], dtype))
         assert energies.dtype == dtype
         results.append(np.asarray(energies, np.float64))
     np.testing.assert_allclose(*results, rtol=1e-4, atol=1e-4 * np.abs(results[1]).max())

@@ -3,14 +3,17 @@ import numpy as np
 from springs import TINY, samples
 
 from so3krates.data.batching import Batch, BatchSource
-from so3krates.potential import ElementTable
+from so3krates.model import SO3krates
+from so3krates.potential import Potential
+from so3krates.prediction import ElementTable
 from so3krates.training.batches import BatchStream
 
 ELEMENTS = ElementTable(numbers=(1, 8), energies=(-10.0, -1980.0))
+POTENTIAL = Potential(SO3krates(TINY, key=jax.random.key(0)), ELEMENTS)
 
 
 def stream(count: int = 11) -> BatchStream:
-    source = BatchSource(samples(count), TINY.cutoff, ELEMENTS, "float32")
+    source = BatchSource(samples(count), POTENTIAL)
     return BatchStream(source, batch_size=3, seed=5, devices=1, sizes=None)
 
 
@@ -39,8 +42,8 @@ def test_an_epoch_visits_no_structure_twice_and_epochs_differ() -> None:
 
 def test_pairs_are_found_once_where_memory_allows_and_again_where_not() -> None:
     data = samples(4)
-    kept = BatchSource(data, TINY.cutoff, ELEMENTS, "float32")
+    kept = BatchSource(data, POTENTIAL)
     assert kept.prepared(2) is kept.prepared(2)
-    frugal = BatchSource(data, TINY.cutoff, ELEMENTS, "float32", cache_bytes=0)
+    frugal = BatchSource(data, POTENTIAL, cache_bytes=0)
     assert frugal.prepared(2) is not frugal.prepared(2)
     assert equal(kept.batch([0, 3]), frugal.batch([0, 3]))

@@ -9,7 +9,9 @@ from springs import TINY, samples
 from so3krates.data.batching import Batch, BatchSource
 from so3krates.graph import Sizes
 from so3krates.model import SO3krates
-from so3krates.potential import ElementTable, Potential, Term
+from so3krates.potential import Potential
+from so3krates.prediction import ElementTable
+from so3krates.term import Term
 from so3krates.training import loss as loss_module
 from so3krates.training.config import LossConfig
 from so3krates.training.loss import LossSums, weighted_loss
@@ -30,7 +32,7 @@ def potential() -> Potential:
 
 
 def source(data) -> BatchSource:
-    return BatchSource(data, TINY.cutoff, ELEMENTS, "float64")
+    return BatchSource(data, Potential(SO3krates(TINY, key=jax.random.key(1), dtype="float64"), ELEMENTS))
 
 
 def differences(potential: Potential, data) -> tuple[np.ndarray, np.ndarray]:
@@ -66,7 +68,7 @@ def test_padding_and_missing_labels_do_not_count(potential: Potential) -> None:
     config = LossConfig()
     exact = loss_sums(potential.model, source(data).batch(range(4)), config)
     padded = loss_sums(potential.model, source(data).batch(range(4), Sizes(6, 40, 64)), config)
-    assert exact.counts.tolist() == padded.counts.tolist() == [3.0, 27.0, 0.0]
+    assert exact.counts.tolist() == padded.counts.tolist() == [3.0, 27.0, 0.0, 0.0, 0.0]
     np.testing.assert_allclose(padded.sums, exact.sums, rtol=1e-12)
     np.testing.assert_allclose(padded.absolute, exact.absolute, rtol=1e-12)
 
@@ -87,7 +89,7 @@ def test_metrics_over_uneven_batches_equal_those_of_all_structures(potential: Po
     energy, forces = differences(potential, data)
     per_atom = LossConfig(energy_per_atom=True)
     absolute = sum(np.asarray(loss_sums(potential.model, batch, per_atom).absolute) for batch in batches)
-    np.testing.assert_allclose(absolute, [abs(energy).sum(), abs(forces).sum(), 0.0], rtol=1e-10)
+    np.testing.assert_allclose(absolute, [abs(energy).sum(), abs(forces).sum(), 0.0, 0.0, 0.0], rtol=1e-10)
     assert metrics.energy_mae == pytest.approx(abs(energy).mean(), rel=1e-10)
     assert metrics.energy_per_atom_mae == pytest.approx(abs(energy).mean() / 3, rel=1e-10)
     assert metrics.forces_mae == pytest.approx(abs(forces).mean(), rel=1e-10)

@@ -1,0 +1,68 @@
+"""Dynamics with SO3LR: does energy stay what it is, does the structure hold together?
+
+    python examples/so3lr_dynamics.py so3lr.safetensors ala15.xyz --ensemble nve --time-ps 20
+    python examples/so3lr_dynamics.py so3lr.safetensors water.xyz --repeat 2 --ensemble langevin --time-ps 5
+
+Steps of 0.5 fs in float32. Constant-energy runs begin after `--thermalise-ps` of Langevin dynamics at 300 K. Writes
+NAME.h5, NAME.json with the summary of the run, and NAME.svg with its energies.
+"""
+
+import argparse
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import ase.io
+import numpy as np
+
+from so3krates import System, load, md, simulate
+from so3krates.io.trajectory import Trajectory
+from so3krates.viz import plots
+
+TEMPERATURE_K = 300.0
+TIMESTEP_FS = 0.5
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", type=Path)
+    parser.add_argument("structure", type=Path)
+    parser.add_argument("--ensemble", choices=["nve", "langevin"], default="nve")
+    parser.add_argument("--time-ps", type=float, required=True)
+    parser.add_argument("--thermalise-ps", type=float, default=2.0)
+    parser.add_argument("--repeat", type=int, default=1, help="repeat a periodic box so often along every axis")
+    parser.add_argument("--name", help="of the files; that of the structure if not given")
+    parser.add_argument("--output", type=Path, default=Path("."))
+    arguments = parser.parse_args()
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    atoms = ase.io.read(arguments.structure)
+    assert not isinstance(atoms, list)
+    system = System.from_ase(atoms.repeat(arguments.repeat))
+    potential = load(arguments.model)
+    print(potential.remark(system) or f"{len(system)} atoms, long-range cutoff {potential.far_cutoff(system):g} Å")
+    target = arguments.output / f"{arguments.name or arguments.structure.stem}.h5"
+    nve = arguments.ensemble == "nve"
+    integrator = md.NVE() if nve else md.Langevin(temperature_K=TEMPERATURE_K, friction_per_ps=1.0)
+    _, run = simulate(
+        potential,
+        system,
+        integrator,
+        timestep_fs=TIMESTEP_FS,
+        steps=round(arguments.time_ps * 1e3 / TIMESTEP_FS),
+        to=target,
+        initial_temperature_K=TEMPERATURE_K,
+        thermalise_ps=arguments.thermalise_ps if nve else 0.0,
+        save_every_fs=20.0,
+        overwrite=True,
+        report=lambda report: print(f"step {report.step}: {report.temperature_K:.0f} K", flush=True),
+    )
+    summary = {"atoms": len(system), "long_range_cutoff_A": potential.far_cutoff(system), **asdict(run.summary)}
+    target.with_suffix(".json").write_text(json.dumps(summary, indent=1) + "\n")
+    series = Trajectory(target).series()
+    picture = plots.energies(np.asarray(series["time_fs"]), series["conserved"], series["kinetic_energy"], len(system))
+    picture.save(target.with_suffix(".svg"))
+    print(json.dumps(summary, indent=1))
+
+
+if __name__ == "__main__":
+    main()

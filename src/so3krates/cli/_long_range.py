@@ -1,0 +1,28 @@
+"""Options of every command that runs a model with long-range terms."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cyclopts import Parameter
+
+if TYPE_CHECKING:
+    from so3krates.potential import Potential
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class LongRange:
+    """How far long-range terms reach."""
+
+    long_range_cutoff: float | None = None
+    """Å; 12 for periodic structures and none (1000) for molecules if not given."""
+    isolated: bool | None = None
+    """Take structures as isolated although they have a cell, or never; if not given, where the cell is empty and so
+    large that it only stands for vacuum."""
+
+    def load(self, model: Path, dtype: str) -> "Potential":
+        """The potential with these options."""
+        from so3krates.io.loading import load
+
+        return load(model, dtype, long_range_cutoff=self.long_range_cutoff, isolated=self.isolated)

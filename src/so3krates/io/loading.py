@@ -1,0 +1,35 @@
+"""load: a potential from a model file or by the name of published weights."""
+
+from pathlib import Path
+
+from so3krates.io import model_file, weights
+from so3krates.potential import Potential
+
+
+def load(
+    source: str | Path,
+    dtype: object = "float32",
+    *,
+    long_range_cutoff: float | None = None,
+    isolated: bool | None = None,
+) -> Potential:
+    """Read a potential.
+
+    Args:
+        source: a model file, or the name of published weights such as "so3lr", which are downloaded into a cache folder
+            (`SO3KRATES_CACHE`) once. A file of that name comes first.
+        dtype: precision of its arithmetic, "float32" or "float64".
+        long_range_cutoff: Å, for a model with long-range terms. If not given, 12 Å for periodic structures and none
+            (1000 Å) for molecules.
+        isolated: whether long-range terms take structures as isolated although they have a cell; if not given, where
+            the cell is empty and so large that it only stands for vacuum.
+
+    Raises:
+        FileError: for a file that is missing, truncated, changed in any byte, of another kind or of an unknown version,
+            or whose parameters do not fit its architecture; for weights that cannot be fetched.
+        InputError: for options of long-range terms that the model does not have.
+    """
+    path = Path(source)
+    if str(source) in weights.REGISTRY and not path.exists():
+        path = weights.pull(str(source))
+    return model_file.load(path, dtype, long_range_cutoff=long_range_cutoff, isolated=isolated)

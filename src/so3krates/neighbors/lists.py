@@ -1,0 +1,69 @@
+"""The neighbour lists of a potential in compiled code: near pairs for the network, far pairs for long-range terms."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import equinox as eqx
+import jax.numpy as jnp
+
+from so3krates._typing import Array, Bool, Float
+from so3krates.neighbors.dense import DenseNeighbors, Pairs, allocate
+from so3krates.system import System
+
+
+class Found(NamedTuple):
+    """What an update gives."""
+
+    near: Pairs
+    far: Pairs | None
+
+    @property
+    def overflow(self) -> Bool[Array, ""]:
+        return self.near.overflow if self.far is None else self.near.overflow | self.far.overflow
+
+
+class Neighbors(eqx.Module):
+    """One list, or two with cutoffs of their own."""
+
+    near: DenseNeighbors
+    far: DenseNeighbors | None = None
+
+    @classmethod
+    def of(cls, system: System, cutoff: float, far_cutoff: float | None = None) -> "Neighbors":
+        """Room for structures like `system`; cutoffs in Å."""
+        return cls(allocate(system, cutoff), None if far_cutoff is None else allocate(system, far_cutoff))
+
+    @property
+    def far_cutoff(self) -> float:
+        assert self.far is not None
+        return self.far.cutoff
+
+    @property
+    def lists(self) -> tuple[DenseNeighbors, ...]:
+        return (self.near,) if self.far is None else (self.near, self.far)
+
+    def resized(self, sizes: Sequence[tuple[int, Sequence[int]]]) -> "Neighbors":
+        """The same lists with other capacities and numbers of images, in the order of `lists`."""
+        return Neighbors(
+            *(
+                replace(each, capacity=capacity, images=tuple(images))
+                for each, (capacity, images) in zip(self.lists, sizes, strict=True)
+            )
+        )
+
+    def update(self, positions: Float[Array, "atoms 3"], cell: Float[Array, "3 3"] | None) -> Found:
+        """The pairs at these positions; see `DenseNeighbors.update`."""
+        return Found(self.near.update(positions, cell), None if self.far is None else self.far.update(positions, cell))
+
+    def larger(self, system: System) -> "Neighbors":
+        """Both lists with more room."""
+        return Neighbors(self.near.larger(system), None if self.far is None else self.far.larger(system))
+
+    def closest(self, found: Found) -> Float[Array, ""]:
+        """Smallest distance between two atoms, Å; the near cutoff if no pair is that near."""
+        pairs, cutoff = found.near, self.near.cutoff
+        if cutoff == 0.0 and found.far is not None:
+            pairs, cutoff = found.far, self.far_cutoff
+        squared = jnp.sum(pairs.vectors * pairs.vectors, axis=-1)
+        return jnp.sqrt(jnp.min(jnp.where(pairs.mask, squared, cutoff**2)))

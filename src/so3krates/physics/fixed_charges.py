@@ -1,0 +1,48 @@
+"""Charges that are given instead of predicted."""
+
+from collections.abc import Mapping
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+
+from so3krates._precision import checked_dtype, precision_scope
+from so3krates._typing import Array, Float
+from so3krates.graph import Graph
+from so3krates.nn.embedding import ELEMENT_ROWS
+from so3krates.term import Outputs
+
+
+class FixedCharges(eqx.Module):
+    """A charge per element and no energy: electrostatics without a network."""
+
+    table: Float[Array, " elements"]
+
+    def __init__(self, charges: Mapping[int, float], dtype: object = "float32") -> None:
+        """`charges` in e by atomic number; elements that are not named have none."""
+        dtype = checked_dtype(dtype)
+        table = np.zeros(ELEMENT_ROWS)
+        for number, charge in charges.items():
+            table[number] = charge
+        with precision_scope(dtype):
+            self.table = jnp.asarray(table, dtype)
+
+    @property
+    def name(self) -> str:
+        return "fixed_charges"
+
+    @property
+    def cutoff(self) -> float:
+        return 0.0
+
+    @property
+    def long_range(self) -> bool:
+        return False
+
+    def __call__(self, graph: Graph) -> Float[Array, " atoms"]:
+        return jnp.zeros(graph.numbers.shape, self.table.dtype)
+
+    def outputs(self, graph: Graph) -> Outputs:
+        """No energy, hence no component."""
+        charges = jnp.where(graph.atom_mask, self.table[graph.numbers], 0.0)
+        return Outputs(self(graph), {}, charges)

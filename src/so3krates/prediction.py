@@ -1,0 +1,53 @@
+"""What a potential says about a structure, and the constant energies of the elements it knows."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import NamedTuple
+
+import numpy as np
+
+from so3krates._typing import Float, Int
+from so3krates.config import Config
+from so3krates.system import System
+
+
+class ElementTable(Config):
+    """Elements a potential knows and the constant reference energy of each, in eV."""
+
+    numbers: tuple[int, ...]
+    energies: tuple[float, ...]
+
+    def of(self, numbers: Int[np.ndarray, " atoms"]) -> Float[np.ndarray, " atoms"]:
+        """E_ref(Z_i) of each atom, in float64 on the host: these energies are too large for float32 differences."""
+        table = dict(zip(self.numbers, self.energies, strict=True))
+        return np.array([table[z] for z in numbers.tolist()], np.float64)
+
+
+class Prediction(NamedTuple):
+    """What a potential says about one structure; NumPy, float64."""
+
+    energy: float
+    """Total energy, eV."""
+    energies: Float[np.ndarray, " atoms"]
+    """Per-atom energies, reference energies included, eV."""
+    forces: Float[np.ndarray, "atoms 3"]
+    """eV/Å."""
+    stress: Float[np.ndarray, "3 3"] | None
+    """eV/Å³, tension positive; None without a cell."""
+    components: Mapping[str, float] = MappingProxyType({})
+    """Parts of the energy by the name of their term, eV; they add up to the energy less the reference energies of the
+    elements."""
+    charges: Float[np.ndarray, " atoms"] | None = None
+    """Partial charges in e; None for a model that predicts none."""
+    dipole: Float[np.ndarray, " 3"] | None = None
+    """Σ q_i r_i in e·Å with the positions as they are given, wrapped or not. Where the charges do not add up to zero
+    the origin matters: r_i is then taken from the centre of mass."""
+    hirshfeld_ratios: Float[np.ndarray, " atoms"] | None = None
+
+
+def dipole(system: System, charges: Float[np.ndarray, " atoms"]) -> Float[np.ndarray, " 3"]:
+    """Σ q_i r_i in e·Å; from the centre of mass for a charged structure."""
+    origin = np.zeros(3)
+    if system.charge and len(system):
+        origin = system.center_of_mass
+    return charges @ (system.positions - origin)

@@ -1,0 +1,140 @@
+"""Where a run starts from: fresh parameters, or those of a model file of which all, some or adapters are trained."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import numpy as np
+from jax.tree_util import keystr, tree_map_with_path
+
+from so3krates._errors import ConfigError
+from so3krates._precision import precision_scope
+from so3krates.data.frames import Joined, Subset
+from so3krates.data.readers import read_dataset
+from so3krates.data.sample import Dataset
+from so3krates.data.zero_of_energy import ShiftedEnergies, zero_of_energy
+from so3krates.io.loading import load
+from so3krates.io.parameters import listed, named_parameters
+from so3krates.model import SO3krates
+from so3krates.nn.low_rank import with_adapters, without_adapters
+from so3krates.physics.dispersion import Dispersion
+from so3krates.physics.electrostatics import Electrostatics
+from so3krates.physics.zbl import ZBL
+from so3krates.potential import Potential
+from so3krates.prediction import ElementTable
+from so3krates.term import Sum, Term
+from so3krates.training.config import PhysicsConfig, StartConfig, TrainConfig
+
+Tell = Callable[[str], None]
+
+
+class Start(NamedTuple):
+    """The model a run begins with."""
+
+    potential: Potential
+    trained: Any
+    """Filter of the parameters that are trained: a tree of booleans, or a function of leaves."""
+    finished: Callable[[Term], Term]
+    """The trained model as it is written to a file."""
+
+
+def fresh(config: TrainConfig, elements: ElementTable) -> Start:
+    """Random parameters for the network, with the analytic terms asked for."""
+    with precision_scope(config.dtype):
+        network = SO3krates(config.model, key=jax.random.key(config.seed), dtype=config.dtype)
+        terms = (network, *_analytic_terms(config.physics, config))
+    model = network if len(terms) == 1 else Sum(terms)
+    return Start(Potential(model, elements), eqx.is_inexact_array, lambda term: term)
+
+
+def _analytic_terms(physics: PhysicsConfig, config: TrainConfig) -> tuple[Term, ...]:
+    terms: list[Term] = []
+    if physics.zbl:
+        terms.append(ZBL(config.model.cutoff, config.model.cutoff_function, config.dtype))
+    if physics.electrostatics:
+        terms.append(Electrostatics(physics.electrostatics_width))
+    if physics.dispersion:
+        terms.append(Dispersion(physics.dispersion_scale))
+    return tuple(terms)
+
+
+def from_model(config: TrainConfig, start: StartConfig, train: Dataset, tell: Tell) -> Start:
+    """Parameters and elements of a model file; its zero of energy moved to that of the training data.
+
+    Raises:
+        FileError: if the file cannot be read.
+        InputError: for an element in the training data that the model does not know.
+        ConfigError: for parameters to train that it does not have.
+    """
+    potential = load(start.model, config.dtype)
+    if config.loss.energy:
+        potential = _moved_zero(potential, train, tell)
+    model = potential.model
+    if start.adapter_rank is not None:
+        with precision_scope(config.dtype):
+            model = with_adapters(model, start.adapter_rank, config.seed)
+    trained = _trained(model, start)
+    count = sum(leaf.size for leaf in jax.tree.leaves(eqx.filter(model, trained)))
+    tell(f"starting from {start.model}; {count:,} parameters are trained")
+    return Start(replace(potential, model=model), trained, without_adapters)
+
+
+def _moved_zero(potential: Potential, train: Dataset, tell: Tell) -> Potential:
+    zero = zero_of_energy(potential, train)
+    assert potential.elements is not None
+    if zero is None:
+        return potential
+    tell(zero.note)
+    table = dict(zip(potential.elements.numbers, potential.elements.energies, strict=True))
+    table |= {z: table[z] + shift for z, shift in zero.shifts.items()}
+    elements = ElementTable(numbers=tuple(table), energies=tuple(table.values()))
+    return replace(potential, elements=elements)
+
+
+def _trained(model: Term, start: StartConfig) -> Any:
+    """The tree of what is trained: parameters under the names given, or the adapters there."""
+    names = list(named_parameters(model))
+    # In a sum the network's parameters are those of term 0; users name them as those of a network alone.
+    network = "terms.0." if isinstance(model, Sum) else ""
+    unknown = [
+        part for part in start.parameters if part != "all" and not any(_under(name, part, network) for name in names)
+    ]
+    if unknown:
+        first = sorted({name.removeprefix(network).split(".")[0] for name in names})
+        raise ConfigError(
+            f"start.parameters: the model has no parameters under {listed(unknown)}; there are {', '.join(first)} and "
+            "what lies below them, such as layers.2."
+        )
+
+    def chosen(path: tuple[object, ...], leaf: object) -> bool:
+        name = keystr(path, simple=True, separator=".")
+        wanted = any(part == "all" or _under(name, part, network) for part in start.parameters)
+        adapter = name.endswith((".down", ".up"))
+        return eqx.is_inexact_array(leaf) and wanted and (start.adapter_rank is None or adapter)
+
+    return tree_map_with_path(chosen, model)
+
+
+def _under(name: str, part: str, network: str) -> bool:
+    return any(f"{name}.".startswith(f"{prefix}{part}.") for prefix in {network, ""})
+
+
+def with_replay(train: Dataset, start: StartConfig, config: TrainConfig, elements: ElementTable, tell: Tell) -> Dataset:
+    """The training data together with as much of the old data as to make up `replay_share` of the whole.
+
+    The old data keep the zero of energy of the old model; their energies are moved to the new one.
+    """
+    if start.replay is None:
+        return train
+    old = read_dataset(start.replay)
+    count = min(round(len(train) * start.replay_share / (1.0 - start.replay_share)), len(old))
+    chosen = np.sort(np.random.default_rng([config.seed, 3]).permutation(len(old))[:count])
+    tell(f"replaying {count} of the {len(old)} structures of {start.replay}")
+    replayed: Dataset = Subset(old, chosen)
+    if config.loss.energy:
+        zero = zero_of_energy(replace(load(start.model, config.dtype), elements=elements), replayed)
+        if zero is not None:
+            replayed = ShiftedEnergies(replayed, {z: -shift for z, shift in zero.shifts.items()})
+    return Joined([train, replayed])

@@ -1,0 +1,123 @@
+"""SO3LR as its authors ship it: every number of the original implementation, through every way to ask for it."""
+
+from pathlib import Path
+
+import ase
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from so3krates.io.foreign_check import ForeignNetwork, Molecule
+from so3krates.io.foreign_convert import convert_mlff, find_files, read_hyperparameters, read_parameters
+from so3krates.io.model_file import load
+from so3krates.potential import Potential, Topology, evaluate
+from so3krates.system import System
+
+STRUCTURES = (
+    "ethanol_lr1000",
+    "dha_lr12",
+    "dha_lr1000",
+    "atat_lr12",
+    "atat_lr1000",
+    "bb_lr12",
+    "water64_lr6",
+    "water512_lr12",
+)
+PARTS = {"zbl": "zbl_repulsion", "electrostatics": "electrostatic", "dispersion": "dispersion"}
+PAIR_TERMS = {"zbl": "energy_zbl", "electrostatics": "energy_electrostatic", "dispersion": "energy_dispersion"}
+
+
+@pytest.fixture(scope="module")
+def reference(shared_dir: Path) -> Path:
+    return shared_dir / "reference"
+
+
+@pytest.fixture(scope="module")
+def model_file(reference: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Through the converter, from the pickle."""
+    output = tmp_path_factory.mktemp("so3lr") / "so3lr.safetensors"
+    convert_mlff(find_files(reference / "so3lr"), output, reference=reference / "so3lr_ethanol_lr1000.npz")
+    return output
+
+
+class Case:
+    """A structure with the values of the original."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.values = dict(np.load(folder / f"so3lr_{name}.npz"))
+        self.cutoff = float(self.values["lr_cutoff"])
+        self.system = System(
+            self["positions"],
+            self["numbers"],
+            self["cell"],
+            tuple(bool(flag) for flag in self["pbc"]),  # type: ignore[arg-type]
+            float(self["total_charge"]),
+            float(self["num_unpaired_electrons"]),
+        )
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self.values[name]
+
+    def potential(self, model_file: Path, dtype: str = "float64") -> Potential:
+        return load(model_file, dtype, long_range_cutoff=self.cutoff)
+
+
+@pytest.fixture(params=STRUCTURES)
+def case(request: pytest.FixtureRequest, reference: Path) -> Case:
+    return Case(reference, request.param)
+
+
+def test_prediction(case: Case, model_file: Path) -> None:
+    """Far tighter than the 1e-6 that a user would notice: 1e-8, as the original agrees with itself."""
+    found = case.potential(model_file).predict([case.system])[0]
+    assert found.energy == pytest.approx(float(case["energy"]), abs=1e-8)
+    np.testing.assert_allclose(found.energies, case["atomic_energy"], rtol=0, atol=1e-8)
+    np.testing.assert_allclose(found.forces, case["forces"], rtol=0, atol=1e-8)
+    np.testing.assert_allclose(found.charges, case["partial_charges"], rtol=0, atol=1e-10)
+    np.testing.assert_allclose(found.hirshfeld_ratios, case["hirshfeld_ratios"], rtol=0, atol=1e-10)
+    np.testing.assert_allclose(found.dipole, case["dipole_vec"], rtol=0, atol=1e-8)
+    for name, key in PAIR_TERMS.items():
+        assert found.components[name] == pytest.approx(float(case[key]), abs=1e-8), name
+    assert found.components["network"] == pytest.approx(float(case["energy_so3krates"]), abs=1e-8)
+
+
+def test_ase_calculator(case: Case, model_file: Path) -> None:
+    atoms = ase.Atoms(numbers=case["numbers"], positions=case["positions"], cell=case["cell"], pbc=case["pbc"])
+    atoms.calc = case.potential(model_file).ase()
+    assert atoms.get_potential_energy() == pytest.approx(float(case["energy"]), abs=1e-8)
+    np.testing.assert_allclose(atoms.get_forces(), case["forces"], rtol=0, atol=1e-8)
+    np.testing.assert_allclose(atoms.get_charges(), case["partial_charges"], rtol=0, atol=1e-10)
+    np.testing.assert_allclose(atoms.get_dipole_moment(), case["dipole_vec"], rtol=0, atol=1e-8)
+    np.testing.assert_allclose(atoms.calc.results["hirshfeld_ratios"], case["hirshfeld_ratios"], rtol=0, atol=1e-10)
+    assert atoms.calc.results["energy_components"]["zbl"] == pytest.approx(float(case["energy_zbl"]), abs=1e-8)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_compiled_evaluation_of_dynamics(case: Case, model_file: Path, dtype: str) -> None:
+    potential = case.potential(model_file, dtype)
+    neighbors, topology = potential.allocate(case.system), Topology.of(case.system, dtype)
+    centered = case.system.positions - case.system.positions.mean(axis=0)
+    cell = None if case.system.cell is None else jnp.asarray(case.system.cell, dtype)
+    compiled = eqx.filter_jit(evaluate)
+    found = compiled(potential.model, topology, neighbors, jnp.asarray(centered, dtype), cell)
+    assert not bool(found.overflow)
+    force_tolerance = {"float64": 1e-8, "float32": 1e-4}[dtype]
+    np.testing.assert_allclose(found.forces, case["forces"], rtol=0, atol=force_tolerance)
+    if dtype == "float32":
+        assert float(found.energy) == pytest.approx(float(case["energy"]), abs=1e-6 * len(case.system))
+        return
+    assert float(found.energy) == pytest.approx(float(case["energy"]), abs=1e-8)
+    np.testing.assert_allclose(found.outputs.charges, case["partial_charges"], rtol=0, atol=1e-10)
+    np.testing.assert_allclose(found.outputs.hirshfeld_ratios, case["hirshfeld_ratios"], rtol=0, atol=1e-10)
+    for name, key in PARTS.items():
+        np.testing.assert_allclose(found.outputs.components[name], case[f"atomic_{key}"], rtol=0, atol=1e-8)
+
+
+def test_separate_evaluation(reference: Path) -> None:
+    """What conversions are checked against is itself right."""
+    values = np.load(reference / "so3lr_ethanol_lr1000.npz")
+    hyperparameters = read_hyperparameters(reference / "so3lr" / "hyperparameters.json")
+    network = ForeignNetwork(read_parameters(reference / "so3lr_params.npz"), hyperparameters)
+    energy = network.energy(Molecule(values["positions"], values["numbers"]))
+    assert energy == pytest.approx(float(values["energy"]), abs=1e-10)

@@ -1,0 +1,154 @@
+"""A potential with two neighbour lists: what reaches the user, and which structures count as isolated."""
+
+from dataclasses import replace
+
+import ase.build
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from oracles.long_range import CONFIG, long_range_model, long_range_potential
+
+from so3krates._errors import InputError
+from so3krates.graph import Sizes
+from so3krates.physics.electrostatics import Electrostatics
+from so3krates.physics.fixed_charges import FixedCharges
+from so3krates.potential import MOLECULAR_CUTOFF, PERIODIC_CUTOFF, Potential, Topology, evaluate
+from so3krates.system import System, in_empty_box
+from so3krates.term import Sum
+
+
+def methanol(charge: float = 0.0, at: float = 0.0) -> System:
+    atoms = ase.build.molecule("CH3OH")
+    return System(atoms.positions + at, atoms.numbers, charge=charge, unpaired=abs(charge))
+
+
+def boxed(length: float) -> System:
+    return replace(methanol(at=0.5 * length), cell=length * np.eye(3), pbc=(True, True, True))
+
+
+def silicon() -> System:
+    atoms = ase.build.bulk("Si")
+    return System(
+        atoms.positions + np.array([[0.0, 0.0, 0.0], [0.1, 0.0, -0.2]]), atoms.numbers, atoms.cell[:], (True,) * 3
+    )
+
+
+@pytest.mark.parametrize("charge", [0.0, 1.0, -2.0])
+def test_charges_add_up_and_components_too(charge: float) -> None:
+    potential = long_range_potential()
+    found = potential.predict([methanol(), methanol(charge)])[1]
+    assert found.charges is not None
+    assert found.charges.sum() == pytest.approx(charge, abs=1e-12)
+    assert set(found.components) == {"network", "zbl", "electrostatics", "dispersion"}
+    references = potential.reference_energy(methanol().numbers)
+    assert sum(found.components.values()) + references == pytest.approx(found.energy, abs=1e-9)
+    assert found.hirshfeld_ratios is not None and (found.hirshfeld_ratios >= 0).all()
+
+
+def test_dipole_of_an_ion_is_that_from_its_centre_of_mass() -> None:
+    potential = long_range_potential()
+    here, there = potential.predict([methanol(1.0), methanol(1.0, at=3.0)])
+    np.testing.assert_allclose(here.dipole, there.dipole, atol=1e-10)
+    center = np.average(methanol().positions, axis=0, weights=methanol().masses)
+    np.testing.assert_allclose(here.dipole, here.charges @ (methanol().positions - center), atol=1e-12)
+
+
+def test_dipole_of_a_neutral_molecule_has_no_origin() -> None:
+    here, there = long_range_potential().predict([methanol(), methanol(at=50.0)])
+    np.testing.assert_allclose(here.dipole, there.dipole, atol=1e-9)
+    np.testing.assert_allclose(here.dipole, here.charges @ methanol().positions, atol=1e-12)
+
+
+@pytest.mark.parametrize("system", [methanol(1.0), silicon()], ids=["ion", "crystal"])
+def test_compiled_evaluation_equals_prediction(system: System) -> None:
+    potential = long_range_potential()
+    cell = None if system.cell is None else jnp.asarray(system.cell)
+    neighbors, topology = potential.allocate(system), Topology.of(system, "float64")
+    found = jax.jit(lambda x: evaluate(potential.model, topology, neighbors, x, cell))(jnp.asarray(system.positions))
+    expected = potential.predict([system])[0]
+    assert not bool(found.overflow)
+    np.testing.assert_allclose(found.forces, expected.forces, atol=1e-10)
+    np.testing.assert_allclose(found.outputs.charges, expected.charges, atol=1e-12)
+    for name, energies in found.outputs.components.items():
+        assert float(jnp.sum(energies)) == pytest.approx(expected.components[name], abs=1e-10)
+    if system.cell is not None:
+        stress = np.asarray(found.virial) / abs(np.linalg.det(system.cell))
+        np.testing.assert_allclose(stress, expected.stress, atol=1e-12)
+
+
+def test_overflow_of_either_list_is_overflow() -> None:
+    potential, system = long_range_potential(), silicon()
+    enough = potential.allocate(system)
+    assert enough.far is not None
+    x, cell = jnp.asarray(system.positions), jnp.asarray(system.cell)
+    assert not bool(enough.update(x, cell).overflow)
+    for name in ("near", "far"):
+        small = replace(enough, **{name: replace(getattr(enough, name), capacity=2)})
+        assert bool(small.update(x, cell).overflow)
+        larger = small.larger(system)
+        assert not bool(larger.update(x, cell).overflow)
+
+
+def test_cutoff_is_chosen_by_the_structure_or_by_the_user() -> None:
+    automatic = long_range_potential(None)
+    assert automatic.far_cutoff(methanol()) == MOLECULAR_CUTOFF
+    assert automatic.far_cutoff(silicon()) == PERIODIC_CUTOFF
+    assert long_range_potential(7.5).far_cutoff(silicon()) == 7.5
+    mixed = automatic.predict([methanol(), silicon()])
+    for together, alone in zip(mixed, (methanol(), silicon()), strict=True):
+        assert together.energy == pytest.approx(automatic.energy(alone), abs=1e-9)
+
+
+def test_molecule_in_an_empty_box_is_isolated_unless_the_user_says_otherwise() -> None:
+    automatic = long_range_potential(None)
+    huge, usual = boxed(1000.0), boxed(30.0)
+    assert in_empty_box(huge) and not in_empty_box(usual) and not in_empty_box(methanol())
+    assert automatic.energy(huge) == pytest.approx(automatic.energy(methanol()), abs=1e-8)
+    assert "taken as isolated" in str(automatic.remark(huge))
+    assert automatic.remark(usual) is None and automatic.remark(methanol()) is None
+    kept = replace(automatic, isolated=False)
+    assert kept.remark(huge) is None and kept.far_cutoff(huge) == PERIODIC_CUTOFF
+    assert kept.energy(huge) != pytest.approx(automatic.energy(huge), abs=1e-6)
+    forced = replace(automatic, isolated=True)
+    assert forced.energy(usual) == pytest.approx(automatic.energy(methanol()), abs=1e-8)
+    assert automatic.predict([huge])[0].stress is not None
+
+
+def test_slab_in_a_tall_cell_is_not_isolated() -> None:
+    slab = replace(silicon(), cell=np.array([[3.8, 0.0, 0.0], [0.0, 3.8, 0.0], [0.0, 0.0, 500.0]]))
+    assert not in_empty_box(slab)
+
+
+def test_far_molecules_have_the_energy_of_the_sum_where_physics_says_so() -> None:
+    """Fixed charges, cutoff 12 Å: beyond it nothing is left; without cutoff two charged ones attract as 1/r."""
+    ions = FixedCharges({11: 1.0, 17: -1.0}, dtype="float64")
+    parts = [System(np.array([[0.0, 0.0, 0.0]]), np.array([11])), System(np.array([[30.0, 0.0, 0.0]]), np.array([17]))]
+    both = System(np.concatenate([p.positions for p in parts]), np.array([11, 17]))
+    for cutoff, expected in ((12.0, 0.0), (None, -14.399645351950548 * (1 / 30 - 1 / 1000))):
+        potential = Potential(Sum((ions, Electrostatics())), long_range_cutoff=cutoff)
+        gap = potential.energy(both) - sum(potential.energy(part) for part in parts)
+        assert gap == pytest.approx(expected, rel=1e-10, abs=1e-14)
+
+
+def test_a_batch_holds_long_range_pairs_of_all_or_of_none() -> None:
+    from so3krates.graph import make_graph
+    from so3krates.neighbors.host import find_pair_lists
+
+    lists = [find_pair_lists(methanol(), 3.0, 6.0), find_pair_lists(methanol(), 3.0)]
+    with pytest.raises(InputError, match="some have none"):
+        make_graph([methanol(), methanol()], lists, "float64")
+
+
+def test_padding_has_room_for_long_range_pairs() -> None:
+    potential = long_range_potential()
+    lists = [potential.find_pairs(silicon())]
+    sizes = Sizes.of([silicon()], lists)
+    assert sizes.long_range >= lists[0].counts[1] > lists[0].counts[0]
+    assert long_range_model().long_range and CONFIG.charges
+
+
+@pytest.mark.parametrize("names", [(), ("a", "a")])
+def test_a_sum_needs_terms_of_different_names(names: tuple[str, ...]) -> None:
+    with pytest.raises(InputError, match="there must be at least one, and none twice"):
+        Sum(tuple(Electrostatics() for _ in names))

@@ -1,0 +1,145 @@
+"""Starting from a model: what is trained, what stays, which zero of energy, and old data beside the new."""
+
+from pathlib import Path
+
+import ase.io
+import numpy as np
+import pytest
+from springs import OFFSET, TINY, run_config, samples, write
+
+from so3krates._errors import ConfigError, InputError
+from so3krates.data.zero_of_energy import ShiftedEnergies, check_zero_of_energy, zero_of_energy
+from so3krates.io.model_file import load
+from so3krates.io.parameters import named_parameters
+from so3krates.model import ModelConfig
+from so3krates.training.config import TrainConfig
+from so3krates.training.loop import train
+from so3krates.training.setup import prepare
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("old")
+    train(run_config(folder, budget={"steps": 200}, optimizer={"learning_rate": 1e-2, "ema": 0.9}))
+    return folder / "model.safetensors"
+
+
+def tuned(folder: Path, model: Path, **changes: object) -> TrainConfig:
+    start = {"model": str(model)} | changes.pop("start", {})  # type: ignore[operator]
+    return run_config(folder, model={}, start=start, **changes)
+
+
+def moved(folder: Path, by: float) -> None:
+    """Training and validation energies with another zero."""
+    for name, count, seed in (("train.extxyz", 24, 1), ("valid.extxyz", 8, 2)):
+        frames = ase.io.read(write(folder / name, count, seed), ":")
+        for atoms in frames:
+            atoms.info["REF_energy"] += by
+        ase.io.write(folder / name, frames, format="extxyz")
+
+
+def differing(a: Path, b: Path) -> set[str]:
+    ours, theirs = (named_parameters(load(path).model) for path in (a, b))
+    assert ours.keys() == theirs.keys()
+    return {name for name in ours if not np.array_equal(ours[name], theirs[name])}
+
+
+def test_it_goes_on_from_where_the_model_is(trained: Path, tmp_path: Path) -> None:
+    old = train(run_config(tmp_path, budget={"steps": 20}, output=tmp_path / "fresh.safetensors")).metrics
+    result = train(tuned(tmp_path, trained, budget={"steps": 20}, output=tmp_path / "tuned.safetensors"))
+    assert result.metrics.forces_mae < 0.5 * old.forces_mae
+
+
+def test_only_the_chosen_parts_change(trained: Path, tmp_path: Path) -> None:
+    config = tuned(tmp_path, trained, budget={"steps": 40}, start={"parameters": ["energy", "layers.0.exchange"]})
+    train(config)
+    changed = differing(trained, tmp_path / "model.safetensors")
+    assert changed and all(name.startswith(("energy.", "layers.0.exchange.")) for name in changed)
+
+
+def test_adapters_are_merged_into_the_file(trained: Path, tmp_path: Path) -> None:
+    train(tuned(tmp_path, trained, budget={"steps": 40}, start={"adapter_rank": 2}))
+    changed = differing(trained, tmp_path / "model.safetensors")
+    assert changed and all(name.endswith(".weight") for name in changed)
+    before, after = (named_parameters(load(path).model) for path in (trained, tmp_path / "model.safetensors"))
+    for name in changed:
+        assert np.linalg.matrix_rank(after[name] - before[name], tol=1e-5) <= 2
+
+
+def test_another_zero_of_energy_is_fitted_first(trained: Path, tmp_path: Path) -> None:
+    moved(tmp_path, 123.0)
+    told: list[str] = []
+    result = train(tuned(tmp_path, trained, budget={"steps": 20}), tell=told.append)
+    assert any("zero of energy" in sentence for sentence in told)
+    assert result.metrics.energy_mae < 1.0
+    same = samples(4)[0].system
+    difference = load(tmp_path / "model.safetensors").energy(same) - load(trained).energy(same)
+    assert difference == pytest.approx(123.0, abs=1.0)
+
+
+def test_the_doctor_compares_zeros_of_energy(trained: Path) -> None:
+    potential, data = load(trained), samples(6)
+    (same,) = check_zero_of_energy(potential, data)
+    assert same.severity == "info"
+    (other,) = check_zero_of_energy(potential, ShiftedEnergies(data, {1: 10.0, 8: -3.0}))
+    assert other.severity == "warning" and "another zero" in other.message
+    found = zero_of_energy(potential, ShiftedEnergies(data, {1: 10.0, 8: -3.0}))
+    assert found is not None and not found.unique
+    assert 2 * found.shifts[1] + found.shifts[8] == pytest.approx(17.0, abs=0.5)
+    with pytest.raises(InputError, match="no energy shift is known for H"):
+        ShiftedEnergies(data, {8: 1.0})[0]
+
+
+def test_old_data_are_mixed_in_at_the_new_zero(trained: Path, tmp_path: Path) -> None:
+    old = write(tmp_path / "old.extxyz", 50, seed=9)
+    moved(tmp_path, 123.0)
+    config = tuned(tmp_path, trained, start={"replay": old, "replay_share": 0.25})
+    setup = prepare(config, lambda _: None)
+    assert len(setup.train) == 24 + 8
+    energies = [setup.train.prepared(n).sample.energy for n in range(32)]
+    assert min(energies[:24]) > OFFSET + 100.0  # type: ignore[type-var]
+    assert np.mean(energies[24:]) == pytest.approx(OFFSET + 123.0, abs=2.0)  # type: ignore[arg-type]
+
+
+def test_parts_that_are_not_there_are_named(trained: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"no parameters under 'layer\.0'; there are embedding, energy, layers"):
+        train(tuned(tmp_path, trained, start={"parameters": ["layer.0"]}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"model": TINY.model_dump(), "start": {"model": "m"}}, "`model` has no effect beside `start`"),
+        ({"physics": {"electrostatics": True}}, "needs `model.charges: true`"),
+        ({"loss": {"hirshfeld_ratios": 1.0}}, "needs `model.hirshfeld_ratios: true`"),
+        ({"physics": {"dispersion_scale": 1.1}}, "no effect without `dispersion: true`"),
+        ({"model": {}, "start": {"model": "m", "replay_share": 0.3}}, "no effect without `replay`"),
+    ],
+)
+def test_contradictions_are_refused(tmp_path: Path, changes: dict, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        run_config(tmp_path, **changes)
+
+
+def test_dipoles_and_ratios_are_learned_beside_forces(tmp_path: Path) -> None:
+    """Labels made by fixed charges and ratios, which a network with both heads must find."""
+    for name, count, seed in (("train.extxyz", 24, 1), ("valid.extxyz", 8, 2)):
+        frames = ase.io.read(write(tmp_path / name, count, seed), ":")
+        for atoms in frames:
+            atoms.info["REF_dipole"] = np.array([-0.8, 0.4, 0.4]) @ atoms.positions
+            atoms.arrays["REF_hirshfeld_ratios"] = np.array([0.9, 0.6, 0.6])
+        ase.io.write(tmp_path / name, frames, format="extxyz")
+    network = ModelConfig.parse(TINY.model_dump() | {"charges": True, "hirshfeld_ratios": True})
+    config = run_config(
+        tmp_path,
+        model=network.model_dump(),
+        physics={"zbl": True, "electrostatics": True, "dispersion": True},
+        loss={"dipole": 1.0, "hirshfeld_ratios": 1.0},
+        optimizer={"learning_rate": 1e-2, "ema": 0.9},
+        budget={"steps": 300},
+    )
+    result = train(config)
+    assert result.metrics.dipole_mae < 0.02 and result.metrics.hirshfeld_ratios_mae < 0.01
+    found = load(config.output).predict([samples(1)[0].system])[0]
+    np.testing.assert_allclose(found.charges, [-0.8, 0.4, 0.4], atol=0.05)
+    assert set(found.components) == {"network", "zbl", "electrostatics", "dispersion"}
