@@ -94,6 +94,7 @@ def execute(folder: Path) -> Callable[[Sequence[Block]], None]:
             "PYTHONPATH": os.pathsep.join(str(Path(entry or ".").resolve()) for entry in sys.path),
             "MPLBACKEND": "Agg",
             "SO3KRATES_DEBUG": "1",
+            "SO3KRATES_CACHE": str(folder.parent / "cache"),
         }
         for block in chosen:
             arguments = {"bash": ["bash", "-euo", "pipefail", "-c"], "python": [sys.executable, "-W", "error", "-c"]}
@@ -128,6 +129,17 @@ def example_files(folder: Path) -> None:
         write(folder / f"{name}.extxyz", atoms)
     write(folder / "data.extxyz", frames["train"])
     write(folder / "start.xyz", frames["test"][0])
+
+
+@pytest.fixture
+def published_weights(folder: Path, shared_dir: Path) -> None:
+    """SO3LR in the cache, as if it had been pulled."""
+    from so3krates.io.foreign_convert import find_files
+    from so3krates.io.weights import convert_published
+
+    (folder.parent / "cache").mkdir()
+    weights = find_files(shared_dir / "reference" / "so3lr")
+    convert_published("so3lr", weights, folder.parent / "cache" / "so3lr.safetensors")
 
 
 def _labelled(samples: Sequence, count: int) -> list:

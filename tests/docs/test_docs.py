@@ -23,7 +23,11 @@ def _name(page: Path) -> str:
 
 
 @pytest.mark.parametrize("page", RUNNABLE, ids=_name)
-def test_page_runs(page: Path, blocks: Blocks, execute: Execute, example_files: None) -> None:
+def test_page_runs(
+    page: Path, blocks: Blocks, execute: Execute, example_files: None, request: pytest.FixtureRequest
+) -> None:
+    if page.stem == "so3lr":
+        request.getfixturevalue("published_weights")
     execute([block for block in blocks(page) if block.run and not block.slow])
 
 

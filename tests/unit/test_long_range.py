@@ -1,6 +1,7 @@
 """A potential with two neighbour lists: what reaches the user, and which structures count as isolated."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import ase.build
 import jax
@@ -9,8 +10,10 @@ import numpy as np
 import pytest
 from oracles.long_range import CONFIG, long_range_model, long_range_potential
 
-from so3krates._errors import InputError
+from so3krates import md
+from so3krates._errors import FileError, InputError
 from so3krates.graph import Sizes
+from so3krates.io.trajectory import Trajectory
 from so3krates.physics.electrostatics import Electrostatics
 from so3krates.physics.fixed_charges import FixedCharges
 from so3krates.potential import MOLECULAR_CUTOFF, PERIODIC_CUTOFF, Potential, Topology, evaluate
@@ -152,3 +155,26 @@ def test_padding_has_room_for_long_range_pairs() -> None:
 def test_a_sum_needs_terms_of_different_names(names: tuple[str, ...]) -> None:
     with pytest.raises(InputError, match="there must be at least one, and none twice"):
         Sum(tuple(Electrostatics() for _ in names))
+
+
+def test_dynamics_conserves_energy_restarts_exactly_and_refuses_another_cutoff(tmp_path: Path) -> None:
+    """With two lists in the checkpoint, in a box that counts as vacuum."""
+    potential, system = long_range_potential(None), boxed(1000.0)
+    path = tmp_path / "run.h5"
+    quiet = md.Monitor(max_bond_deviation=None, max_temperature_K=1e9, min_distance=0.01)
+
+    def run(steps: int, to: Path | None, chosen: Potential = potential, resume: bool = False) -> md.Run:
+        return md.simulate(
+            chosen, system, md.NVE(), timestep_fs=0.05, steps=steps, to=to, initial_temperature_K=50.0, monitor=quiet,
+            save_every_fs=0.5, resume=resume,
+        )[1]  # fmt: skip
+
+    whole = run(60, None)
+    run(30, path)
+    run(60, path, resume=True)
+    assert whole.frames is not None
+    np.testing.assert_array_equal(Trajectory(path).read().positions, whole.frames.positions)
+    assert np.ptp(whole.frames.conserved) < 1e-3 * max(np.ptp(whole.frames.kinetic_energy), 1e-2)
+    for change in ({"long_range_cutoff": 9.0}, {"isolated": False}):
+        with pytest.raises(FileError, match="another model, start structure or settings"):
+            run(90, path, replace(potential, **change), resume=True)

@@ -42,6 +42,10 @@ class Settings:
     """Of the elements, eV; dynamics leaves it out, and what is read of the frames has it again."""
     model: str
     """Hash of the potential."""
+    long_range_cutoff: float | None
+    """Å; None for a model without long-range terms."""
+    isolated: bool
+    """Whether the structure has no periodic images, or is treated as if it had none."""
     start: str
     """Hash of the start structure and its velocities."""
     dtype: str
@@ -61,6 +65,8 @@ class Settings:
             "thermalise_steps": self.thermalise_steps,
             "save_forces": self.save_forces,
             "model": self.model,
+            "long_range_cutoff": self.long_range_cutoff,
+            "isolated": self.isolated,
             "start": self.start,
             "dtype": self.dtype,
         }
@@ -113,6 +119,8 @@ def make_settings(
         save_forces=save_forces,
         reference_energy=potential.reference_energy(start.system.numbers),
         model=potential_hash(potential),
+        long_range_cutoff=potential.far_cutoff(start.system),
+        isolated=not potential.treated(start.system).periodic,
         start=_start_hash(start),
         dtype=potential.dtype.name,
     )
