@@ -50,6 +50,13 @@ def unchecked() -> Iterator[None]:
     jaxtyping.config.update("jaxtyping_disable", False)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _programs_are_forgotten() -> Iterator[None]:
+    """A process that keeps thousands of compiled programs runs out of memory maps, and the compiler crashes."""
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture(autouse=True)
 def _settings_stay() -> Iterator[None]:
     """Nothing in the package may change a global JAX setting."""

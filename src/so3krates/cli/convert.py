@@ -40,6 +40,7 @@ def so3lr(
     *,
     output: Annotated[Path, Parameter(alias="-o")],
     reference: Path | None = None,
+    overwrite: Annotated[bool, Parameter(negative=())] = False,
 ) -> None:
     """Convert the published SO3LR weights as their authors ship them, check the model against them, and write it.
 
@@ -51,11 +52,17 @@ def so3lr(
         Model file to write.
     reference
         npz with positions, numbers, energy and forces that the model must reproduce.
+    overwrite
+        Replace an existing model file.
     """
+    from so3krates.cli._outputs import check_output, refuse_existing
     from so3krates.io.foreign_convert import find_files
     from so3krates.io.weights import convert_published
 
-    _report(convert_published("so3lr", find_files(folder), output, reference=reference), reference, output)
+    files = find_files(folder)
+    check_output(output, "a model", (".safetensors",), [*files, reference])
+    refuse_existing(output, overwrite)
+    _report(convert_published("so3lr", files, output, reference=reference), reference, output)
 
 
 @convert.command
