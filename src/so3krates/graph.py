@@ -28,6 +28,17 @@ class LongRangePairs(eqx.Module):
     """Å, of each structure; interactions are switched off towards it."""
 
 
+class Lattice(eqx.Module):
+    """Where atoms and cells are, for terms that sum over all periodic images."""
+
+    positions: Float[AnyArray, "atoms 3"]
+    """Å; zero for padding."""
+    cells: Float[AnyArray, "structures 3 3"]
+    """Cell vectors in rows, Å; unit cells for padding."""
+    mesh: tuple[int, int, int] = eqx.field(static=True)
+    """Mesh points along the cell vectors."""
+
+
 class Graph(eqx.Module):
     """Atoms and pairs of one structure or of a batch, padded to static shapes.
 
@@ -51,6 +62,8 @@ class Graph(eqx.Module):
     """Number of unpaired electrons, 2S."""
     long_range: LongRangePairs | None = None
     """None: no term asks for them."""
+    lattice: Lattice | None = None
+    """Likewise."""
     charges: Float[AnyArray, " atoms"] | None = None
     """Partial charges in e, once they are known."""
     hirshfeld_ratios: Float[AnyArray, " atoms"] | None = None
@@ -65,15 +78,21 @@ class Graph(eqx.Module):
         return self.charge.shape[0]
 
     @property
-    def pair_vectors(self) -> "PairVectors":
-        return PairVectors(self.vectors, None if self.long_range is None else self.long_range.vectors)
+    def geometry(self) -> "Geometry":
+        far = None if self.long_range is None else self.long_range.vectors
+        if self.lattice is None:
+            return Geometry(self.vectors, far)
+        return Geometry(self.vectors, far, self.lattice.positions, self.lattice.cells)
 
-    def with_vectors(self, vectors: "PairVectors") -> "Graph":
-        """The same pairs with other vectors; what derivatives are taken through."""
-        graph = replace(self, vectors=vectors.near)
-        if self.long_range is None:
-            return graph
-        return replace(graph, long_range=replace(self.long_range, vectors=vectors.far))
+    def with_geometry(self, geometry: "Geometry") -> "Graph":
+        """The same pairs at other places; what derivatives are taken through."""
+        graph = replace(self, vectors=geometry.near)
+        if self.long_range is not None:
+            graph = replace(graph, long_range=replace(self.long_range, vectors=geometry.far))
+        if self.lattice is not None:
+            lattice = replace(self.lattice, positions=geometry.positions, cells=geometry.cells)
+            graph = replace(graph, lattice=lattice)
+        return graph
 
     def with_properties(
         self, charges: Float[Array, " atoms"] | None, hirshfeld_ratios: Float[Array, " atoms"] | None
@@ -90,12 +109,15 @@ class Graph(eqx.Module):
         return jax.ops.segment_sum(values, self.structure, self.structures)
 
 
-class PairVectors(NamedTuple):
-    """What energies are differentiated with respect to."""
+class Geometry(NamedTuple):
+    """What energies are differentiated with respect to: pair vectors, and where a term asks for them, the atoms'
+    positions and the cells as well."""
 
     near: Float[AnyArray, "pairs 3"]
-    far: Float[AnyArray, "long 3"] | None
+    far: Float[AnyArray, "long 3"] | None = None
     """Of the long-range pairs, if there are any."""
+    positions: Float[AnyArray, "atoms 3"] | None = None
+    cells: Float[AnyArray, "structures 3 3"] | None = None
 
 
 def scatter_pairs(
@@ -114,7 +136,7 @@ def scatter_long_range(
     return _scatter(to_centers, to_others, pairs.centers, pairs.others, graph.atoms)
 
 
-def _scatter(to_centers: Array, to_others: Array, centers: Array, others: Array, atoms: int) -> Array:
+def _scatter(to_centers: Array, to_others: Array, centers: AnyArray, others: AnyArray, atoms: int) -> Array:
     return jax.ops.segment_sum(to_centers, centers, atoms) + jax.ops.segment_sum(to_others, others, atoms)
 
 
@@ -150,6 +172,8 @@ class PairLists(NamedTuple):
     """Long-range pairs, the near ones included."""
     far_cutoff: float = 0.0
     """Å."""
+    mesh: tuple[int, int, int] = (0, 0, 0)
+    """Points along the cell vectors for sums over all periodic images; zeros where no term makes any."""
 
     @property
     def nbytes(self) -> int:
@@ -167,19 +191,24 @@ class Sizes(NamedTuple):
     atoms: int
     pairs: int
     long_range: int = 0
+    mesh_a: int = 0
+    mesh_b: int = 0
+    mesh_c: int = 0
+    """Points along each cell vector."""
 
     @classmethod
     def of(cls, systems: Sequence[System], lists: Sequence[PairLists]) -> "Sizes":
         """The smallest bucket that holds the given structures."""
         need = cls.needed(systems, lists)
         long_range = bucket(need.long_range) if need.long_range else 0
-        return cls(need.structures, bucket(need.atoms), bucket(need.pairs), long_range)
+        return need._replace(atoms=bucket(need.atoms), pairs=bucket(need.pairs), long_range=long_range)
 
     @classmethod
     def needed(cls, systems: Sequence[System], lists: Sequence[PairLists]) -> "Sizes":
         """Without any padding."""
         near, far = (sum(counts) for counts in zip(*(pairs.counts for pairs in lists), strict=True))
-        return cls(len(systems), sum(map(len, systems)), near, far)
+        mesh = (max(points) for points in zip(*(pairs.mesh for pairs in lists), strict=True))
+        return cls(len(systems), sum(map(len, systems)), near, far, *mesh)
 
     def grown(self, other: "Sizes") -> "Sizes":
         """The larger of both in every entry."""
@@ -226,7 +255,21 @@ def make_graph(
         charge=_joined([np.array([s.charge for s in systems])], sizes.structures, dtype),
         unpaired=_joined([np.array([s.unpaired for s in systems])], sizes.structures, dtype),
         long_range=_long_range(lists, offsets, sizes, dtype),
+        lattice=_lattice(systems, sizes, dtype),
     )
+
+
+def _lattice(systems: Sequence[System], sizes: Sizes, dtype: object) -> Lattice | None:
+    mesh = (sizes.mesh_a, sizes.mesh_b, sizes.mesh_c)
+    if not all(mesh):
+        return None
+    cells = [system.cell for system in systems if system.cell is not None]
+    if len(cells) < len(systems):
+        raise InputError("some structures have no cell, so nothing can be summed over the periodic images of all.")
+    # Into the cell in float64: far from the origin float32 has no digits for fractions of the mesh.
+    inside = [(s.positions @ np.linalg.inv(cell) % 1.0) @ cell for s, cell in zip(systems, cells, strict=True)]
+    padding = [np.eye(3)] * (sizes.structures - len(cells))
+    return Lattice(_joined(inside, sizes.atoms, dtype), np.stack([*cells, *padding]).astype(dtype), mesh)  # type: ignore[call-overload]
 
 
 def _long_range(

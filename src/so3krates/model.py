@@ -148,6 +148,10 @@ class SO3krates(eqx.Module):
         return False
 
     @property
+    def mesh_spacing(self) -> None:
+        return None
+
+    @property
     def cutoff(self) -> float:
         """r_c in Å."""
         return self.config.cutoff

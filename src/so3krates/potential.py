@@ -6,21 +6,24 @@ Forces are scattered gradients with respect to pair vectors, F_i = Σ_j ∂E/∂
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from math import ceil
 from typing import TYPE_CHECKING, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy.fft import next_fast_len
 
 from so3krates._errors import InputError
 from so3krates._precision import checked_dtype, precision_scope
 from so3krates._typing import AnyArray, Array, Bool, Float, Int
 from so3krates.graph import (
+    Geometry,
     Graph,
+    Lattice,
     PairList,
     PairLists,
-    PairVectors,
     Sizes,
     make_graph,
     pair_vectors,
@@ -30,6 +33,8 @@ from so3krates.graph import (
 from so3krates.model import SO3krates
 from so3krates.neighbors.host import find_pair_lists
 from so3krates.neighbors.lists import Neighbors
+from so3krates.physics.electrostatics import Electrostatics
+from so3krates.physics.full_range import FullRangeElectrostatics
 from so3krates.prediction import ElementTable, Prediction, dipole
 from so3krates.system import System, in_empty_box
 from so3krates.term import Outputs, Sum, Term, outputs_of
@@ -38,6 +43,8 @@ if TYPE_CHECKING:
     import so3krates.interfaces.ase
 
 
+MIN_MESH = 8
+"""Points of a mesh along an axis at least: an atom is spread over five of them."""
 PERIODIC_CUTOFF, MOLECULAR_CUTOFF = 12.0, 1000.0
 """Å; of long-range terms, as SO3LR's authors use them."""
 
@@ -58,24 +65,29 @@ class GraphResult(NamedTuple):
 def energies_and_forces(term: Term, graph: Graph) -> GraphResult:
     """Per-atom energies, forces and V·σ of every structure of a graph; pure, to be called inside `jax.jit`."""
 
-    def total(vectors: PairVectors) -> tuple[Float[Array, ""], Outputs]:
-        outputs = outputs_of(term, graph.with_vectors(vectors))
+    def total(geometry: Geometry) -> tuple[Float[Array, ""], Outputs]:
+        outputs = outputs_of(term, graph.with_geometry(geometry))
         return jnp.sum(outputs.energies), outputs
 
-    vectors = graph.pair_vectors
-    gradient, outputs = jax.grad(total, has_aux=True)(vectors)
+    geometry = graph.geometry
+    gradient, outputs = jax.grad(total, has_aux=True)(geometry)
     forces = scatter_pairs(gradient.near, -gradient.near, graph)
-    virial = _virial(vectors.near, gradient.near, graph.structure[graph.centers], graph.structures)
+    virial = _virial(geometry.near, gradient.near, graph.structure[graph.centers], graph.structures)
     if graph.long_range is not None:
-        assert vectors.far is not None
+        assert geometry.far is not None
         forces = forces + scatter_long_range(gradient.far, -gradient.far, graph)
         structure = graph.structure[graph.long_range.centers]
-        virial = virial + _virial(vectors.far, gradient.far, structure, graph.structures)
+        virial = virial + _virial(geometry.far, gradient.far, structure, graph.structures)
+    if graph.lattice is not None:
+        assert geometry.positions is not None and geometry.cells is not None
+        forces = forces - gradient.positions
+        virial = virial + _virial(geometry.positions, gradient.positions, graph.structure, graph.structures)
+        virial = virial + jnp.einsum("ska,skb->sab", geometry.cells, gradient.cells)
     return GraphResult(outputs, forces, virial)
 
 
 def _virial(
-    vectors: Float[Array, "pairs 3"], gradient: Float[Array, "pairs 3"], structure: Int[Array, " pairs"], count: int
+    vectors: Float[Array, "rows 3"], gradient: Float[Array, "rows 3"], structure: Int[Array, " rows"], count: int
 ) -> Float[Array, "structures 3 3"]:
     outer = vectors[:, :, None] * gradient[:, None, :]
     if count == 1:
@@ -123,6 +135,10 @@ def evaluate(
     """Neighbour search, energy and forces at `positions`: one pure function for dynamics and relaxation."""
     found = neighbors.update(positions, cell)
     near, far = found.near, found.far
+    lattice = None
+    if all(neighbors.mesh):
+        assert cell is not None
+        lattice = Lattice(positions, cell[None], neighbors.mesh)
     graph = Graph(
         vectors=near.vectors,
         centers=near.centers,
@@ -134,6 +150,7 @@ def evaluate(
         charge=topology.charge[None],
         unpaired=topology.unpaired[None],
         long_range=None if far is None else far.as_long_range(neighbors.far_cutoff),
+        lattice=lattice,
     )
     result = energies_and_forces(term, graph)
     return Evaluation(
@@ -255,11 +272,41 @@ class Potential:
 
     def pair_lists(self, system: System) -> PairLists:
         """The same without any check."""
-        return find_pair_lists(self.treated(system), self.cutoff, self.far_cutoff(system))
+        lists = find_pair_lists(self.treated(system), self.cutoff, self.far_cutoff(system))
+        return lists._replace(mesh=self.mesh(system))
 
     def allocate(self, system: System) -> Neighbors:
         """Neighbour lists for compiled code, for structures like this one."""
-        return Neighbors.of(self.treated(system), self.cutoff, self.far_cutoff(system))
+        return Neighbors.of(self.treated(system), self.cutoff, self.far_cutoff(system), self.mesh(system))
+
+    def mesh(self, system: System) -> tuple[int, int, int]:
+        """Points along the cell vectors for sums over all periodic images; zeros where no term makes any.
+
+        Raises:
+            InputError: for a structure that is charged or not periodic along all axes, if a term makes such sums.
+        """
+        if self.model.mesh_spacing is None:
+            return (0, 0, 0)
+        _refuse_without_images(system, self.treated(system))
+        assert system.cell is not None
+        lengths = np.linalg.norm(system.cell, axis=1)
+        a, b, c = (max(MIN_MESH, next_fast_len(ceil(length / self.model.mesh_spacing))) for length in lengths)
+        return (a, b, c)
+
+    def full_range(self) -> "Potential":
+        """The same potential with electrostatics summed over all periodic images instead of cut off.
+
+        For neutral structures that are periodic along all axes. Weights such as SO3LR's were fitted with the cutoff
+        form.
+
+        Raises:
+            InputError: if the model has no electrostatics.
+        """
+        terms = self.model.terms if isinstance(self.model, Sum) else (self.model,)
+        if not any(isinstance(term, Electrostatics) for term in terms):
+            raise InputError("the model has no electrostatics that could be summed over all periodic images.")
+        replaced = (FullRangeElectrostatics(term.width) if isinstance(term, Electrostatics) else term for term in terms)
+        return replace(self, model=Sum(tuple(replaced)))
 
     def predict(
         self, systems: list[System], sizes: Sizes | None = None, lists: list[PairLists] | None = None
@@ -347,6 +394,21 @@ class Potential:
 _compiled = eqx.filter_jit(energies_and_forces)
 
 
+def _refuse_without_images(system: System, treated: System) -> None:
+    instead = "use electrostatics with a cutoff (without full_range)."
+    if system.charge:
+        raise InputError(
+            f"{system.formula} has a total charge of {system.charge:g} e; the sum over all its periodic images is "
+            f"infinite, and a background that cancels it is no part of the model; {instead}"
+        )
+    if not all(treated.pbc):
+        axes = ", ".join(name for name, periodic in zip("abc", treated.pbc, strict=True) if periodic)
+        raise InputError(
+            f"{system.formula} is {f'periodic along {axes} only' if axes else 'taken as isolated'}; electrostatics "
+            f"over all periodic images needs three periodic axes; {instead}"
+        )
+
+
 def _refuse_coincident(system: System, pairs: PairList) -> None:
     squared = np.einsum("pc,pc->p", pairs.vectors, pairs.vectors)
     if len(squared) and squared.min() < 1e-6:
@@ -364,12 +426,14 @@ def _at_rest(potential: Potential, system: System) -> tuple[Graph, Float[Array, 
 
 
 def _displaced(term: Term, graph: Graph, displacements: Float[Array, "atoms 3"]) -> Float[Array, ""]:
-    near = graph.vectors + pair_vectors(displacements, None, graph.centers, graph.others, None)
-    far = None
+    rest = graph.geometry
+    moved = rest._replace(near=rest.near + pair_vectors(displacements, None, graph.centers, graph.others, None))
     if graph.long_range is not None:
         pairs = graph.long_range
-        far = pairs.vectors + pair_vectors(displacements, None, pairs.centers, pairs.others, None)
-    return jnp.sum(term(graph.with_vectors(PairVectors(near, far))))
+        moved = moved._replace(far=rest.far + pair_vectors(displacements, None, pairs.centers, pairs.others, None))
+    if graph.lattice is not None:
+        moved = moved._replace(positions=rest.positions + displacements)
+    return jnp.sum(term(graph.with_geometry(moved)))
 
 
 @eqx.filter_jit

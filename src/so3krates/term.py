@@ -43,6 +43,12 @@ class Term(Protocol):
         """Whether the term needs the graph's long-range pairs."""
         ...
 
+    @property
+    def mesh_spacing(self) -> float | None:
+        """Distance of mesh points that the term needs to sum over all periodic images, Å; None if it makes no such
+        sum and needs no `lattice` in the graph."""
+        ...
+
     def __call__(self, graph: Graph) -> Float[Array, " atoms"]:
         """Per-atom energies in eV; exact zeros for padding."""
         ...
@@ -68,7 +74,8 @@ def outputs_of(term: Term, graph: Graph) -> Outputs:
 class Sum(eqx.Module):
     """The sum of several terms. Each ignores pairs beyond its own cutoff.
 
-    Charges and Hirshfeld ratios that a term predicts are what the terms after it work with.
+    Charges and Hirshfeld ratios that a term predicts are what the terms after it work with. Terms of the same name are
+    one component.
     """
 
     terms: tuple[Term, ...]
@@ -76,11 +83,10 @@ class Sum(eqx.Module):
     def __init__(self, terms: tuple[Term, ...]) -> None:
         """
         Raises:
-            InputError: for no terms, or two of the same name.
+            InputError: for no terms.
         """
-        names = [term.name for term in terms]
-        if not names or len(set(names)) < len(names):
-            raise InputError(f"a sum of the terms {names}: there must be at least one, and none twice.")
+        if not terms:
+            raise InputError("a sum of no terms; there must be at least one.")
         self.terms = tuple(terms)
 
     @property
@@ -95,6 +101,10 @@ class Sum(eqx.Module):
     def long_range(self) -> bool:
         return any(term.long_range for term in self.terms)
 
+    @property
+    def mesh_spacing(self) -> float | None:
+        return min((term.mesh_spacing for term in self.terms if term.mesh_spacing is not None), default=None)
+
     def __call__(self, graph: Graph) -> Float[Array, " atoms"]:
         return self.outputs(graph).energies
 
@@ -103,7 +113,8 @@ class Sum(eqx.Module):
         components: dict[str, Float[Array, " atoms"]] = {}
         for term in self.terms:
             said = outputs_of(term, graph)
-            components |= said.components
+            for name, energies in said.components.items():
+                components[name] = components[name] + energies if name in components else energies
             graph = graph.with_properties(said.charges, said.hirshfeld_ratios)
         energies = sum(list(components.values())[1:], start=next(iter(components.values())))
         return Outputs(energies, components, graph.charges, graph.hirshfeld_ratios)

@@ -43,12 +43,12 @@ def test_buckets_are_few() -> None:
 
 def test_pairs_point_to_their_own_structure() -> None:
     found, lists = graph(), [find_pair_lists(s, 3.5) for s in systems()]
-    counts = [len(pairs.centers) for pairs in lists]
+    counts = [len(pairs.near.centers) for pairs in lists]
     owner = np.repeat([0, 1, 2], counts)
     pairs = sum(counts)
     np.testing.assert_array_equal(found.structure[found.centers[:pairs]], owner)
     np.testing.assert_array_equal(found.structure[found.others[:pairs]], owner)
-    np.testing.assert_array_equal(found.vectors[:pairs], np.concatenate([p.vectors for p in lists]))
+    np.testing.assert_array_equal(found.vectors[:pairs], np.concatenate([p.near.vectors for p in lists]))
     np.testing.assert_array_equal(found.numbers[:7], [6, 1, 1, 8, 2, 11, 17])
 
 
@@ -80,7 +80,7 @@ def test_refuses_sizes_that_are_too_small(sizes: Sizes) -> None:
 
 def test_sizes_of_is_the_smallest_bucket_and_grown_the_larger() -> None:
     lists = [find_pair_lists(s, 3.5) for s in systems()]
-    assert Sizes.of(systems(), lists) == Sizes(3, 8, bucket(sum(len(p.centers) for p in lists)))
+    assert Sizes.of(systems(), lists) == Sizes(3, 8, bucket(sum(len(p.near.centers) for p in lists)))
     assert Sizes(1, 16, 8).grown(Sizes(2, 8, 32)) == Sizes(2, 16, 32)
 
 
@@ -107,15 +107,15 @@ def test_pair_vectors_equal_those_of_the_list() -> None:
     found = pair_vectors(
         jnp.asarray(crystal.positions),
         jnp.asarray(crystal.cell),
-        jnp.asarray(pairs.centers),
-        jnp.asarray(pairs.others),
-        jnp.asarray(pairs.shifts),
+        jnp.asarray(pairs.near.centers),
+        jnp.asarray(pairs.near.others),
+        jnp.asarray(pairs.near.shifts),
     )
-    np.testing.assert_allclose(found, pairs.vectors, atol=1e-14)
+    np.testing.assert_allclose(found, pairs.near.vectors, atol=1e-14)
 
 
-def test_with_vectors_replaces_nothing_else() -> None:
+def test_with_geometry_replaces_nothing_else() -> None:
     found = graph()
-    other = found.with_vectors(jnp.asarray(2.0 * found.vectors))
+    other = found.with_geometry(found.geometry._replace(near=jnp.asarray(2.0 * found.vectors)))
     np.testing.assert_array_equal(other.vectors, 2.0 * found.vectors)
     assert other.centers is found.centers

@@ -36,6 +36,7 @@ class Pairwise(eqx.Module):
     cutoff: float = eqx.field(static=True, default=CUTOFF)
     name: str = eqx.field(static=True, default="pairwise")
     long_range: bool = eqx.field(static=True, default=False)
+    mesh_spacing: None = None
 
     def __call__(self, graph: Graph) -> Float[Array, " atoms"]:
         return self.of_pairs(graph, self.pair_energies(graph))

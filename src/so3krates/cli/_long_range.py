@@ -20,9 +20,17 @@ class LongRange:
     isolated: bool | None = None
     """Take structures as isolated although they have a cell, or never; if not given, where the cell is empty and so
     large that it only stands for vacuum."""
+    full_range: bool = False
+    """Sum electrostatics over all periodic images (P3M) instead of cutting it off."""
 
     def load(self, model: Path, dtype: str) -> "Potential":
         """The potential with these options."""
         from so3krates.io.loading import load
 
-        return load(model, dtype, long_range_cutoff=self.long_range_cutoff, isolated=self.isolated)
+        return load(
+            model,
+            dtype,
+            long_range_cutoff=self.long_range_cutoff,
+            isolated=self.isolated,
+            full_range=self.full_range,
+        )

@@ -12,6 +12,7 @@ def load(
     *,
     long_range_cutoff: float | None = None,
     isolated: bool | None = None,
+    full_range: bool = False,
 ) -> Potential:
     """Read a potential.
 
@@ -23,6 +24,8 @@ def load(
             (1000 Å) for molecules.
         isolated: whether long-range terms take structures as isolated although they have a cell; if not given, where
             the cell is empty and so large that it only stands for vacuum.
+        full_range: sum electrostatics over all periodic images instead of cutting it off, for neutral structures that
+            are periodic along all axes; see `Potential.full_range`.
 
     Raises:
         FileError: for a file that is missing, truncated, changed in any byte, of another kind or of an unknown version,
@@ -32,4 +35,4 @@ def load(
     path = Path(source)
     if str(source) in weights.REGISTRY and not path.exists():
         path = weights.pull(str(source))
-    return model_file.load(path, dtype, long_range_cutoff=long_range_cutoff, isolated=isolated)
+    return model_file.load(path, dtype, long_range_cutoff=long_range_cutoff, isolated=isolated, full_range=full_range)

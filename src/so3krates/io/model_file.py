@@ -96,6 +96,7 @@ def load(
     *,
     long_range_cutoff: float | None = None,
     isolated: bool | None = None,
+    full_range: bool = False,
 ) -> Potential:
     """Read a potential.
 
@@ -106,6 +107,7 @@ def load(
             not given.
         isolated: whether long-range terms take structures as isolated although they have a cell; if not given, where
             the cell only stands for vacuum.
+        full_range: sum electrostatics over all periodic images; see `Potential.full_range`.
 
     Raises:
         FileError: for a file that is missing, truncated, changed in any byte, of another kind or of an unknown version,
@@ -119,7 +121,8 @@ def load(
         raise InputError(f"'{path}' has no long-range terms, so neither long_range_cutoff nor isolated means anything.")
     if long_range_cutoff is not None and not long_range_cutoff > 0:
         raise InputError(f"long_range_cutoff is {long_range_cutoff} Å; it must be positive.")
-    return Potential(model, header.elements, header.provenance, long_range_cutoff, isolated)
+    potential = Potential(model, header.elements, header.provenance, long_range_cutoff, isolated)
+    return potential.full_range() if full_range else potential
 
 
 def inspect(path: str | Path) -> ModelInfo:

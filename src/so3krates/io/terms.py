@@ -12,6 +12,7 @@ from so3krates.config import Config
 from so3krates.model import ModelConfig, SO3krates
 from so3krates.physics.dispersion import Dispersion
 from so3krates.physics.electrostatics import Electrostatics
+from so3krates.physics.full_range import FullRangeElectrostatics
 from so3krates.physics.zbl import ZBL
 from so3krates.term import Sum, Term
 
@@ -49,6 +50,17 @@ class ElectrostaticsHeader(Config):
         return Electrostatics(self.width)
 
 
+class FullRangeHeader(Config):
+    """The same with all periodic images."""
+
+    kind: Literal["full_range_electrostatics"] = "full_range_electrostatics"
+    width: PositiveFloat
+
+    def term(self, dtype: object) -> Term:
+        del dtype
+        return FullRangeElectrostatics(self.width)
+
+
 class DispersionHeader(Config):
     """Dispersion with the Hirshfeld ratios that the network predicts."""
 
@@ -60,7 +72,9 @@ class DispersionHeader(Config):
         return Dispersion(self.scale)
 
 
-TermHeader = Annotated[NetworkHeader | ZBLHeader | ElectrostaticsHeader | DispersionHeader, Field(discriminator="kind")]
+TermHeader = Annotated[
+    NetworkHeader | ZBLHeader | ElectrostaticsHeader | FullRangeHeader | DispersionHeader, Field(discriminator="kind")
+]
 
 
 def skeleton(headers: Sequence[TermHeader], dtype: object) -> Term:
@@ -87,6 +101,8 @@ def _described(term: Term) -> TermHeader:
             return ZBLHeader(cutoff=term.cutoff, cutoff_function=term.cutoff_function)
         case Electrostatics():
             return ElectrostaticsHeader(width=term.width)
+        case FullRangeElectrostatics():
+            return FullRangeHeader(width=term.width)
         case Dispersion():
             return DispersionHeader(scale=term.scale)
         case _:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
-from urllib.error import URLError
+from urllib.error import HTTPError, URLError
 
 from so3krates._errors import FileError, InputError
 from so3krates.io.foreign_convert import Conversion, Files, convert_mlff
@@ -131,6 +131,9 @@ def _fetched(remote: RemoteFile, name: str) -> bytes:
             content = response.read(remote.size + 1)
     except (URLError, OSError) as error:
         reason = getattr(error, "reason", None) or error
+        if isinstance(error, HTTPError):
+            reason = f"{error.code} {reason}"
+            error.close()
         raise FileError(
             f"'{remote.address}' cannot be fetched ({reason}); with a copy of the files in a folder DIR, "
             f"`so3krates convert {name} DIR -o {cached(name)}` puts the model where it is looked for."

@@ -16,6 +16,9 @@ def find_pairs(system: System, cutoff: float) -> PairList:
     if len(system) == 0 or cutoff == 0.0:
         none = np.zeros(0, np.int64)
         return PairList(none, none, np.zeros((0, 3), np.int64), np.zeros((0, 3)))
+    if not system.periodic:
+        # Farther than the molecule is long there is nobody, but the search would take seconds for a cutoff of 1000 Å.
+        cutoff = min(cutoff, float(np.linalg.norm(np.ptp(system.positions, axis=0))) + 1.0)
     search = vesin.NeighborList(cutoff=cutoff, full_list=False)
     cell = np.zeros((3, 3)) if system.cell is None else system.cell
     i, j, shifts, vectors = search.compute(

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -28,11 +28,15 @@ class Neighbors(eqx.Module):
 
     near: DenseNeighbors
     far: DenseNeighbors | None = None
+    mesh: tuple[int, int, int] = eqx.field(static=True, default=(0, 0, 0))
+    """Points along the cell vectors for sums over all periodic images; zeros where no term makes any."""
 
     @classmethod
-    def of(cls, system: System, cutoff: float, far_cutoff: float | None = None) -> "Neighbors":
+    def of(
+        cls, system: System, cutoff: float, far_cutoff: float | None = None, mesh: tuple[int, int, int] = (0, 0, 0)
+    ) -> "Neighbors":
         """Room for structures like `system`; cutoffs in Å."""
-        return cls(allocate(system, cutoff), None if far_cutoff is None else allocate(system, far_cutoff))
+        return cls(allocate(system, cutoff), None if far_cutoff is None else allocate(system, far_cutoff), mesh)
 
     @property
     def far_cutoff(self) -> float:
@@ -43,14 +47,13 @@ class Neighbors(eqx.Module):
     def lists(self) -> tuple[DenseNeighbors, ...]:
         return (self.near,) if self.far is None else (self.near, self.far)
 
-    def resized(self, sizes: Sequence[tuple[int, Sequence[int]]]) -> "Neighbors":
+    def resized(self, sizes: Sequence[Sequence[Any]]) -> "Neighbors":
         """The same lists with other capacities and numbers of images, in the order of `lists`."""
-        return Neighbors(
-            *(
-                replace(each, capacity=capacity, images=tuple(images))
-                for each, (capacity, images) in zip(self.lists, sizes, strict=True)
-            )
+        near, *far = (
+            replace(each, capacity=capacity, images=tuple(images))
+            for each, (capacity, images) in zip(self.lists, sizes, strict=True)
         )
+        return Neighbors(near, far[0] if far else None, self.mesh)
 
     def update(self, positions: Float[Array, "atoms 3"], cell: Float[Array, "3 3"] | None) -> Found:
         """The pairs at these positions; see `DenseNeighbors.update`."""
@@ -58,7 +61,8 @@ class Neighbors(eqx.Module):
 
     def larger(self, system: System) -> "Neighbors":
         """Both lists with more room."""
-        return Neighbors(self.near.larger(system), None if self.far is None else self.far.larger(system))
+        far = None if self.far is None else self.far.larger(system)
+        return Neighbors(self.near.larger(system), far, self.mesh)
 
     def closest(self, found: Found) -> Float[Array, ""]:
         """Smallest distance between two atoms, Å; the near cutoff if no pair is that near."""

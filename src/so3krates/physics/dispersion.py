@@ -47,6 +47,10 @@ class Dispersion(eqx.Module):
     def long_range(self) -> bool:
         return True
 
+    @property
+    def mesh_spacing(self) -> None:
+        return None
+
     def __call__(self, graph: Graph) -> Float[Array, " atoms"]:
         """eV.
 

@@ -62,6 +62,10 @@ class Electrostatics(eqx.Module):
     def long_range(self) -> bool:
         return True
 
+    @property
+    def mesh_spacing(self) -> None:
+        return None
+
     def __call__(self, graph: Graph) -> Float[Array, " atoms"]:
         """eV.
 

@@ -39,6 +39,10 @@ class FixedCharges(eqx.Module):
     def long_range(self) -> bool:
         return False
 
+    @property
+    def mesh_spacing(self) -> None:
+        return None
+
     def __call__(self, graph: Graph) -> Float[Array, " atoms"]:
         return jnp.zeros(graph.numbers.shape, self.table.dtype)
 

@@ -36,6 +36,10 @@ class LennardJones(eqx.Module):
     def long_range(self) -> bool:
         return False
 
+    @property
+    def mesh_spacing(self) -> None:
+        return None
+
     def __call__(self, graph: Graph) -> Float[Array, " atoms"]:
         r = masked_norm(graph.vectors, graph.pair_mask)
         inverse = (self.sigma / r) ** 2

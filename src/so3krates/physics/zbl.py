@@ -63,6 +63,10 @@ class ZBL(eqx.Module):
     def long_range(self) -> bool:
         return False
 
+    @property
+    def mesh_spacing(self) -> None:
+        return None
+
     def __call__(self, graph: Graph) -> Float[Array, " atoms"]:
         """eV."""
         r = masked_norm(graph.vectors, graph.pair_mask)

@@ -7,7 +7,7 @@ import numpy as np
 
 from so3krates._precision import precision_scope
 from so3krates._typing import Array, Float
-from so3krates.graph import Graph, PairVectors, Sizes, make_graph
+from so3krates.graph import Geometry, Graph, Sizes, make_graph
 from so3krates.potential import GraphResult, Potential, energies_and_forces
 from so3krates.system import System
 from so3krates.term import Term
@@ -17,15 +17,15 @@ _compiled_evaluation = eqx.filter_jit(energies_and_forces)
 
 def _weighted_derivatives(
     term: Term, graph: Graph, energy_weights: Float[Array, " atoms"], force_weights: Float[Array, "atoms 3"]
-) -> tuple[Term, PairVectors]:
-    """Gradient of Σ w_i E_i + Σ c_i·F_i with respect to parameters and pair vectors."""
+) -> tuple[Term, Geometry]:
+    """Gradient of Σ w_i E_i + Σ c_i·F_i with respect to parameters and geometry."""
     parameters, rest = eqx.partition(term, eqx.is_inexact_array)
 
-    def value(parameters: Term, vectors: PairVectors) -> Float[Array, ""]:
-        result = energies_and_forces(eqx.combine(parameters, rest), graph.with_vectors(vectors))
+    def value(parameters: Term, geometry: Geometry) -> Float[Array, ""]:
+        result = energies_and_forces(eqx.combine(parameters, rest), graph.with_geometry(geometry))
         return jnp.sum(energy_weights * result.energies) + jnp.sum(force_weights * result.forces)
 
-    return jax.grad(value, argnums=(0, 1))(parameters, graph.pair_vectors)
+    return jax.grad(value, argnums=(0, 1))(parameters, graph.geometry)
 
 
 # Run a few times only, so compiling quickly matters more than running quickly.
@@ -36,14 +36,14 @@ _compiled_derivatives = eqx.filter_jit(  # type: ignore[call-overload]
 
 def parameter_and_vector_gradients(
     potential: Potential, graph: Graph, energy_weights: np.ndarray, force_weights: np.ndarray
-) -> tuple[Term, PairVectors]:
+) -> tuple[Term, Geometry]:
     with precision_scope(potential.dtype):
         return jax.device_get(_compiled_derivatives(potential.model, graph, energy_weights, force_weights))
 
 
 def vector_gradient(
     potential: Potential, graph: Graph, energy_weights: np.ndarray, force_weights: np.ndarray
-) -> PairVectors:
+) -> Geometry:
     return parameter_and_vector_gradients(potential, graph, energy_weights, force_weights)[1]
 
 

@@ -27,7 +27,9 @@ def room(potential: Potential, systems: Sequence[System]) -> Sizes:
     near, far = (max(kind) for kind in zip(*counts, strict=True))
     # Two molecules apart have more far pairs than twice those of one.
     long_range = bucket(ceil(4.4 * far) + 4 * atoms) if far else 0
-    return Sizes(2, bucket(2 * atoms), bucket(ceil(2.2 * near) + 4 * atoms), long_range)
+    # A finer mesh than any needs, so that it stays the same where cells are strained.
+    mesh = (ceil(1.2 * max(points)) for points in zip(*(potential.mesh(system) for system in systems), strict=True))
+    return Sizes(2, bucket(2 * atoms), bucket(ceil(2.2 * near) + 4 * atoms), long_range, *mesh)
 
 
 def displaced(system: System, seed: int = 0, by_A: float = DISPLACEMENT_A) -> System:

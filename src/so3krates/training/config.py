@@ -161,12 +161,19 @@ class PhysicsConfig(Config):
     zbl: bool = Field(default=False, description="repulsion of screened nuclei (ZBL), with trainable constants")
     electrostatics: bool = Field(default=False, description="Coulomb interaction of the predicted charges")
     electrostatics_width: PositiveFloat = Field(default=4.0, description="damping length σ of it, Å")
+    full_range: bool = Field(
+        default=False, description="sum it over all periodic images; neutral structures periodic along all axes only"
+    )
     dispersion: bool = Field(default=False, description="dispersion with the predicted Hirshfeld ratios")
     dispersion_scale: PositiveFloat = Field(default=1.2, description="factor of its damping radius")
 
     @model_validator(mode="after")
     def _constants_are_used(self) -> Self:
-        for constant, term in (("electrostatics_width", "electrostatics"), ("dispersion_scale", "dispersion")):
+        for constant, term in (
+            ("electrostatics_width", "electrostatics"),
+            ("full_range", "electrostatics"),
+            ("dispersion_scale", "dispersion"),
+        ):
             if getattr(self, constant) != type(self).model_fields[constant].default and not getattr(self, term):
                 raise ValueError(f"`{constant}` has no effect without `{term}: true`; remove it")
         return self

@@ -21,6 +21,7 @@ from so3krates.model import SO3krates
 from so3krates.nn.low_rank import with_adapters, without_adapters
 from so3krates.physics.dispersion import Dispersion
 from so3krates.physics.electrostatics import Electrostatics
+from so3krates.physics.full_range import FullRangeElectrostatics
 from so3krates.physics.zbl import ZBL
 from so3krates.potential import Potential
 from so3krates.prediction import ElementTable
@@ -54,7 +55,8 @@ def _analytic_terms(physics: PhysicsConfig, config: TrainConfig) -> tuple[Term, 
     if physics.zbl:
         terms.append(ZBL(config.model.cutoff, config.model.cutoff_function, config.dtype))
     if physics.electrostatics:
-        terms.append(Electrostatics(physics.electrostatics_width))
+        kind = FullRangeElectrostatics if physics.full_range else Electrostatics
+        terms.append(kind(physics.electrostatics_width))
     if physics.dispersion:
         terms.append(Dispersion(physics.dispersion_scale))
     return tuple(terms)

@@ -47,7 +47,7 @@ def size(values: Array) -> float:
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 def test_every_part_of_the_network_begins_alive_and_bounded(options: dict, seed: int, system: System) -> None:
     pairs = find_pair_lists(system, 5.0)
-    config = ModelConfig(**options, mean_neighbors=2.0 * len(pairs.centers) / len(system))
+    config = ModelConfig(**options, mean_neighbors=2.0 * len(pairs.near.centers) / len(system))
     model = SO3krates(config, key=jax.random.key(seed))
     graph = make_graph([system], [pairs], "float32")
     details: Details = eqx.filter_jit(SO3krates.details)(model, graph)

@@ -57,8 +57,8 @@ def test_details_agree_with_the_loops() -> None:
     x = network.start(config, len(system), directed)
     width = config.features // config.heads
     coefficients = details.attention[0]
-    for number in range(0, len(pairs.centers), 7):
-        i, j, r_ij = int(pairs.centers[number]), int(pairs.others[number]), pairs.vectors[number]
+    for number in range(0, len(pairs.near.centers), 7):
+        i, j, r_ij = int(pairs.near.centers[number]), int(pairs.near.others[number]), pairs.near.vectors[number]
         for a, b, r, found in (
             (i, j, r_ij, coefficients.features_to_centers),
             (j, i, -r_ij, coefficients.features_to_others),

@@ -25,6 +25,7 @@ class FixedRatios(eqx.Module):
     name: str = eqx.field(static=True, default="ratios")
     cutoff: float = eqx.field(static=True, default=0.0)
     long_range: bool = eqx.field(static=True, default=False)
+    mesh_spacing: None = None
 
     def __call__(self, graph: Graph) -> Float[Array, " atoms"]:
         return jnp.zeros(graph.numbers.shape, self.ratios.dtype)
