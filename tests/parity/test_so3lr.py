@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from so3krates.io.foreign_check import ForeignNetwork, Molecule
-from so3krates.io.foreign_convert import convert_mlff, find_files, read_hyperparameters, read_parameters
+from so3krates.io.foreign_convert import read_hyperparameters, read_parameters
 from so3krates.io.model_file import load
 from so3krates.potential import Potential, Topology, evaluate
 from so3krates.system import System
@@ -26,19 +26,6 @@ STRUCTURES = (
 )
 PARTS = {"zbl": "zbl_repulsion", "electrostatics": "electrostatic", "dispersion": "dispersion"}
 PAIR_TERMS = {"zbl": "energy_zbl", "electrostatics": "energy_electrostatic", "dispersion": "energy_dispersion"}
-
-
-@pytest.fixture(scope="module")
-def reference(shared_dir: Path) -> Path:
-    return shared_dir / "reference"
-
-
-@pytest.fixture(scope="module")
-def model_file(reference: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Through the converter, from the pickle."""
-    output = tmp_path_factory.mktemp("so3lr") / "so3lr.safetensors"
-    convert_mlff(find_files(reference / "so3lr"), output, reference=reference / "so3lr_ethanol_lr1000.npz")
-    return output
 
 
 class Case:
@@ -59,8 +46,8 @@ class Case:
     def __getitem__(self, name: str) -> np.ndarray:
         return self.values[name]
 
-    def potential(self, model_file: Path, dtype: str = "float64") -> Potential:
-        return load(model_file, dtype, long_range_cutoff=self.cutoff)
+    def potential(self, so3lr_file: Path, dtype: str = "float64") -> Potential:
+        return load(so3lr_file, dtype, long_range_cutoff=self.cutoff)
 
 
 @pytest.fixture(params=STRUCTURES)
@@ -68,9 +55,9 @@ def case(request: pytest.FixtureRequest, reference: Path) -> Case:
     return Case(reference, request.param)
 
 
-def test_prediction(case: Case, model_file: Path) -> None:
+def test_prediction(case: Case, so3lr_file: Path) -> None:
     """Far tighter than the 1e-6 that a user would notice: 1e-8, as the original agrees with itself."""
-    found = case.potential(model_file).predict([case.system])[0]
+    found = case.potential(so3lr_file).predict([case.system])[0]
     assert found.energy == pytest.approx(float(case["energy"]), abs=1e-8)
     np.testing.assert_allclose(found.energies, case["atomic_energy"], rtol=0, atol=1e-8)
     np.testing.assert_allclose(found.forces, case["forces"], rtol=0, atol=1e-8)
@@ -82,9 +69,9 @@ def test_prediction(case: Case, model_file: Path) -> None:
     assert found.components["network"] == pytest.approx(float(case["energy_so3krates"]), abs=1e-8)
 
 
-def test_ase_calculator(case: Case, model_file: Path) -> None:
+def test_ase_calculator(case: Case, so3lr_file: Path) -> None:
     atoms = ase.Atoms(numbers=case["numbers"], positions=case["positions"], cell=case["cell"], pbc=case["pbc"])
-    atoms.calc = case.potential(model_file).ase()
+    atoms.calc = case.potential(so3lr_file).ase()
     assert atoms.get_potential_energy() == pytest.approx(float(case["energy"]), abs=1e-8)
     np.testing.assert_allclose(atoms.get_forces(), case["forces"], rtol=0, atol=1e-8)
     np.testing.assert_allclose(atoms.get_charges(), case["partial_charges"], rtol=0, atol=1e-10)
@@ -94,8 +81,8 @@ def test_ase_calculator(case: Case, model_file: Path) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-def test_compiled_evaluation_of_dynamics(case: Case, model_file: Path, dtype: str) -> None:
-    potential = case.potential(model_file, dtype)
+def test_compiled_evaluation_of_dynamics(case: Case, so3lr_file: Path, dtype: str) -> None:
+    potential = case.potential(so3lr_file, dtype)
     neighbors, topology = potential.allocate(case.system), Topology.of(case.system, dtype)
     centered = case.system.positions - case.system.positions.mean(axis=0)
     cell = None if case.system.cell is None else jnp.asarray(case.system.cell, dtype)
