@@ -14,6 +14,8 @@ from so3krates import md
 from so3krates._errors import FileError, InputError
 from so3krates.graph import Sizes
 from so3krates.io.trajectory import Trajectory
+from so3krates.neighbors.dense import Pairs
+from so3krates.neighbors.lists import Neighbors
 from so3krates.physics.electrostatics import Electrostatics
 from so3krates.physics.fixed_charges import FixedCharges
 from so3krates.potential import MOLECULAR_CUTOFF, PERIODIC_CUTOFF, Potential, Topology, evaluate
@@ -177,3 +179,21 @@ def test_dynamics_conserves_energy_restarts_exactly_and_refuses_another_cutoff(t
     for change in ({"long_range_cutoff": 9.0}, {"isolated": False}):
         with pytest.raises(FileError, match="another model, start structure or settings"):
             run(90, path, replace(potential, **change), resume=True)
+
+
+@pytest.mark.parametrize("system", [methanol(), silicon(), boxed(9.0)], ids=["molecule", "crystal", "box"])
+@pytest.mark.parametrize("capacity", [3, None, 10_000])
+def test_near_pairs_chosen_from_far_ones_are_those_searched(system: System, capacity: int | None) -> None:
+    both = Neighbors.of(system, 2.6, 6.0)
+    both = replace(both, near=replace(both.near, capacity=capacity or both.near.capacity))
+    x, cell = jnp.asarray(system.positions), None if system.cell is None else jnp.asarray(system.cell)
+    chosen, searched = both.update(x, cell).near, both.near.update(x, cell)
+    assert bool(chosen.overflow) == bool(searched.overflow) == (capacity == 3)
+    if capacity != 3:
+        assert described(chosen) == described(searched) != set()
+
+
+def described(pairs: Pairs) -> set[tuple[float, ...]]:
+    """Indices and vectors of the real pairs."""
+    rows = zip(pairs.centers, pairs.others, np.round(pairs.vectors, 9).tolist(), pairs.mask, strict=True)
+    return {(int(i), int(j), *vector) for i, j, vector, real in rows if real}

@@ -4,6 +4,7 @@ For each structure the N × N table of distances is made for every periodic imag
 list of fixed capacity. Exact for every cell; the cost grows with N², which is the fastest way up to some hundred atoms.
 """
 
+from dataclasses import replace
 from math import ceil
 
 import equinox as eqx
@@ -76,6 +77,24 @@ class DenseNeighbors(eqx.Module):
     def _compresses(self) -> bool:
         """A list that can hold all pairs of a molecule needs no search, only a mask."""
         return any(self.pbc) or self.capacity < self.atoms * (self.atoms - 1) // 2
+
+
+def nearer(neighbors: DenseNeighbors, pairs: Pairs) -> Pairs:
+    """The list of `neighbors`, chosen from a list with a longer cutoff instead of searched."""
+    squared = jnp.sum(pairs.vectors * pairs.vectors, axis=-1)
+    inside = pairs.mask & (squared < neighbors.cutoff**2)
+    if neighbors.capacity >= len(pairs.mask):
+        return replace(pairs, mask=inside)
+    chosen, found = _first_true(inside, neighbors.capacity)
+    mask = jnp.arange(neighbors.capacity, dtype=jnp.int32) < found
+    chosen = jnp.where(mask, chosen, 0)
+    return Pairs(
+        jnp.where(mask[:, None], pairs.vectors[chosen], 0.0),
+        jnp.where(mask, pairs.centers[chosen], 0),
+        jnp.where(mask, pairs.others[chosen], 0),
+        mask,
+        pairs.overflow | (found > neighbors.capacity),
+    )
 
 
 def allocate(system: System, cutoff: float, capacity: int | None = None) -> DenseNeighbors:

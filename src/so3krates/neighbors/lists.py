@@ -8,7 +8,7 @@ import equinox as eqx
 import jax.numpy as jnp
 
 from so3krates._typing import Array, Bool, Float
-from so3krates.neighbors.dense import DenseNeighbors, Pairs, allocate
+from so3krates.neighbors.dense import DenseNeighbors, Pairs, allocate, nearer
 from so3krates.system import System
 
 
@@ -56,8 +56,13 @@ class Neighbors(eqx.Module):
         return Neighbors(near, far[0] if far else None, self.mesh)
 
     def update(self, positions: Float[Array, "atoms 3"], cell: Float[Array, "3 3"] | None) -> Found:
-        """The pairs at these positions; see `DenseNeighbors.update`."""
-        return Found(self.near.update(positions, cell), None if self.far is None else self.far.update(positions, cell))
+        """The pairs at these positions; see `DenseNeighbors.update`. One search serves both lists."""
+        if self.far is None:
+            return Found(self.near.update(positions, cell), None)
+        far = self.far.update(positions, cell)
+        if 0.0 < self.near.cutoff <= self.far.cutoff:
+            return Found(nearer(self.near, far), far)
+        return Found(self.near.update(positions, cell), far)
 
     def larger(self, system: System) -> "Neighbors":
         """Both lists with more room."""
