@@ -1,10 +1,11 @@
 """Dynamics with SO3LR: does energy stay what it is, does the structure hold together?
 
     python examples/so3lr_dynamics.py so3lr.safetensors ala15.xyz --ensemble nve --time-ps 20
-    python examples/so3lr_dynamics.py so3lr.safetensors water.xyz --repeat 2 --ensemble langevin --time-ps 5
+    python examples/so3lr_dynamics.py so3lr.safetensors water.xyz --repeat 2 --ensemble langevin --time-ps 5 --resume
 
-Steps of 0.5 fs in float32. Constant-energy runs begin after `--thermalise-ps` of Langevin dynamics at 300 K. Writes
-NAME.h5, NAME.json with the summary of the run, and NAME.svg with its energies.
+Steps of 0.5 fs in float32. Constant-energy runs begin after `--thermalise-ps` of Langevin dynamics at 300 K. With
+`--resume` a run that was interrupted goes on where it was. Writes NAME.h5, NAME.json with the summary of the run, and
+NAME.svg with its energies.
 """
 
 import argparse
@@ -32,6 +33,7 @@ def main() -> None:
     parser.add_argument("--thermalise-ps", type=float, default=2.0)
     parser.add_argument("--repeat", type=int, default=1, help="repeat a periodic box so often along every axis")
     parser.add_argument("--name", help="of the files; that of the structure if not given")
+    parser.add_argument("--resume", action="store_true", help="go on with a run that was interrupted")
     parser.add_argument("--output", type=Path, default=Path("."))
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
@@ -53,7 +55,8 @@ def main() -> None:
         initial_temperature_K=TEMPERATURE_K,
         thermalise_ps=arguments.thermalise_ps if nve else 0.0,
         save_every_fs=20.0,
-        overwrite=True,
+        resume=arguments.resume,
+        overwrite=not arguments.resume,
         report=lambda report: print(f"step {report.step}: {report.temperature_K:.0f} K", flush=True),
     )
     summary = {"atoms": len(system), "long_range_cutoff_A": potential.far_cutoff(system), **asdict(run.summary)}

@@ -285,12 +285,13 @@ class Potential:
         Raises:
             InputError: for a structure that is charged or not periodic along all axes, if a term makes such sums.
         """
-        if self.model.mesh_spacing is None:
+        spacing = self.model.mesh_spacing
+        if spacing is None:
             return (0, 0, 0)
         _refuse_without_images(system, self.treated(system))
         assert system.cell is not None
         lengths = np.linalg.norm(system.cell, axis=1)
-        a, b, c = (max(MIN_MESH, next_fast_len(ceil(length / self.model.mesh_spacing))) for length in lengths)
+        a, b, c = (max(MIN_MESH, next_fast_len(ceil(length / spacing)) or 0) for length in lengths)
         return (a, b, c)
 
     def full_range(self) -> "Potential":
@@ -430,8 +431,10 @@ def _displaced(term: Term, graph: Graph, displacements: Float[Array, "atoms 3"])
     moved = rest._replace(near=rest.near + pair_vectors(displacements, None, graph.centers, graph.others, None))
     if graph.long_range is not None:
         pairs = graph.long_range
+        assert rest.far is not None
         moved = moved._replace(far=rest.far + pair_vectors(displacements, None, pairs.centers, pairs.others, None))
     if graph.lattice is not None:
+        assert rest.positions is not None
         moved = moved._replace(positions=rest.positions + displacements)
     return jnp.sum(term(graph.with_geometry(moved)))
 

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from so3krates.io.foreign_convert import find_files
+from so3krates.io.weights import convert_published
+
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 pytestmark = pytest.mark.slow
 
@@ -45,3 +48,30 @@ def test_dynamics_writes_stable_times_and_drifts(trained: Path, shared_dir: Path
         assert part["stable_ps"] == 0.5 and part["stopped"] is None
         assert math.isfinite(part["summary"]["drift"]["meV_per_atom_per_ps"])
         assert part["summary"]["degrees_of_freedom"] == 21
+
+
+@pytest.fixture(scope="module")
+def so3lr(shared_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    model = tmp_path_factory.mktemp("so3lr") / "so3lr.safetensors"
+    convert_published("so3lr", find_files(shared_dir / "reference" / "so3lr"), model)
+    return model
+
+
+def test_so3lr_dynamics_conserves_energy(so3lr: Path, shared_dir: Path) -> None:
+    structure = shared_dir / "structures" / "dha.xyz"
+    times = ("--time-ps", "0.3", "--thermalise-ps", "0.2", "--output", so3lr.parent)
+    run("so3lr_dynamics.py", so3lr, structure, *times)
+    report = json.loads((so3lr.parent / "dha.json").read_text())
+    # The file has a box of 1000 Å: no cutoff for what is taken as isolated.
+    assert report["atoms"] == 56 and report["long_range_cutoff_A"] == 1000.0
+    assert abs(report["drift"]["meV_per_atom_per_ps"]) < 1.0
+    assert (so3lr.parent / "dha.svg").read_text().startswith("<?xml")
+
+
+def test_finetuning_lowers_the_error_on_unseen_molecules(so3lr: Path, shared_dir: Path) -> None:
+    data = ("--data", shared_dir / "data" / "qm7x_2500.extxyz")
+    run("finetune.py", so3lr, *data, "--epochs", "2", "--ways", "all parameters", "--output", so3lr.parent)
+    report = json.loads((so3lr.parent / "finetune.json").read_text())
+    assert report["test_structures"] == 1900
+    errors = report["forces_mae_eV_per_A"]
+    assert errors["all parameters"] < errors["untuned"]
