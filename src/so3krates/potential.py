@@ -1,8 +1,5 @@
-"""Potential: the only place that differentiates. Energy, forces, stress, Hessian, Hessian-vector product.
-
-Forces are scattered gradients with respect to pair vectors, F_i = Σ_j ∂E/∂r_ij − Σ_j ∂E/∂r_ji, and the stress is
-σ = (1/|det H|) Σ_pairs r ⊗ ∂E/∂r, positive under tension as in ASE.
-"""
+"""Potential: a term with its elements, on structures: energy, forces, stress, Hessian, Hessian-vector product; and the
+same inside compiled code."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -17,19 +14,9 @@ from scipy.fft import next_fast_len
 
 from so3krates._errors import InputError
 from so3krates._precision import checked_dtype, precision_scope
-from so3krates._typing import AnyArray, Array, Bool, Float, Int
-from so3krates.graph import (
-    Geometry,
-    Graph,
-    Lattice,
-    PairList,
-    PairLists,
-    Sizes,
-    make_graph,
-    pair_vectors,
-    scatter_long_range,
-    scatter_pairs,
-)
+from so3krates._typing import Array, Bool, Float, Int
+from so3krates.derivatives import GraphResult, compiled, compiled_hessian, compiled_hvp, energies_and_forces
+from so3krates.graph import Graph, Lattice, PairList, PairLists, Sizes, make_graph
 from so3krates.model import SO3krates
 from so3krates.neighbors.host import find_pair_lists
 from so3krates.neighbors.lists import Neighbors
@@ -37,7 +24,7 @@ from so3krates.physics.electrostatics import Electrostatics
 from so3krates.physics.full_range import FullRangeElectrostatics
 from so3krates.prediction import ElementTable, Prediction, dipole
 from so3krates.system import System, in_empty_box
-from so3krates.term import Outputs, Sum, Term, outputs_of
+from so3krates.term import Outputs, Sum, Term
 
 if TYPE_CHECKING:
     import so3krates.interfaces.ase
@@ -47,52 +34,6 @@ MIN_MESH = 8
 """Points of a mesh along an axis at least: an atom is spread over five of them."""
 PERIODIC_CUTOFF, MOLECULAR_CUTOFF = 12.0, 1000.0
 """Å; of long-range terms, as SO3LR's authors use them."""
-
-
-class GraphResult(NamedTuple):
-    """Energies, their derivatives and what else the terms say on a graph."""
-
-    outputs: Outputs
-    forces: Float[Array, "atoms 3"]
-    virial: Float[Array, "structures 3 3"]
-    """Σ r ⊗ ∂E/∂r = V σ of each structure, eV."""
-
-    @property
-    def energies(self) -> Float[AnyArray, " atoms"]:
-        return self.outputs.energies
-
-
-def energies_and_forces(term: Term, graph: Graph) -> GraphResult:
-    """Per-atom energies, forces and V·σ of every structure of a graph; pure, to be called inside `jax.jit`."""
-
-    def total(geometry: Geometry) -> tuple[Float[Array, ""], Outputs]:
-        outputs = outputs_of(term, graph.with_geometry(geometry))
-        return jnp.sum(outputs.energies), outputs
-
-    geometry = graph.geometry
-    gradient, outputs = jax.grad(total, has_aux=True)(geometry)
-    forces = scatter_pairs(gradient.near, -gradient.near, graph)
-    virial = _virial(geometry.near, gradient.near, graph.structure[graph.centers], graph.structures)
-    if graph.long_range is not None:
-        assert geometry.far is not None
-        forces = forces + scatter_long_range(gradient.far, -gradient.far, graph)
-        structure = graph.structure[graph.long_range.centers]
-        virial = virial + _virial(geometry.far, gradient.far, structure, graph.structures)
-    if graph.lattice is not None:
-        assert geometry.positions is not None and geometry.cells is not None
-        forces = forces - gradient.positions
-        virial = virial + _virial(geometry.positions, gradient.positions, graph.structure, graph.structures)
-        virial = virial + jnp.einsum("ska,skb->sab", geometry.cells, gradient.cells)
-    return GraphResult(outputs, forces, virial)
-
-
-def _virial(
-    vectors: Float[Array, "rows 3"], gradient: Float[Array, "rows 3"], structure: Int[Array, " rows"], count: int
-) -> Float[Array, "structures 3 3"]:
-    outer = vectors[:, :, None] * gradient[:, None, :]
-    if count == 1:
-        return jnp.sum(outer, axis=0)[None]
-    return jax.ops.segment_sum(outer, structure, count)
 
 
 class Topology(NamedTuple):
@@ -326,7 +267,7 @@ class Potential:
             return []
         lists = lists or [self.find_pairs(system) for system in systems]
         with precision_scope(self.dtype):
-            result = jax.device_get(_compiled(self.model, make_graph(systems, lists, self.dtype, sizes)))
+            result = jax.device_get(compiled(self.model, make_graph(systems, lists, self.dtype, sizes)))
         starts = np.cumsum([0, *map(len, systems)]).tolist()
         return [self._split(system, n, starts[n], result) for n, system in enumerate(systems)]
 
@@ -373,7 +314,7 @@ class Potential:
         """Second derivatives of the energy with respect to the positions, eV/Å²."""
         with precision_scope(self.dtype):
             graph, positions = _at_rest(self, system)
-            return np.asarray(jax.device_get(_compiled_hessian(self.model, graph, positions)), np.float64)
+            return np.asarray(jax.device_get(compiled_hessian(self.model, graph, positions)), np.float64)
 
     def hvp(self, system: System, vector: Float[np.ndarray, "atoms 3"]) -> Float[np.ndarray, "atoms 3"]:
         """Hessian times a vector of displacements, without making the Hessian."""
@@ -382,7 +323,7 @@ class Potential:
             raise InputError(f"vector has shape {vector.shape}; expected {system.positions.shape}.")
         with precision_scope(self.dtype):
             graph, positions = _at_rest(self, system)
-            result = _compiled_hvp(self.model, graph, positions, jnp.asarray(vector, self.dtype))
+            result = compiled_hvp(self.model, graph, positions, jnp.asarray(vector, self.dtype))
             return np.asarray(jax.device_get(result), np.float64)
 
     def ase(self) -> "so3krates.interfaces.ase.SO3kratesCalculator":
@@ -390,9 +331,6 @@ class Potential:
         from so3krates.interfaces.ase import SO3kratesCalculator
 
         return SO3kratesCalculator(self)
-
-
-_compiled = eqx.filter_jit(energies_and_forces)
 
 
 def _refuse_without_images(system: System, treated: System) -> None:
@@ -424,37 +362,3 @@ def _at_rest(potential: Potential, system: System) -> tuple[Graph, Float[Array, 
     sizes = Sizes.of([system], [pairs])._replace(atoms=len(system))
     graph = make_graph([system], [pairs], potential.dtype, sizes)
     return graph, jnp.zeros((len(system), 3), potential.dtype)
-
-
-def _displaced(term: Term, graph: Graph, displacements: Float[Array, "atoms 3"]) -> Float[Array, ""]:
-    rest = graph.geometry
-    moved = rest._replace(near=rest.near + pair_vectors(displacements, None, graph.centers, graph.others, None))
-    if graph.long_range is not None:
-        pairs = graph.long_range
-        assert rest.far is not None
-        moved = moved._replace(far=rest.far + pair_vectors(displacements, None, pairs.centers, pairs.others, None))
-    if graph.lattice is not None:
-        assert rest.positions is not None
-        moved = moved._replace(positions=rest.positions + displacements)
-    return jnp.sum(term(graph.with_geometry(moved)))
-
-
-@eqx.filter_jit
-def _compiled_hessian(
-    term: Term, graph: Graph, displacements: Float[Array, "atoms 3"]
-) -> Float[Array, "atoms 3 atoms 3"]:
-    gradient = jax.grad(lambda d: _displaced(term, graph, d))
-    size = displacements.size
-    rows = jax.lax.map(
-        lambda column: jax.jvp(gradient, (displacements,), (column.reshape(displacements.shape),))[1],
-        jnp.eye(size, dtype=displacements.dtype),
-        batch_size=24,
-    )
-    return rows.reshape(*displacements.shape, *displacements.shape)
-
-
-@eqx.filter_jit
-def _compiled_hvp(
-    term: Term, graph: Graph, displacements: Float[Array, "atoms 3"], vector: Float[Array, "atoms 3"]
-) -> Float[Array, "atoms 3"]:
-    return jax.jvp(jax.grad(lambda d: _displaced(term, graph, d)), (displacements,), (vector,))[1]

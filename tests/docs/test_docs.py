@@ -33,7 +33,11 @@ def test_page_runs(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", WITH_SLOW, ids=_name)
-def test_page_runs_slow_blocks_too(page: Path, blocks: Blocks, execute: Execute, example_files: None) -> None:
+def test_page_runs_slow_blocks_too(
+    page: Path, blocks: Blocks, execute: Execute, example_files: None, request: pytest.FixtureRequest
+) -> None:
+    if page.stem == "so3lr":
+        request.getfixturevalue("published_weights")
     chosen = [block for block in blocks(page) if block.run]
     for package in sorted(
         {name for block in chosen for name in re.findall(r"--calculator (pyscf|tblite)", block.code)}

@@ -70,7 +70,7 @@ def test_sum_of_network_and_lennard_jones() -> None:
     testing.assert_potential_is_physical(Potential(term, ELEMENTS), [molecule(), salt()])
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", [pytest.param("float32", marks=pytest.mark.slow), "float64"])
 def test_network_with_analytic_terms(dtype: str) -> None:
     """Two lists; an ion, and a crystal whose long-range list holds many images."""
     testing.assert_potential_is_physical(long_range_potential(dtype=dtype), [molecule(-1.0, 1.0), silicon()])

@@ -6,8 +6,9 @@ from dataclasses import replace
 import numpy as np
 
 from so3krates._typing import AnyArray
+from so3krates.derivatives import GraphResult
 from so3krates.graph import Graph, Sizes
-from so3krates.potential import GraphResult, Potential
+from so3krates.potential import Potential
 from so3krates.system import System
 from so3krates.testing.evaluation import evaluated, padded_graph, vector_gradient
 from so3krates.testing.probe import Probe, displaced, finite, room

@@ -7,12 +7,11 @@ import numpy as np
 
 from so3krates._precision import precision_scope
 from so3krates._typing import Array, Float
+from so3krates.derivatives import GraphResult, compiled, energies_and_forces
 from so3krates.graph import Geometry, Graph, Sizes, make_graph
-from so3krates.potential import GraphResult, Potential, energies_and_forces
+from so3krates.potential import Potential
 from so3krates.system import System
 from so3krates.term import Term
-
-_compiled_evaluation = eqx.filter_jit(energies_and_forces)
 
 
 def _weighted_derivatives(
@@ -53,4 +52,4 @@ def padded_graph(potential: Potential, systems: list[System], sizes: Sizes) -> G
 
 def evaluated(potential: Potential, graph: Graph) -> GraphResult:
     with precision_scope(potential.dtype):
-        return jax.device_get(_compiled_evaluation(potential.model, graph))
+        return jax.device_get(compiled(potential.model, graph))

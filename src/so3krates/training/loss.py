@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from so3krates._typing import Array, Bool, Float
 from so3krates.data.batching import Batch
 from so3krates.data.sample import LABELS
-from so3krates.potential import GraphResult, energies_and_forces
+from so3krates.derivatives import GraphResult, energies_and_forces
 from so3krates.term import Term
 from so3krates.training.config import LossConfig
 
