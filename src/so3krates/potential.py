@@ -153,15 +153,32 @@ class Potential:
 
     def treated(self, system: System) -> System:
         """The structure as long-range terms see it: without a cell if that is only vacuum."""
-        if not (self.model.long_range and system.periodic):
+        if not (self._looks_far and system.periodic):
             return system
         isolated = in_empty_box(system) if self.isolated is None else self.isolated
         return system.without_cell() if isolated else system
 
+    @property
+    def _looks_far(self) -> bool:
+        return self.model.long_range or self.model.mesh_spacing is not None
+
+    def _near(self, system: System) -> System:
+        """The structure as the network sees it: with its cell, unless that is only vacuum."""
+        treated = self.treated(system)
+        return treated if treated is system or in_empty_box(system) else system
+
     def remark(self, system: System) -> str | None:
-        """A sentence where a structure is not treated as it is given."""
-        if self.treated(system) is system or self.isolated is not None:
+        """A sentence where a structure is not treated as it is given, or as one would expect."""
+        if self.isolated is not None or not self._looks_far:
             return None
+        if self.treated(system) is system:
+            if not (system.periodic and in_empty_box(system, wrapped=True)):
+                return None
+            return (
+                f"{system.formula} lies across the faces of a cell that is far larger than it is: taken as periodic, "
+                f"with a long-range cutoff of {self.far_cutoff(system):g} Å; shift it to the middle of the cell to "
+                "have it taken as isolated."
+            )
         return (
             f"{system.formula} lies in a cell that is far larger than it is, and empty: taken as isolated, with a "
             f"long-range cutoff of {self.far_cutoff(system):g} Å; isolated=False keeps the cell."
@@ -213,12 +230,13 @@ class Potential:
 
     def pair_lists(self, system: System) -> PairLists:
         """The same without any check."""
-        lists = find_pair_lists(self.treated(system), self.cutoff, self.far_cutoff(system))
+        lists = find_pair_lists(self._near(system), self.cutoff, self.far_cutoff(system), self.treated(system))
         return lists._replace(mesh=self.mesh(system))
 
     def allocate(self, system: System) -> Neighbors:
         """Neighbour lists for compiled code, for structures like this one."""
-        return Neighbors.of(self.treated(system), self.cutoff, self.far_cutoff(system), self.mesh(system))
+        lists = Neighbors.of(self._near(system), self.cutoff, self.far_cutoff(system), self.treated(system))
+        return replace(lists, mesh=self.mesh(system))
 
     def mesh(self, system: System) -> tuple[int, int, int]:
         """Points along the cell vectors for sums over all periodic images; zeros where no term makes any.
@@ -245,6 +263,8 @@ class Potential:
             InputError: if the model has no electrostatics.
         """
         terms = self.model.terms if isinstance(self.model, Sum) else (self.model,)
+        if any(isinstance(term, FullRangeElectrostatics) for term in terms):
+            return self
         if not any(isinstance(term, Electrostatics) for term in terms):
             raise InputError("the model has no electrostatics that could be summed over all periodic images.")
         replaced = (FullRangeElectrostatics(term.width) if isinstance(term, Electrostatics) else term for term in terms)

@@ -120,8 +120,8 @@ class System:
         `multiplicity`. Without them the structure is a neutral singlet.
 
         Raises:
-            InputError: for values that contradict each other or make no sense, and for a charge without a multiplicity
-                where the number of electrons is odd, so that it cannot be a singlet.
+            InputError: for values that contradict each other or make no sense, and for a charge without a multiplicity,
+                or a multiplicity without a charge, that the number of electrons does not allow.
         """
         _refuse_half_given(atoms)
         multiplicity = _info_value(atoms.info, MULTIPLICITY_KEYS, 1.0)
@@ -161,28 +161,51 @@ EMPTY_BOX = 10.0
 """A cell this many times larger than what it holds, and than 10 Å, only stands for vacuum."""
 
 
-def in_empty_box(system: System) -> bool:
-    """Whether every periodic axis is so long that the cell only stands for vacuum, as the 1000 Å boxes of MD22 do."""
+def in_empty_box(system: System, wrapped: bool = False) -> bool:
+    """Whether every periodic axis is so long that the cell only stands for vacuum, as the 1000 Å boxes of MD22 do.
+
+    With `wrapped`, also where the structure lies across the faces of the cell.
+    """
     if system.cell is None or not len(system):
         return False
     height = heights(system.cell)
     fractional = system.positions @ np.linalg.inv(system.cell)
-    extent = np.ptp(fractional, axis=0) * height
+    extent = (_ring_extent(fractional) if wrapped else np.ptp(fractional, axis=0)) * height
     return bool(np.all((height >= EMPTY_BOX * np.maximum(extent, 10.0)) | ~np.array(system.pbc)))
+
+
+def _ring_extent(fractional: Float[np.ndarray, "atoms 3"]) -> Float[np.ndarray, " 3"]:
+    """What of each axis is left without the largest gap, going round."""
+    inside = np.sort(fractional % 1.0, axis=0)
+    gaps = np.diff(np.concatenate([inside, inside[:1] + 1.0]), axis=0)
+    return 1.0 - gaps.max(axis=0)
 
 
 def _refuse_half_given(atoms: ase.Atoms) -> None:
     charge = _info_value(atoms.info, CHARGE_KEYS, 0.0)
     given = [key for key in CHARGE_KEYS if key in atoms.info]
-    if not given or any(key in atoms.info for key in MULTIPLICITY_KEYS) or charge != round(charge):
+    spins = [key for key in MULTIPLICITY_KEYS if key in atoms.info]
+    multiplicity = _info_value(atoms.info, MULTIPLICITY_KEYS, 1.0)
+    if not (_whole(charge) and _whole(multiplicity)):
         return
     electrons = int(atoms.numbers.sum()) - round(charge)
-    if electrons % 2:
+    if spins and not given:
+        if multiplicity >= 1 and (electrons + round(multiplicity)) % 2 == 0:
+            raise InputError(
+                f"atoms.info['{spins[0]}'] is {multiplicity:g}, which {electrons} electrons of neutral "
+                f"{atoms.get_chemical_formula()} cannot have, and no charge is given; set "
+                f"atoms.info['{CHARGE_KEYS[0]}'] too, or correct the multiplicity (2S + 1)."
+            )
+    if charge and not spins and electrons % 2:
         raise InputError(
             f"atoms.info['{given[0]}'] is {charge:g}, which leaves {atoms.get_chemical_formula()} with {electrons} "
             f"electrons, and no multiplicity is given; set atoms.info['{MULTIPLICITY_KEYS[0]}'] (2S + 1, 2 for a "
             "doublet)."
         )
+
+
+def _whole(value: float) -> bool:
+    return bool(np.isfinite(value)) and value == round(value)
 
 
 def _missing_rows_are_free(atoms: ase.Atoms) -> bool:

@@ -76,8 +76,9 @@ def test_ase_calculator(case: Case, so3lr_file: Path) -> None:
     np.testing.assert_allclose(atoms.get_forces(), case["forces"], rtol=0, atol=1e-8)
     np.testing.assert_allclose(atoms.get_charges(), case["partial_charges"], rtol=0, atol=1e-10)
     np.testing.assert_allclose(atoms.get_dipole_moment(), case["dipole_vec"], rtol=0, atol=1e-8)
-    np.testing.assert_allclose(atoms.calc.results["hirshfeld_ratios"], case["hirshfeld_ratios"], rtol=0, atol=1e-10)
-    assert atoms.calc.results["energy_components"]["zbl"] == pytest.approx(float(case["energy_zbl"]), abs=1e-8)
+    everything = atoms.calc.prediction
+    np.testing.assert_allclose(everything.hirshfeld_ratios, case["hirshfeld_ratios"], rtol=0, atol=1e-10)
+    assert everything.components["zbl"] == pytest.approx(float(case["energy_zbl"]), abs=1e-8)
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])

@@ -120,6 +120,32 @@ def test_molecule_in_an_empty_box_is_isolated_unless_the_user_says_otherwise() -
     assert automatic.predict([huge])[0].stress is not None
 
 
+def test_a_molecule_across_the_faces_of_an_empty_box_is_mentioned() -> None:
+    """Its atoms cannot be taken as they are given; what happens instead is said."""
+    automatic = long_range_potential(None)
+    atoms = boxed(1000.0).to_ase()
+    atoms.positions -= atoms.positions[0]
+    atoms.wrap()
+    torn = System.from_ase(atoms)
+    assert np.ptp(torn.positions, axis=0).max() > 900.0
+    assert not in_empty_box(torn) and in_empty_box(torn, wrapped=True)
+    assert "lies across the faces" in str(automatic.remark(torn)) and "of 12 Å" in str(automatic.remark(torn))
+    assert automatic.energy(torn) == pytest.approx(replace(automatic, isolated=False).energy(boxed(1000.0)), abs=1e-8)
+
+
+def test_isolated_concerns_long_range_terms_alone() -> None:
+    """The network sees bonds across the faces of the cell all the same."""
+    usual, forced = long_range_potential(5.0), replace(long_range_potential(5.0), isolated=True)
+    parts, without = (p.predict([silicon()])[0].components for p in (usual, forced))
+    assert without["network"] == pytest.approx(parts["network"], abs=1e-10)
+    assert without["zbl"] == pytest.approx(parts["zbl"], abs=1e-10)
+    assert without["dispersion"] != pytest.approx(parts["dispersion"], abs=1e-6)
+    neighbors, topology = forced.allocate(silicon()), Topology.of(silicon(), "float64")
+    x, cell = jnp.asarray(silicon().positions), jnp.asarray(silicon().cell)
+    found = jax.jit(lambda x: evaluate(forced.model, topology, neighbors, x, cell))(x)
+    np.testing.assert_allclose(found.forces, forced.predict([silicon()])[0].forces, atol=1e-10)
+
+
 def test_slab_in_a_tall_cell_is_not_isolated() -> None:
     slab = replace(silicon(), cell=np.array([[3.8, 0.0, 0.0], [0.0, 3.8, 0.0], [0.0, 0.0, 500.0]]))
     assert not in_empty_box(slab)

@@ -42,10 +42,13 @@ def evaluate(
         Precision of the arithmetic.
     """
     from so3krates.analysis.evaluate import evaluate as run
+    from so3krates.cli._outputs import check_output
     from so3krates.cli._reference import counting
     from so3krates.io.predictions import predicted_frames
     from so3krates.viz.evaluation import print_evaluation, write_evaluation
 
+    if predictions is not None:
+        check_output(predictions, "predictions", (".extxyz", ".xyz"), [model, data])
     potential = (long_range or LongRange()).load(model, dtype)
     dataset = (reading or Reading()).open(data)
     with counting("evaluating") as bar, predicted_frames(predictions) as keep:

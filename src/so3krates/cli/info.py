@@ -39,7 +39,9 @@ def info(
     if file is None:
         title, rows = "so3krates", describe_system()
     else:
-        title, rows = str(file), describe_model(file)
+        from so3krates.io.weights import resolved
+
+        title, rows = str(file), describe_model(resolved(file))
     if json:
         print(json_module.dumps(rows, indent=2))
     else:

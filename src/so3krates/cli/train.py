@@ -54,7 +54,10 @@ def train(
     }
     settings = assemble(config, options)
     source = settings.data
-    check_output(settings.output, "a model", (".safetensors",), [config, source.train, source.valid, source.data])
+    inputs = [config, source.train, source.valid, source.data]
+    if settings.start is not None:
+        inputs += [Path(settings.start.model), settings.start.replay]
+    check_output(settings.output, "a model", (".safetensors",), inputs)
     with TrainingProgress() as progress:
         result = run(settings, resume=resume, overwrite=overwrite, tell=progress.tell, listener=progress.listen)
     progress.report(result, settings.output)

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import equinox as eqx
 import numpy as np
 
+from so3krates._errors import InputError
 from so3krates._typing import AnyArray, Bool, Float
 from so3krates.data.labels import check_labels
 from so3krates.data.sample import Dataset, Sample
@@ -74,13 +75,17 @@ class BatchSource:
         """Sample and pairs number `index`.
 
         Raises:
-            InputError: for labels that are partly NaN.
+            InputError: for labels that are partly NaN, and for a structure that the potential cannot take.
         """
         if index in self._cache:
             return self._cache[index]
         sample = self._dataset[index]
         check_labels(sample)
-        item = Prepared(sample, self._potential.pair_lists(sample.system))
+        try:
+            pairs = self._potential.pair_lists(sample.system)
+        except InputError as error:
+            raise InputError(f"{sample.origin}: {error}") from error
+        item = Prepared(sample, pairs)
         size = item.pairs.nbytes + 64 * len(sample.system)
         if size <= self._room:
             self._room -= size

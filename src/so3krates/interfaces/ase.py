@@ -12,6 +12,7 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from so3krates._typing import Float
 from so3krates.graph import Sizes
 from so3krates.potential import Potential
+from so3krates.prediction import Prediction
 from so3krates.system import CHARGE_KEYS, MULTIPLICITY_KEYS, System
 
 
@@ -36,6 +37,8 @@ class SO3kratesCalculator(Calculator):
             self.implemented_properties = [*self.implemented_properties, "charges", "dipole"]
         self.sizes = Sizes(1, 0, 0)
         """Padded sizes of the compiled function in use."""
+        self.prediction: Prediction | None = None
+        """Everything of the last calculation, also what ASE has no name for: energy components, Hirshfeld ratios."""
         self._remarked = False
 
     def calculate(
@@ -70,9 +73,7 @@ class SO3kratesCalculator(Calculator):
         }
         if prediction.charges is not None:
             self.results |= {"charges": prediction.charges, "dipole": prediction.dipole}
-        if prediction.hirshfeld_ratios is not None:
-            self.results["hirshfeld_ratios"] = prediction.hirshfeld_ratios
-        self.results["energy_components"] = dict(prediction.components)
+        self.prediction = prediction
         if has_stress:
             self.results["stress"] = full_3x3_to_voigt_6_stress(prediction.stress)
 

@@ -32,7 +32,6 @@ def load(
             or whose parameters do not fit its architecture; for weights that cannot be fetched.
         InputError: for options of long-range terms that the model does not have.
     """
-    path = Path(source)
-    if str(source) in weights.REGISTRY and not path.exists():
-        path = weights.pull(str(source))
-    return model_file.load(path, dtype, long_range_cutoff=long_range_cutoff, isolated=isolated, full_range=full_range)
+    return model_file.load(
+        weights.resolved(source), dtype, long_range_cutoff=long_range_cutoff, isolated=isolated, full_range=full_range
+    )

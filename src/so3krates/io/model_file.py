@@ -119,8 +119,8 @@ def load(
     model = with_parameters(skeleton(header.terms, target), contents.arrays, target, str(path))
     if not model.long_range and (long_range_cutoff is not None or isolated is not None):
         raise InputError(f"'{path}' has no long-range terms, so neither long_range_cutoff nor isolated means anything.")
-    if long_range_cutoff is not None and not long_range_cutoff > 0:
-        raise InputError(f"long_range_cutoff is {long_range_cutoff} Å; it must be positive.")
+    if long_range_cutoff is not None and not 0.0 < long_range_cutoff < np.inf:
+        raise InputError(f"long_range_cutoff is {long_range_cutoff} Å; it must be positive and finite.")
     potential = Potential(model, header.elements, header.provenance, long_range_cutoff, isolated)
     return potential.full_range() if full_range else potential
 

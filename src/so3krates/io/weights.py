@@ -85,6 +85,13 @@ def cached(name: str) -> Path:
     return cache_folder() / f"{name}.safetensors"
 
 
+def resolved(source: str | Path) -> Path:
+    """The model file of a name of published weights, fetched if need be; any other path as it is. A file of that name
+    comes first; a folder does not."""
+    path = Path(source)
+    return pull(str(source)) if str(source) in REGISTRY and not path.is_file() else path
+
+
 def pull(name: str, *, overwrite: bool = False, tell: Callable[[str], None] = lambda _: None) -> Path:
     """Download published weights, check and convert them, and keep the model file in the cache folder.
 

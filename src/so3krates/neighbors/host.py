@@ -27,7 +27,12 @@ def find_pairs(system: System, cutoff: float) -> PairList:
     return PairList(i.astype(np.int64), j.astype(np.int64), shifts.astype(np.int64), np.asarray(vectors))
 
 
-def find_pair_lists(system: System, cutoff: float, far_cutoff: float | None = None) -> PairLists:
-    """The pairs within `cutoff`, and those within `far_cutoff` if it is given."""
+def find_pair_lists(
+    system: System, cutoff: float, far_cutoff: float | None = None, far_system: System | None = None
+) -> PairLists:
+    """The pairs within `cutoff`, and those within `far_cutoff` if it is given, of the structure as long-range terms see
+    it (the same one if not given)."""
     near = find_pairs(system, cutoff)
-    return PairLists(near) if far_cutoff is None else PairLists(near, find_pairs(system, far_cutoff), far_cutoff)
+    if far_cutoff is None:
+        return PairLists(near)
+    return PairLists(near, find_pairs(far_system or system, far_cutoff), far_cutoff)

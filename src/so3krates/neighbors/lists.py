@@ -33,10 +33,11 @@ class Neighbors(eqx.Module):
 
     @classmethod
     def of(
-        cls, system: System, cutoff: float, far_cutoff: float | None = None, mesh: tuple[int, int, int] = (0, 0, 0)
+        cls, system: System, cutoff: float, far_cutoff: float | None = None, far_system: System | None = None
     ) -> "Neighbors":
-        """Room for structures like `system`; cutoffs in Å."""
-        return cls(allocate(system, cutoff), None if far_cutoff is None else allocate(system, far_cutoff), mesh)
+        """Room for structures like `system`, and like `far_system` for long-range terms; cutoffs in Å."""
+        far = None if far_cutoff is None else allocate(far_system or system, far_cutoff)
+        return cls(allocate(system, cutoff), far)
 
     @property
     def far_cutoff(self) -> float:
@@ -60,7 +61,7 @@ class Neighbors(eqx.Module):
         if self.far is None:
             return Found(self.near.update(positions, cell), None)
         far = self.far.update(positions, cell)
-        if 0.0 < self.near.cutoff <= self.far.cutoff:
+        if 0.0 < self.near.cutoff <= self.far.cutoff and self.near.pbc == self.far.pbc:
             return Found(nearer(self.near, far), far)
         return Found(self.near.update(positions, cell), far)
 

@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ase.data import chemical_symbols
+
 from so3krates._errors import ConfigError, InputError
 from so3krates._version import __version__
 from so3krates.data.batching import BatchSource
@@ -60,6 +62,7 @@ def prepare(config: TrainConfig, tell: Tell) -> Setup:
         start = from_model(config, config.start, train, tell)
         assert start.potential.elements is not None
         _require_heads(start.potential, config.loss)
+        _require_known(statistics.elements, start.potential.elements, config.start.model, str(about(train).path))
         train = with_replay(train, config.start, config, start.potential.elements, tell)
     training, validation = BatchSource(train, start.potential), BatchSource(valid, start.potential)
     assert start.potential.elements is not None
@@ -72,6 +75,16 @@ def _require_heads(potential: Potential, loss: LossConfig) -> None:
     for name, predicted in (("dipole", potential.predicts_charges), ("hirshfeld_ratios", potential.predicts_ratios)):
         if getattr(loss, name) and not predicted:
             raise ConfigError(f"the loss weighs {name} with {getattr(loss, name)}, but start.model predicts none.")
+
+
+def _require_known(elements: tuple[int, ...], known: ElementTable, model: str, path: str) -> None:
+    missing = [chemical_symbols[z] for z in elements if z not in known.numbers]
+    if missing:
+        names = ", ".join(chemical_symbols[z] for z in known.numbers)
+        raise InputError(
+            f"{path} holds {', '.join(missing)}, but '{model}' knows only {names}; leave these structures out, or "
+            "train a model from the beginning (without start)."
+        )
 
 
 def open_data(config: DataConfig) -> tuple[Dataset, Dataset]:

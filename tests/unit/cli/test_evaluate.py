@@ -129,6 +129,14 @@ def test_predictions_are_written_with_everything_the_model_says(data: Path, tmp_
         assert atoms.get_potential_energy() == pytest.approx(expected.energy, abs=1e-3)
 
 
+def test_predictions_do_not_replace_the_data(model: Path, data: Path, tmp_path: Path, capsys) -> None:
+    copy = tmp_path / "data.extxyz"
+    copy.write_bytes(data.read_bytes())
+    assert main(["evaluate", str(model), str(copy), "--predictions", str(copy)]) == 1
+    assert "is the same file as the input" in capsys.readouterr().err
+    assert copy.read_bytes() == data.read_bytes()
+
+
 def test_predictions_in_another_format_are_refused(model: Path, data: Path, tmp_path: Path, capsys) -> None:
     assert main(["evaluate", str(model), str(data), "--predictions", str(tmp_path / "x.csv")]) == 1
     assert "give a file that ends in .extxyz or .xyz" in capsys.readouterr().err

@@ -9,6 +9,7 @@ import pytest
 from ase import units
 from ase.calculators.calculator import PropertyNotImplementedError
 from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_stress
+from ase.calculators.singlepoint import SinglePointCalculator
 from ase.md.verlet import VelocityVerlet
 from ase.optimize import BFGS
 from ase.vibrations import VibrationsData
@@ -211,9 +212,13 @@ def test_charges_and_dipole_of_models_that_predict_them(ethanol: ase.Atoms) -> N
     assert ethanol.get_charges().sum() == pytest.approx(2.0, abs=1e-12)
     expected = ethanol.get_charges() @ (ethanol.positions - ethanol.get_center_of_mass())
     np.testing.assert_allclose(ethanol.get_dipole_moment(), expected, atol=1e-10)
-    parts = ethanol.calc.results["energy_components"]
-    assert set(parts) == {"network", "zbl", "electrostatics", "dispersion"}
-    assert len(ethanol.calc.results["hirshfeld_ratios"]) == len(ethanol)
+    everything = ethanol.calc.prediction
+    assert everything is not None and everything.hirshfeld_ratios is not None
+    assert set(everything.components) == {"network", "zbl", "electrostatics", "dispersion"}
+    assert len(everything.hirshfeld_ratios) == len(ethanol)
+    # What ASE does with results: only names it knows are welcome there.
+    frozen = SinglePointCalculator(ethanol, **ethanol.calc.results)
+    assert frozen.get_charges().sum() == pytest.approx(2.0, abs=1e-12)
     with pytest.raises(PropertyNotImplementedError):
         ethanol.calc = potential().ase()
         ethanol.get_charges()

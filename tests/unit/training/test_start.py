@@ -101,6 +101,16 @@ def test_old_data_are_mixed_in_at_the_new_zero(trained: Path, tmp_path: Path) ->
     assert np.mean(energies[24:]) == pytest.approx(OFFSET + 123.0, abs=2.0)  # type: ignore[arg-type]
 
 
+def test_elements_the_model_does_not_know_are_named_before_anything_is_trained(trained: Path, tmp_path: Path) -> None:
+    moved(tmp_path, 0.0)
+    frames = ase.io.read(tmp_path / "train.extxyz", ":")
+    for atoms in frames:
+        atoms.numbers[atoms.numbers == 8] = 11
+    ase.io.write(tmp_path / "train.extxyz", frames)
+    with pytest.raises(InputError, match=r"train\.extxyz holds Na, but .* knows only H, O; leave these structures out"):
+        prepare(tuned(tmp_path, trained, loss={"energy": 0.0, "forces": 1.0}), lambda _: None)
+
+
 def test_parts_that_are_not_there_are_named(trained: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"no parameters under 'layer\.0'; there are embedding, energy, layers"):
         train(tuned(tmp_path, trained, start={"parameters": ["layer.0"]}))
