@@ -21,6 +21,7 @@ from so3krates.model import SO3krates
 from so3krates.neighbors.host import find_pair_lists
 from so3krates.neighbors.lists import Neighbors
 from so3krates.physics.electrostatics import Electrostatics
+from so3krates.physics.fixed_charges import FixedCharges
 from so3krates.physics.full_range import FullRangeElectrostatics
 from so3krates.prediction import ElementTable, Prediction, dipole
 from so3krates.system import System, in_empty_box
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 MIN_MESH = 8
 """Points of a mesh along an axis at least: an atom is spread over five of them."""
+NEUTRAL = 1e-5
+"""e; what given charges may add up to and still be called neutral, in float32."""
 PERIODIC_CUTOFF, MOLECULAR_CUTOFF = 12.0, 1000.0
 """Å; of long-range terms, as SO3LR's authors use them."""
 
@@ -131,7 +134,9 @@ class Potential:
     @property
     def predicts_charges(self) -> bool:
         """Whether predictions hold charges and a dipole."""
-        return any(network.charges is not None for network in self._networks)
+        terms = self.model.terms if isinstance(self.model, Sum) else (self.model,)
+        given = any(isinstance(term, FixedCharges) for term in terms)
+        return given or any(network.charges is not None for network in self._networks)
 
     @property
     def predicts_ratios(self) -> bool:
@@ -155,7 +160,13 @@ class Potential:
         """The structure as long-range terms see it: without a cell if that is only vacuum."""
         if not (self._looks_far and system.periodic):
             return system
-        isolated = in_empty_box(system) if self.isolated is None else self.isolated
+        empty = in_empty_box(system)
+        if self.isolated and not empty and in_empty_box(system, wrapped=True):
+            raise InputError(
+                f"{system.formula} lies across the faces of its cell, so that its atoms as they are given are no whole "
+                "molecule; shift it to the middle of the cell to take it as isolated."
+            )
+        isolated = empty if self.isolated is None else self.isolated
         return system.without_cell() if isolated else system
 
     @property
@@ -248,6 +259,12 @@ class Potential:
         if spacing is None:
             return (0, 0, 0)
         _refuse_without_images(system, self.treated(system))
+        for term in self.model.terms if isinstance(self.model, Sum) else ():
+            if isinstance(term, FixedCharges) and abs(term.total(system.numbers)) > NEUTRAL:
+                raise InputError(
+                    f"the fixed charges of {system.formula} add up to {term.total(system.numbers):g} e; the sum over "
+                    "all periodic images needs charges that add up to zero."
+                )
         assert system.cell is not None
         lengths = np.linalg.norm(system.cell, axis=1)
         a, b, c = (max(MIN_MESH, next_fast_len(ceil(length / spacing)) or 0) for length in lengths)

@@ -40,14 +40,15 @@ class Prediction(NamedTuple):
     charges: Float[np.ndarray, " atoms"] | None = None
     """Partial charges in e; None for a model that predicts none."""
     dipole: Float[np.ndarray, " 3"] | None = None
-    """Σ q_i r_i in e·Å with the positions as they are given, wrapped or not. Where the charges do not add up to zero
-    the origin matters: r_i is then taken from the centre of mass."""
+    """Σ q_i r_i in e·Å with the positions as they are given, wrapped or not, from the centre of mass; that matters
+    where the charges do not add up to zero."""
     hirshfeld_ratios: Float[np.ndarray, " atoms"] | None = None
 
 
 def dipole(system: System, charges: Float[np.ndarray, " atoms"]) -> Float[np.ndarray, " 3"]:
-    """Σ q_i r_i in e·Å; from the centre of mass for a charged structure."""
-    origin = np.zeros(3)
-    if system.charge and len(system):
-        origin = system.center_of_mass
-    return charges @ (system.positions - origin)
+    """Σ q_i (r_i − r_0) in e·Å, r_0 the centre of mass.
+
+    For neutral structures r_0 does not matter, but charges in float32 add up to zero only nearly, which would show far
+    from the origin.
+    """
+    return charges @ (system.positions - system.center_of_mass) if len(system) else np.zeros(3)

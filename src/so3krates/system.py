@@ -141,14 +141,12 @@ class System:
         )
 
     def to_ase(self) -> ase.Atoms:
-        """ASE Atoms; charge and multiplicity go to `info` where they differ from 0 and 1."""
+        """ASE Atoms; charge and multiplicity go to `info`, both or, for a neutral singlet, none."""
         atoms = ase.Atoms(
             numbers=self.numbers, positions=self.positions, cell=self.cell, pbc=self.pbc, masses=self.isotope_masses
         )
-        if self.charge:
-            atoms.info["total_charge"] = self.charge
-        if self.unpaired:
-            atoms.info["total_spin"] = self.unpaired + 1.0
+        if self.charge or self.unpaired:
+            atoms.info |= {"total_charge": self.charge, "total_spin": self.unpaired + 1.0}
         return atoms
 
 
@@ -186,26 +184,28 @@ def _refuse_half_given(atoms: ase.Atoms) -> None:
     given = [key for key in CHARGE_KEYS if key in atoms.info]
     spins = [key for key in MULTIPLICITY_KEYS if key in atoms.info]
     multiplicity = _info_value(atoms.info, MULTIPLICITY_KEYS, 1.0)
-    if not (_whole(charge) and _whole(multiplicity)):
+    if multiplicity < 1 or electrons_fit(atoms.numbers, charge, multiplicity - 1.0):
         return
-    electrons = int(atoms.numbers.sum()) - round(charge)
     if spins and not given:
-        if multiplicity >= 1 and (electrons + round(multiplicity)) % 2 == 0:
-            raise InputError(
-                f"atoms.info['{spins[0]}'] is {multiplicity:g}, which {electrons} electrons of neutral "
-                f"{atoms.get_chemical_formula()} cannot have, and no charge is given; set "
-                f"atoms.info['{CHARGE_KEYS[0]}'] too, or correct the multiplicity (2S + 1)."
-            )
-    if charge and not spins and electrons % 2:
         raise InputError(
-            f"atoms.info['{given[0]}'] is {charge:g}, which leaves {atoms.get_chemical_formula()} with {electrons} "
-            f"electrons, and no multiplicity is given; set atoms.info['{MULTIPLICITY_KEYS[0]}'] (2S + 1, 2 for a "
-            "doublet)."
+            f"atoms.info['{spins[0]}'] is {multiplicity:g}, which {int(atoms.numbers.sum())} electrons of neutral "
+            f"{atoms.get_chemical_formula()} cannot have, and no charge is given; set "
+            f"atoms.info['{CHARGE_KEYS[0]}'] too, or correct the multiplicity (2S + 1)."
+        )
+    if charge and not spins:
+        raise InputError(
+            f"atoms.info['{given[0]}'] is {charge:g}, which leaves {atoms.get_chemical_formula()} with "
+            f"{int(atoms.numbers.sum()) - round(charge)} electrons, and no multiplicity is given; set "
+            f"atoms.info['{MULTIPLICITY_KEYS[0]}'] (2S + 1, 2 for a doublet)."
         )
 
 
-def _whole(value: float) -> bool:
-    return bool(np.isfinite(value)) and value == round(value)
+def electrons_fit(numbers: Int[np.ndarray, " atoms"], charge: float, unpaired: float) -> bool:
+    """Whether so many electrons can be unpaired: an odd number in all leaves an odd number of them. True for numbers
+    that are not whole, of which nothing can be said."""
+    if not (np.isfinite([charge, unpaired]).all() and charge == round(charge) and unpaired == round(unpaired)):
+        return True
+    return (int(numbers.sum()) - round(charge) - round(unpaired)) % 2 == 0
 
 
 def _missing_rows_are_free(atoms: ase.Atoms) -> bool:

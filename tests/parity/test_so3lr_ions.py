@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import ase.build
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -138,8 +139,8 @@ def test_two_equal_molecules_far_apart_are_the_sum(so3lr: SO3LR, build: Callable
 
 
 def test_different_molecules_far_apart(so3lr: SO3LR) -> None:
-    """What charges lack or exceed is shared by all atoms of the structure, so they differ a little from those alone.
-    All that does not depend on charges is the sum."""
+    """Neutral singlets: what charges lack or exceed is shared by all atoms of the structure, so they differ a little
+    from those alone. All that does not depend on charges is the sum."""
     one, other = glycylglycine(), System(np.array([[0.0, 0.0, 0.0], [0.74, 0.0, 0.0]]), np.array([1, 1]))
     parts = so3lr(one, other)
     both = apart(one, other)
@@ -151,3 +152,26 @@ def test_different_molecules_far_apart(so3lr: SO3LR) -> None:
     # The same on all atoms of a molecule, and none in total.
     assert np.ptp(shift[: len(one)]) < 1e-10 and np.ptp(shift[len(one) :]) < 1e-10
     assert abs(shift.sum()) < 1e-10 and 1e-4 < np.abs(shift).max() < 0.1
+
+
+def test_an_ion_does_not_keep_its_charge_to_itself(so3lr: SO3LR) -> None:
+    """The embedding of the total charge knows no molecules: documented, and large."""
+    one, water = acetate(), System.from_ase(ase.build.molecule("H2O"))
+    found, *parts = so3lr(apart(one, water, 40.0), one, water)
+    excess = found.components["network"] - sum(p.components["network"] for p in parts)
+    assert 0.1 < abs(excess) < 1.0
+    assert 0.01 < np.abs(found.forces[: len(one)] - parts[0].forces).max() < 0.2
+
+
+def test_where_forces_have_a_kink(so3lr: SO3LR) -> None:
+    """The distances and sizes that the documentation states."""
+    for name, atom, expected in (("OH-", 0, 1.4), ("glycylglycine", 0, 1.5)):
+        path = pulled(name, np.linspace(0.0, 1.2, 241).tolist())
+        predictions = so3lr(*path)
+        ratios = np.stack([np.asarray(p.hirshfeld_ratios)[atom] for p in predictions])
+        turn = int(np.argmin(ratios))
+        proton = LEAVING[name][0]
+        distance = np.linalg.norm(path[turn].positions[proton] - path[turn].positions[atom])
+        assert ratios[turn] < 0.02 and distance == pytest.approx(expected, abs=0.05)
+        jump = np.abs(predictions[turn + 2].forces - predictions[turn - 2].forces).max()
+        assert 0.05 < jump < 0.4

@@ -133,6 +133,19 @@ def test_a_molecule_across_the_faces_of_an_empty_box_is_mentioned() -> None:
     assert automatic.energy(torn) == pytest.approx(replace(automatic, isolated=False).energy(boxed(1000.0)), abs=1e-8)
 
 
+def test_a_molecule_across_the_faces_is_not_taken_apart_either() -> None:
+    atoms = boxed(1000.0).to_ase()
+    atoms.positions -= atoms.positions[0]
+    atoms.wrap()
+    with pytest.raises(InputError, match="shift it to the middle of the cell"):
+        replace(long_range_potential(None), isolated=True).energy(System.from_ase(atoms))
+
+
+def test_dipole_in_float32_does_not_depend_on_the_place() -> None:
+    here, there = long_range_potential(dtype="float32").predict([methanol(), methanol(at=500.0)])
+    np.testing.assert_allclose(here.dipole, there.dipole, atol=1e-5)
+
+
 def test_isolated_concerns_long_range_terms_alone() -> None:
     """The network sees bonds across the faces of the cell all the same."""
     usual, forced = long_range_potential(5.0), replace(long_range_potential(5.0), isolated=True)

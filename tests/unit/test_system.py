@@ -157,9 +157,7 @@ def test_a_charge_without_the_multiplicity_it_needs_is_refused() -> None:
 
 def test_a_multiplicity_without_the_charge_it_needs_is_refused() -> None:
     water = ase.Atoms("H2O", positions=np.eye(3), info={"total_spin": 2})
-    with pytest.raises(
-        InputError, match=r"10 electrons of neutral H2O cannot have, and no charge is given"
-    ):
+    with pytest.raises(InputError, match=r"10 electrons of neutral H2O cannot have, and no charge is given"):
         System.from_ase(water)
     water.info["charge"] = -1
     assert System.from_ase(water).unpaired == 1.0

@@ -35,7 +35,7 @@ from so3krates.data import labels
 from so3krates.data.declared_units import EV_ANGSTROM, UnitNames, conversion
 from so3krates.data.frames import About, Frames, about
 from so3krates.data.sample import LABELS, Dataset, Sample
-from so3krates.system import System
+from so3krates.system import System, electrons_fit
 
 FORMAT = "so3krates-dataset"
 VERSION = 1
@@ -118,7 +118,7 @@ class Hdf5Frames(Frames):
     def _system(self, index: int, atoms: slice, origin: str) -> System:
         pbc = [bool(flag) for flag in self._array("pbc")[index]]
         try:
-            return System(
+            system = System(
                 positions=self._array("positions")[atoms] * self._units.length,
                 numbers=self._array("numbers")[atoms].astype(np.int64),
                 cell=self._array("cell")[index] * self._units.length if any(pbc) else None,
@@ -128,6 +128,14 @@ class Hdf5Frames(Frames):
             )
         except InputError as error:
             raise InputError(f"{origin}: {error}") from error
+        given = ("charge" in self._file, "unpaired" in self._file)
+        if any(given) and not all(given) and not electrons_fit(system.numbers, system.charge, system.unpaired):
+            there, missing = ("charge", "unpaired") if given[0] else ("unpaired", "charge")
+            raise InputError(
+                f"{origin}: '{there}' is {getattr(system, there):g}, which does not fit the electrons of "
+                f"{system.formula} unless '{missing}' is given too."
+            )
+        return system
 
     def _per_frame(self, name: str, index: int, default: Any) -> Any:
         return self._array(name)[index] if name in self._file else default

@@ -12,7 +12,7 @@ from so3krates.data.ase_readers import is_isolated_atom
 from so3krates.data.declared_units import EV_ANGSTROM, UnitNames, conversion
 from so3krates.data.frames import About, Frames
 from so3krates.data.sample import Sample
-from so3krates.system import System
+from so3krates.system import System, electrons_fit
 
 
 class _Layout(NamedTuple):
@@ -120,7 +120,7 @@ class NpzFrames(Frames):
         numbers = self._numbers if self._numbers.ndim == 1 else self._numbers[index]
         pbc = self._axes(index)
         try:
-            return System(
+            system = System(
                 positions=self._positions[index] * self._units.length,
                 numbers=numbers.astype(np.int64),
                 cell=self._cell_rows(index) if any(pbc) else None,
@@ -130,6 +130,14 @@ class NpzFrames(Frames):
             )
         except InputError as error:
             raise InputError(f"{origin}: {error}") from error
+        given = (self._charge is not None, self._unpaired is not None)
+        if any(given) and not all(given) and not electrons_fit(system.numbers, system.charge, system.unpaired):
+            there, missing = ("charge", "unpaired") if given[0] else ("unpaired", "charge")
+            raise InputError(
+                f"{origin}: '{there}' is {getattr(system, there):g}, which does not fit the electrons of "
+                f"{system.formula} unless '{missing}' is given too."
+            )
+        return system
 
     def _axes(self, index: int) -> tuple[bool, bool, bool]:
         if self._pbc is None:

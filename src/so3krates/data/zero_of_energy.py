@@ -43,20 +43,23 @@ class ZeroOfEnergy:
     def note(self) -> str:
         """One sentence for the log."""
         values = ", ".join(f"{chemical_symbols[z]} {energy:+.4f}" for z, energy in self.shifts.items())
+        warning = "" if self.unique else "; the compositions do not determine single elements (minimum-norm solution)"
         return (
             f"zero of energy: shifts of {values} eV take the deviation from {self.before:.4g} to {self.after:.4g} eV "
-            f"per atom ({self.frames} frames)"
+            f"per atom ({self.frames} frames){warning}"
         )
 
 
 def zero_of_energy(potential: Potential, dataset: Dataset, max_frames: int = MAX_FRAMES) -> ZeroOfEnergy | None:
     """Fit a shift per element to label − prediction; None for a data set without energies.
 
+    Looks at `max_frames` structures, and at more until every element of the data is among them; at isolated atoms only
+    where nothing else holds their element.
+
     Raises:
         InputError: for an element the model does not know.
     """
-    chosen = np.unique(np.linspace(0, len(dataset) - 1, min(len(dataset), max_frames)).astype(int))
-    samples = [sample for sample in (dataset[int(n)] for n in chosen) if sample.energy is not None]
+    samples = _covering(dataset, max_frames)
     if not samples:
         return None
     residual = np.concatenate(list(_residuals(potential, samples)))
@@ -76,6 +79,25 @@ def zero_of_energy(potential: Potential, dataset: Dataset, max_frames: int = MAX
         rms(residual - counts @ shifts),
         len(samples),
     )
+
+
+def _covering(dataset: Dataset, max_frames: int) -> list[Sample]:
+    chosen = np.unique(np.linspace(0, len(dataset) - 1, min(len(dataset), max_frames)).astype(int)).tolist()
+    rest = sorted(set(range(len(dataset))) - set(chosen))
+    samples: list[Sample] = []
+    atoms: list[Sample] = []
+    covered: set[int] = set()
+    for n in [*chosen, *rest]:
+        sample = dataset[n]
+        if sample.energy is None:
+            continue
+        elements = set(sample.system.numbers.tolist())
+        if sample.isolated_atom:
+            atoms.append(sample)
+        elif len(samples) < len(chosen) or not elements <= covered:
+            samples.append(sample)
+            covered |= elements
+    return samples + [atom for atom in atoms if not set(atom.system.numbers.tolist()) <= covered]
 
 
 def check_zero_of_energy(potential: Potential, dataset: Dataset) -> Iterator[Finding]:

@@ -102,5 +102,6 @@ def pair_dispersion(
 
 
 def _table(values: tuple[float, ...]) -> Float[np.ndarray, " elements"]:
-    """By atomic number; row 0, which is padding, like hydrogen, so that nothing is divided by zero."""
-    return np.array((values[0], *values))
+    """By atomic number; row 0, which is padding, like hydrogen, so that nothing is divided by zero. Elements beyond the
+    table give NaN."""
+    return np.array((values[0], *values, *(np.nan,) * (118 - len(values))))

@@ -6,8 +6,9 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
+from so3krates._errors import InputError
 from so3krates._precision import checked_dtype, precision_scope
-from so3krates._typing import Array, Float
+from so3krates._typing import Array, Float, Int
 from so3krates.graph import Graph
 from so3krates.nn.embedding import ELEMENT_ROWS
 from so3krates.term import Outputs
@@ -19,13 +20,23 @@ class FixedCharges(eqx.Module):
     table: Float[Array, " elements"]
 
     def __init__(self, charges: Mapping[int, float], dtype: object = "float32") -> None:
-        """`charges` in e by atomic number; elements that are not named have none."""
+        """`charges` in e by atomic number; elements that are not named have none.
+
+        Raises:
+            InputError: for an atomic number there is not.
+        """
         dtype = checked_dtype(dtype)
         table = np.zeros(ELEMENT_ROWS)
         for number, charge in charges.items():
+            if not 0 < number < ELEMENT_ROWS:
+                raise InputError(f"charge of atomic number {number}; known are 1 to {ELEMENT_ROWS - 1}.")
             table[number] = charge
         with precision_scope(dtype):
             self.table = jnp.asarray(table, dtype)
+
+    def total(self, numbers: Int[np.ndarray, " atoms"]) -> float:
+        """Sum over the atoms of a structure, e."""
+        return float(np.asarray(self.table, np.float64)[numbers].sum())
 
     @property
     def name(self) -> str:

@@ -79,6 +79,11 @@ def from_model(config: TrainConfig, start: StartConfig, train: Dataset, tell: Te
             model = with_adapters(model, start.adapter_rank, config.seed)
     trained = _trained(model, start)
     count = sum(leaf.size for leaf in jax.tree.leaves(eqx.filter(model, trained)))
+    if not count:
+        raise ConfigError(
+            f"start: nothing is left to train; {listed(list(start.parameters))} holds no dense layers, to which "
+            "adapter_rank adds corrections. Name other parts, or leave adapter_rank out."
+        )
     tell(f"starting from {start.model}; {count:,} parameters are trained")
     return Start(replace(potential, model=model), trained, without_adapters)
 

@@ -92,3 +92,16 @@ def test_far_pairs_stay_finite_in_float32() -> None:
 def test_without_ratios_it_says_what_is_missing() -> None:
     with pytest.raises(InputError, match="needs long-range pairs and Hirshfeld ratios"):
         Potential(Dispersion()).energy(MOLECULE)
+
+
+def test_free_atoms_are_those_of_the_published_table(shared_dir: Path) -> None:
+    rows = np.genfromtxt(shared_dir / "reference" / "free_atom_dispersion.csv", delimiter=",", names=True)
+    columns = [name for name in rows.dtype.names if rows[name].dtype.kind == "f"]
+    table = np.stack([rows[name] for name in columns], axis=1)
+    for values in (POLARIZABILITIES, C6_COEFFICIENTS):
+        assert any(np.allclose(table[: len(values), n], values, rtol=1e-12) for n in range(table.shape[1]))
+
+
+def test_elements_beyond_the_table_give_no_number() -> None:
+    pair = System(np.array([[0.0, 0.0, 0.0], [0.0, 0.0, 4.0]]), np.array([118, 118]))
+    assert np.isnan(model(10.0).energy(pair))

@@ -210,6 +210,12 @@ def test_what_cannot_be_right_is_refused(system: System, message: str) -> None:
             ask(system)
 
 
+def test_charges_that_do_not_add_up_are_refused() -> None:
+    alone = System(np.zeros((1, 3)), np.array([11]), 6.0 * np.eye(3), ALL)
+    with pytest.raises(InputError, match=r"the fixed charges of Na add up to 0\.8 e"):
+        model().energy(alone)
+
+
 def test_without_charges_it_says_what_is_missing() -> None:
     with pytest.raises(InputError, match="needs cells and charges"):
         Potential(FullRangeElectrostatics()).energy(SKEWED)

@@ -1,5 +1,6 @@
 """Starting from a model: what is trained, what stays, which zero of energy, and old data beside the new."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import ase.io
@@ -109,6 +110,23 @@ def test_elements_the_model_does_not_know_are_named_before_anything_is_trained(t
     ase.io.write(tmp_path / "train.extxyz", frames)
     with pytest.raises(InputError, match=r"train\.extxyz holds Na, but .* knows only H, O; leave these structures out"):
         prepare(tuned(tmp_path, trained, loss={"energy": 0.0, "forces": 1.0}), lambda _: None)
+
+
+def test_an_element_in_a_single_frame_gets_its_shift(trained: Path) -> None:
+    """It need not be among the frames that are looked at first; isolated atoms come last."""
+    data = [*samples(30)]
+    rare = replace(data[7], system=replace(data[7].system, numbers=np.array([1, 1, 1])), energy=5.0)
+    data[7] = rare
+    only_here = [
+        replace(s, system=replace(s.system, numbers=np.array([8, 8, 8]))) if n != 7 else s for n, s in enumerate(data)
+    ]
+    found = zero_of_energy(load(trained), only_here, max_frames=5)
+    assert found is not None and set(found.shifts) == {1, 8} and found.frames == 6
+
+
+def test_nothing_to_train_is_refused(trained: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="nothing is left to train"):
+        prepare(tuned(tmp_path, trained, start={"parameters": ["embedding"], "adapter_rank": 2}), lambda _: None)
 
 
 def test_parts_that_are_not_there_are_named(trained: Path, tmp_path: Path) -> None:
