@@ -1,5 +1,7 @@
 """Dispersion against the formula written out in NumPy with powers and divisions as they are printed."""
 
+from pathlib import Path
+
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
