@@ -50,7 +50,11 @@ class Case:
         return load(so3lr_file, dtype, long_range_cutoff=self.cutoff)
 
 
-@pytest.fixture(params=STRUCTURES)
+# Each compiles anew. Of every kind one stays in the fast tests.
+LONG = {"dha_lr12", "atat_lr12", "bb_lr12", "water512_lr12"}
+
+
+@pytest.fixture(params=[pytest.param(name, marks=[pytest.mark.slow] * (name in LONG)) for name in STRUCTURES])
 def case(request: pytest.FixtureRequest, reference: Path) -> Case:
     return Case(reference, request.param)
 

@@ -87,6 +87,7 @@ def test_stress_of_every_term(name: str, reference: Path, so3lr_file: Path) -> N
     check(load(so3lr_file, "float64", long_range_cutoff=cutoff), system)
 
 
+@pytest.mark.slow
 def test_stress_with_all_periodic_images(reference: Path, so3lr_file: Path) -> None:
     system, cutoff = reference_system(reference, "water64_lr6")
     check(load(so3lr_file, "float64", long_range_cutoff=cutoff, full_range=True), system)

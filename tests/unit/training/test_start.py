@@ -114,13 +114,11 @@ def test_elements_the_model_does_not_know_are_named_before_anything_is_trained(t
 
 def test_an_element_in_a_single_frame_gets_its_shift(trained: Path) -> None:
     """It need not be among the frames that are looked at first; isolated atoms come last."""
-    data = [*samples(30)]
-    rare = replace(data[7], system=replace(data[7].system, numbers=np.array([1, 1, 1])), energy=5.0)
-    data[7] = rare
-    only_here = [
-        replace(s, system=replace(s.system, numbers=np.array([8, 8, 8]))) if n != 7 else s for n, s in enumerate(data)
-    ]
-    found = zero_of_energy(load(trained), only_here, max_frames=5)
+    data = samples(30)
+    for n, sample in enumerate(data):
+        numbers = np.array([1, 1, 1] if n == 8 else [8, 8, 8])
+        data[n] = replace(sample, system=replace(sample.system, numbers=numbers))
+    found = zero_of_energy(load(trained), data, max_frames=5)
     assert found is not None and set(found.shifts) == {1, 8} and found.frames == 6
 
 
