@@ -20,7 +20,7 @@ import numpy as np
 from results import BUSY, machine, write
 from rich.console import Console
 from rich.table import Table
-from step_time import ROOT
+from step_time import geometries
 from workers import pinned
 
 RESULT = Path(__file__).parent / "results" / "so3lr_scaling.json"
@@ -58,7 +58,7 @@ def main(
         Where to store the result; that of the repository if not given and all sizes are measured.
     """
     load = os.getloadavg()[0]
-    folder = structures or Path(os.environ.get("SHARED_DIR", ROOT.parent / "shared")) / "structures"
+    folder = geometries(structures)
     unknown = sorted(set(atoms or ()) - set(REPEATS))
     if unknown:
         raise SystemExit(f"no box of {unknown[0]} atoms; choose from {', '.join(map(str, REPEATS))}.")

@@ -14,7 +14,7 @@ from options import Options
 from results import compared, described, document, show, write
 from rich.console import Console
 from side_by_side import Quantity
-from step_time import FILES, ROOT, as_task, structure
+from step_time import FILES, as_task, asked, geometries, structure
 from workers import Engine, running, this_python
 
 RESULT = Path(__file__).parent / "results" / "so3lr_step_time.json"
@@ -47,11 +47,7 @@ def main(
     """
     options = options or Options()
     load = os.getloadavg()[0]
-    folder = structures or Path(os.environ.get("SHARED_DIR", ROOT.parent / "shared")) / "structures"
-    names = only or (["ethanol"] if options.quick else list(NAMES))
-    unknown = sorted(set(names) - set(NAMES))
-    if unknown:
-        raise SystemExit(f"unknown structure '{unknown[0]}'; choose from {', '.join(NAMES)}.")
+    folder, names = geometries(structures), asked(only, options.quick, NAMES)
     engines = [
         Engine("so3krates", "so3krates_worker.py", this_python(), "md"),
         Engine("so3krates, ASE", "so3krates_worker.py", this_python(), "ase"),

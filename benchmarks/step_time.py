@@ -6,6 +6,7 @@ Energy, forces and neighbour list in float32, model of the article's size, rando
 """
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -62,6 +63,20 @@ def as_task(atoms: ase.Atoms) -> dict[str, Any]:
     }
 
 
+def geometries(given: Path | None) -> Path:
+    """The folder of the start geometries."""
+    return given or Path(os.environ.get("SHARED_DIR", ROOT.parent / "shared")) / "structures"
+
+
+def asked(only: Sequence[str] | None, quick: bool, known: Sequence[str]) -> list[str]:
+    """The structures to measure."""
+    names = list(only) if only else ["ethanol"] if quick else list(known)
+    unknown = sorted(set(names) - set(known))
+    if unknown:
+        raise SystemExit(f"unknown structure '{unknown[0]}'; choose from {', '.join(known)}.")
+    return names
+
+
 def main(
     *,
     structures: Annotated[Path | None, cyclopts.Parameter(show_default=False)] = None,
@@ -79,11 +94,7 @@ def main(
     """
     options = options or Options()
     load = os.getloadavg()[0]
-    folder = structures or Path(os.environ.get("SHARED_DIR", ROOT.parent / "shared")) / "structures"
-    names = only or (["ethanol"] if options.quick else list(NAMES))
-    unknown = sorted(set(names) - set(NAMES))
-    if unknown:
-        raise SystemExit(f"unknown structure '{unknown[0]}'; choose from {', '.join(NAMES)}.")
+    folder, names = geometries(structures), asked(only, options.quick, NAMES)
     tasks = {name: as_task(structure(name, folder)) for name in names}
     engines = [
         Engine("so3krates", "so3krates_worker.py", this_python(), "md"),

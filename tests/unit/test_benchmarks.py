@@ -46,6 +46,13 @@ def test_help_names_the_peers(name: str) -> None:
         assert option in done.stdout
 
 
+@pytest.mark.parametrize("name", ["so3lr_step_time", "so3lr_scaling"])
+def test_help_of_the_scripts_for_so3lr(name: str) -> None:
+    done = run_script(name, "--help")
+    assert done.returncode == 0, done.stderr
+    assert "MODEL" in done.stdout and "--structures" in done.stdout
+
+
 def test_unknown_structure_is_refused() -> None:
     done = run_script("step_time", "--quick", "--only", "benzene")
     assert done.returncode == 1

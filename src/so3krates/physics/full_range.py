@@ -16,7 +16,7 @@ from so3krates.units import COULOMB
 NODES = 5
 """Mesh points along each axis over which a charge is spread: splines whose forces are smooth."""
 SPACING = 0.25
-"""Largest distance of mesh points in units of the Gaussian width; forces are wrong by 1e-5 to 4e-4 of the largest."""
+"""Largest distance of mesh points in units of the Gaussian width; forces are wrong by less than 5e-4 of the largest."""
 
 
 class FullRangeElectrostatics(eqx.Module):

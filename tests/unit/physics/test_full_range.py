@@ -66,6 +66,16 @@ def test_mesh_equals_the_sum_over_reciprocal_vectors(width: float) -> None:
     np.testing.assert_allclose(forces, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_error_in_small_skewed_cells(seed: int) -> None:
+    """The bound that the documentation states."""
+    rng = np.random.default_rng(seed)
+    cell = np.diag(rng.uniform(5.0, 9.0, 3)) + rng.uniform(-1.5, 1.5, (3, 3))
+    system = System(rng.uniform(size=(6, 3)) @ cell, np.array([11, 17] * 3), cell, ALL)
+    forces, expected = model().energy_and_forces(system)[1], ewald(system, 4.0)[1]
+    assert np.abs(forces - expected).max() < 5e-4 * np.abs(expected).max()
+
+
 def test_finer_mesh_converges_to_the_sum_over_reciprocal_vectors() -> None:
     expected, forces = ewald(SKEWED, 4.0)
     potential = model()
