@@ -14,7 +14,7 @@
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, UInt
 
 if TYPE_CHECKING:
     AnyArray = Any
@@ -22,4 +22,4 @@ else:
     AnyArray = Array | np.ndarray
 """What a pytree holds: NumPy while it is on the host, JAX inside compiled code."""
 
-__all__ = ["AnyArray", "Array", "Bool", "Float", "Int", "PRNGKeyArray"]
+__all__ = ["AnyArray", "Array", "Bool", "Float", "Int", "PRNGKeyArray", "UInt"]

@@ -1,8 +1,9 @@
 """Derivatives of the energy on a graph: forces, stress, Hessian, Hessian-vector product. Nothing else differentiates.
 
 Forces are scattered gradients with respect to pair vectors, F_i = Σ_j ∂E/∂r_ij − Σ_j ∂E/∂r_ji, and the stress is
-σ = (1/|det H|) Σ_pairs r ⊗ ∂E/∂r, positive under tension as in ASE. Where a term sums over all periodic images,
-positions and cells are differentiated as well.
+σ = (1/|det H|) Σ_pairs r ⊗ ∂E/∂r, positive under tension as in ASE. Of long-range pairs only the lengths are
+differentiated, and ∂E/∂r points along the vector. Where a term sums over all periodic images, positions and cells are
+differentiated as well.
 """
 
 from typing import NamedTuple
@@ -11,8 +12,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from so3krates._safe import masked_norm
 from so3krates._typing import AnyArray, Array, Float, Int
-from so3krates.graph import Geometry, Graph, pair_vectors, scatter_long_range, scatter_pairs
+from so3krates.graph import Geometry, Graph, pair_vectors, scatter_pairs
 from so3krates.term import Outputs, Term, outputs_of
 
 
@@ -41,10 +43,10 @@ def energies_and_forces(term: Term, graph: Graph) -> GraphResult:
     forces = scatter_pairs(gradient.near, -gradient.near, graph)
     virial = _virial(geometry.near, gradient.near, graph.structure[graph.centers], graph.structures)
     if graph.long_range is not None:
-        assert geometry.far is not None
-        forces = forces + scatter_long_range(gradient.far, -gradient.far, graph)
-        structure = graph.structure[graph.long_range.centers]
-        virial = virial + _virial(geometry.far, gradient.far, structure, graph.structures)
+        pairs = graph.long_range
+        along = (gradient.far / pairs.lengths)[:, None] * pairs.vectors
+        forces = forces + pairs.to_atoms(along, -along, graph.atoms)
+        virial = virial + _virial(pairs.vectors, along, graph.structure[pairs.centers], graph.structures)
     if graph.lattice is not None:
         assert geometry.positions is not None and geometry.cells is not None
         forces = forces - gradient.positions
@@ -70,8 +72,8 @@ def _displaced(term: Term, graph: Graph, displacements: Float[Array, "atoms 3"])
     moved = rest._replace(near=rest.near + pair_vectors(displacements, None, graph.centers, graph.others, None))
     if graph.long_range is not None:
         pairs = graph.long_range
-        assert rest.far is not None
-        moved = moved._replace(far=rest.far + pair_vectors(displacements, None, pairs.centers, pairs.others, None))
+        vectors = pairs.vectors + pair_vectors(displacements, None, pairs.centers, pairs.others, None)
+        moved = moved._replace(far=masked_norm(vectors, pairs.mask))
     if graph.lattice is not None:
         assert rest.positions is not None
         moved = moved._replace(positions=rest.positions + displacements)

@@ -11,21 +11,8 @@ import numpy as np
 
 from so3krates._errors import InputError
 from so3krates._typing import AnyArray, Array, Bool, Float, Int
+from so3krates.long_range import AllPairs, LongRangePairs
 from so3krates.system import System
-
-
-class LongRangePairs(eqx.Module):
-    """All pairs within a longer cutoff, for terms that need no more of them than distance and direction.
-
-    Each pair once, the near ones included; padding as in `Graph`.
-    """
-
-    vectors: Float[AnyArray, "long 3"]
-    centers: Int[AnyArray, " long"]
-    others: Int[AnyArray, " long"]
-    mask: Bool[AnyArray, " long"]
-    cutoff: Float[AnyArray, " structures"]
-    """Å, of each structure; interactions are switched off towards it."""
 
 
 class Lattice(eqx.Module):
@@ -60,7 +47,7 @@ class Graph(eqx.Module):
     """Total charge in e."""
     unpaired: Float[AnyArray, " structures"]
     """Number of unpaired electrons, 2S."""
-    long_range: LongRangePairs | None = None
+    long_range: LongRangePairs | AllPairs | None = None
     """None: no term asks for them."""
     lattice: Lattice | None = None
     """Likewise."""
@@ -79,7 +66,7 @@ class Graph(eqx.Module):
 
     @property
     def geometry(self) -> "Geometry":
-        far = None if self.long_range is None else self.long_range.vectors
+        far = None if self.long_range is None else self.long_range.lengths
         if self.lattice is None:
             return Geometry(self.vectors, far)
         return Geometry(self.vectors, far, self.lattice.positions, self.lattice.cells)
@@ -88,7 +75,7 @@ class Graph(eqx.Module):
         """The same pairs at other places; what derivatives are taken through."""
         graph = replace(self, vectors=geometry.near)
         if self.long_range is not None:
-            graph = replace(graph, long_range=replace(self.long_range, vectors=geometry.far))
+            graph = replace(graph, long_range=replace(self.long_range, lengths=geometry.far))
         if self.lattice is not None:
             lattice = replace(self.lattice, positions=geometry.positions, cells=geometry.cells)
             graph = replace(graph, lattice=lattice)
@@ -114,8 +101,8 @@ class Geometry(NamedTuple):
     positions and the cells as well."""
 
     near: Float[AnyArray, "pairs 3"]
-    far: Float[AnyArray, "long 3"] | None = None
-    """Of the long-range pairs, if there are any."""
+    far: Float[AnyArray, " long"] | None = None
+    """Lengths of the long-range pairs, if there are any."""
     positions: Float[AnyArray, "atoms 3"] | None = None
     cells: Float[AnyArray, "structures 3 3"] | None = None
 
@@ -124,20 +111,8 @@ def scatter_pairs(
     to_centers: Float[Array, "pairs *rest"], to_others: Float[Array, "pairs *rest"], graph: Graph
 ) -> Float[Array, "atoms *rest"]:
     """Sum over each atom's pairs: `to_centers` where it is the first atom, `to_others` where it is the second."""
-    return _scatter(to_centers, to_others, graph.centers, graph.others, graph.atoms)
-
-
-def scatter_long_range(
-    to_centers: Float[Array, "long *rest"], to_others: Float[Array, "long *rest"], graph: Graph
-) -> Float[Array, "atoms *rest"]:
-    """The same over the long-range pairs."""
-    pairs = graph.long_range
-    assert pairs is not None
-    return _scatter(to_centers, to_others, pairs.centers, pairs.others, graph.atoms)
-
-
-def _scatter(to_centers: Array, to_others: Array, centers: AnyArray, others: AnyArray, atoms: int) -> Array:
-    return jax.ops.segment_sum(to_centers, centers, atoms) + jax.ops.segment_sum(to_others, others, atoms)
+    received = jax.ops.segment_sum(to_others, graph.others, graph.atoms)
+    return jax.ops.segment_sum(to_centers, graph.centers, graph.atoms) + received
 
 
 def pair_vectors(
@@ -283,7 +258,17 @@ def _long_range(
     cutoffs = np.array([pairs.far_cutoff for pairs in lists])
     # Padding has a cutoff too: what is divided by it must stay finite.
     padded = np.concatenate([cutoffs, np.ones(sizes.structures - len(cutoffs))])
-    return LongRangePairs(*_joined_pairs(far, offsets, sizes.long_range, dtype), cutoff=padded.astype(dtype))  # type: ignore[call-overload]
+    joined = _joined_pairs(far, offsets, sizes.long_range, dtype)
+    lengths = np.ones(sizes.long_range)
+    lengths[joined.mask] = np.linalg.norm(np.concatenate([pairs.vectors for pairs in far]), axis=1)
+    return LongRangePairs(
+        joined.vectors,
+        lengths.astype(dtype),  # type: ignore[call-overload]
+        joined.centers,
+        joined.others,
+        joined.mask,
+        padded.astype(dtype),  # type: ignore[call-overload]
+    )
 
 
 class _Joined(NamedTuple):

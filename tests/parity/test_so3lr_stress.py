@@ -33,12 +33,14 @@ def virials(term: Term, graph: Graph) -> tuple[jax.Array, ...]:
         found = outputs_of(term, graph.with_geometry(geometry)).components
         return jnp.stack([jnp.sum(found[name]) for name in sorted(found)])
 
-    geometry = graph.geometry
+    geometry, far = graph.geometry, graph.long_range
+    assert far is not None
     values, pullback = jax.vjp(components, geometry)
 
     def virial(selected: jax.Array) -> jax.Array:
         gradient: Geometry = pullback(selected)[0]
-        parts = [(geometry.near, gradient.near), (geometry.far, gradient.far)]
+        along = (gradient.far / far.lengths)[:, None] * far.vectors  # type: ignore[operator]
+        parts = [(geometry.near, gradient.near), (far.vectors, along)]
         if geometry.positions is not None:
             parts += [(geometry.positions, gradient.positions), (geometry.cells[0], gradient.cells[0])]  # type: ignore[index]
         return sum(jnp.einsum("pa,pb->ab", x, g) for x, g in parts)  # type: ignore[return-value]

@@ -1,20 +1,26 @@
 """All pairs inside compiled code: allocate on the host, update in jit, overflow invalidates.
 
-For each structure the N × N table of distances is made for every periodic image that can matter and compressed to a
-list of fixed capacity. Exact for every cell; the cost grows with N², which is the fastest way up to some hundred atoms.
+The table of all pairs is made in every periodic image that can matter, and compressed to a list of fixed capacity or,
+where much of it is within the cutoff, left as it is. Exact for every cell; the cost grows with N², which is the fastest
+way up to some thousand atoms.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from math import ceil
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from so3krates._errors import InputError
-from so3krates._typing import Array, Bool, Float, Int
-from so3krates.graph import LongRangePairs
+from so3krates._safe import masked_norm
+from so3krates._typing import Array, Bool, Float, Int, UInt
+from so3krates.long_range import AllPairs, LongRangePairs
+from so3krates.neighbors.compress import BITS, first_set, first_true, packed
 from so3krates.neighbors.host import find_pairs
+from so3krates.pair_table import columns, counted_once, following, following_rows, held
 from so3krates.system import System, heights
 
 SLACK = 1.05
@@ -26,6 +32,16 @@ IMAGE_SLACK = 1e-3
 """Where the cutoff is almost a half-integer multiple of a height, the next image is searched too, so that rounding
 inside compiled code cannot find the images too few."""
 
+FRACTION_BITS = 16
+"""Fractional coordinates are rounded to integers of so many bits behind the point to choose the nearest image: integers
+give the same choice wherever it is made, and the error is far below IMAGE_SLACK."""
+
+WORTH_A_TABLE = 0.25
+"""Long-range pairs cost little: from this share of all pairs on, the whole table is cheaper than a list of them."""
+
+BLOCK = 2**17
+"""Entries of the table that are compared with the cutoff at a time: they stay in the cache."""
+
 
 class Pairs(eqx.Module):
     """A list of fixed capacity, each pair once; what an update returns."""
@@ -36,12 +52,16 @@ class Pairs(eqx.Module):
     mask: Bool[Array, " pairs"]
     overflow: Bool[Array, ""]
     """True: the list is incomplete and everything computed with it is invalid."""
+    table_of: int | None = eqx.field(static=True, default=None)
+    """Number of atoms, if these are all pairs in the order of `pair_table`."""
 
-    def as_long_range(self, cutoff: float) -> LongRangePairs:
+    def as_long_range(self, cutoff: float) -> LongRangePairs | AllPairs:
         """These pairs as the long-range ones of a single structure."""
-        return LongRangePairs(
-            self.vectors, self.centers, self.others, self.mask, jnp.full((1,), cutoff, self.vectors.dtype)
-        )
+        cutoffs = jnp.full((1,), cutoff, self.vectors.dtype)
+        lengths = masked_norm(self.vectors, self.mask)
+        if self.table_of is not None:
+            return AllPairs(self.vectors, lengths, self.mask, cutoffs, self.table_of)
+        return LongRangePairs(self.vectors, lengths, self.centers, self.others, self.mask, cutoffs)
 
 
 class DenseNeighbors(eqx.Module):
@@ -64,19 +84,24 @@ class DenseNeighbors(eqx.Module):
             raise InputError(f"this neighbour list was allocated for periodic axes {self.pbc}; give the cell.")
         if self.atoms == 0 or self.cutoff == 0.0:
             return _no_pairs(self.capacity, positions)
-        return _compressed(self, positions, cell) if self._compresses else _every_pair(self, positions)
+        return _whole_table(self, positions, cell) if self.whole_table else _compressed(self, positions, cell)
 
     def larger(self, system: System) -> "DenseNeighbors":
         """A list with room to spare for `system` and at least half as much again as this one."""
         fresh = allocate(system if any(self.pbc) else system.without_cell(), self.cutoff)
         images = tuple(max(a, b) for a, b in zip(self.images, fresh.images, strict=True))
-        capacity = max(fresh.capacity, _rounded(1.5 * self.capacity))
-        return DenseNeighbors(self.atoms, self.cutoff, capacity, self.pbc, images)  # type: ignore[arg-type]
+        grown = replace(fresh, images=images, capacity=max(fresh.capacity, _rounded(1.5 * self.capacity)))
+        return replace(grown, capacity=_table_size(self.atoms)) if grown.holds_all else grown
 
     @property
-    def _compresses(self) -> bool:
-        """A list that can hold all pairs of a molecule needs no search, only a mask."""
-        return any(self.pbc) or self.capacity < self.atoms * (self.atoms - 1) // 2
+    def holds_all(self) -> bool:
+        """Whether nothing but the nearest images can matter, and there is room for every pair."""
+        return not any(self.images) and self.capacity >= _all_pairs(self.atoms)
+
+    @property
+    def whole_table(self) -> bool:
+        """Whether the list is the table of all pairs, which needs no search, only a mask."""
+        return not any(self.images) and self.capacity == _table_size(self.atoms)
 
 
 def nearer(neighbors: DenseNeighbors, pairs: Pairs) -> Pairs:
@@ -85,7 +110,7 @@ def nearer(neighbors: DenseNeighbors, pairs: Pairs) -> Pairs:
     inside = pairs.mask & (squared < neighbors.cutoff**2)
     if neighbors.capacity >= len(pairs.mask):
         return replace(pairs, mask=inside)
-    chosen, found = _first_true(inside, neighbors.capacity)
+    chosen, found = first_true(inside, neighbors.capacity)
     mask = jnp.arange(neighbors.capacity, dtype=jnp.int32) < found
     chosen = jnp.where(mask, chosen, 0)
     return Pairs(
@@ -97,25 +122,34 @@ def nearer(neighbors: DenseNeighbors, pairs: Pairs) -> Pairs:
     )
 
 
-def allocate(system: System, cutoff: float, capacity: int | None = None) -> DenseNeighbors:
+def allocate(system: System, cutoff: float, capacity: int | None = None, table_from: float = 1.0) -> DenseNeighbors:
     """Choose images and capacity for structures like `system`.
 
     Args:
         system: a representative structure.
         cutoff: Å.
         capacity: number of pairs to make room for; somewhat more than `system` needs if not given.
+        table_from: share of all pairs from which on there is room for all of them, and no search.
 
     Raises:
         InputError: for a negative cutoff; 0 gives a list without pairs.
     """
     if not cutoff >= 0:
         raise InputError(f"cutoff {cutoff} Å must not be negative.")
-    all_pairs = len(system) * (len(system) - 1) // 2
+    images = _images(system, cutoff)
     if capacity is None:
         capacity = _rounded(SLACK * len(find_pairs(system, cutoff).centers) + SPARE)
-        if not system.periodic and capacity >= all_pairs:
-            capacity = max(all_pairs, 1)
-    return DenseNeighbors(len(system), float(cutoff), int(capacity), system.pbc, _images(system, cutoff))
+        if not any(images) and capacity >= table_from * _all_pairs(len(system)):
+            capacity = _table_size(len(system))
+    return DenseNeighbors(len(system), float(cutoff), int(capacity), system.pbc, images)
+
+
+def _all_pairs(atoms: int) -> int:
+    return atoms * (atoms - 1) // 2
+
+
+def _table_size(atoms: int) -> int:
+    return atoms * columns(atoms)
 
 
 def _rounded(pairs: float) -> int:
@@ -135,40 +169,80 @@ def _no_pairs(capacity: int, positions: Float[Array, "atoms 3"]) -> Pairs:
     return Pairs(jnp.zeros((capacity, 3), positions.dtype), none, none, none > 0, jnp.zeros((), bool))
 
 
-def _every_pair(neighbors: DenseNeighbors, positions: Float[Array, "atoms 3"]) -> Pairs:
-    i, j = np.triu_indices(neighbors.atoms, 1)
-    if len(i) == 0:
-        i = j = np.zeros(1, np.int64)
-    centers, others = jnp.asarray(i, jnp.int32), jnp.asarray(j, jnp.int32)
-    vectors = positions[others] - positions[centers]
-    inside = (jnp.sum(vectors * vectors, axis=-1) < neighbors.cutoff**2) & (centers != others)
-    return Pairs(vectors, centers, others, inside, jnp.zeros((), bool))
+def _whole_table(
+    neighbors: DenseNeighbors, positions: Float[Array, "atoms 3"], cell: Float[Array, "3 3"] | None
+) -> Pairs:
+    n, count = neighbors.atoms, columns(neighbors.atoms)
+    units = _units(neighbors, positions, cell)
+    x = [following(axis, count) - axis[:, None] for axis in positions.T]
+    if units is not None:
+        assert cell is not None
+        x = _moved(x, [_wraps(following(axis, count) - axis[:, None]) for axis in units.T], cell)
+    inside = (_squared(x) < neighbors.cutoff**2) & jnp.asarray(held(n))
+    row, column = jnp.divmod(jnp.arange(n * count, dtype=jnp.int32), count)
+    overflow = jnp.zeros((), bool) if units is None else _cell_too_thin(neighbors, cell)
+    vectors = jnp.stack(x, axis=-1).reshape(-1, 3)
+    return Pairs(vectors, row, (row + column + 1) % n, inside.reshape(-1), overflow, table_of=n)
 
 
 def _compressed(
     neighbors: DenseNeighbors, positions: Float[Array, "atoms 3"], cell: Float[Array, "3 3"] | None
 ) -> Pairs:
-    n = neighbors.atoms
-    images = _image_shifts(neighbors.images)
-    wrap, squared = _distances(neighbors, positions, cell, images)
-    # Each pair once: i < j in any image, and self-images of positive (lexicographic) shift.
-    upper = np.triu(np.ones((n, n), bool), 1)
-    positive = np.array([tuple(shift) > (0, 0, 0) for shift in images])
-    allowed = upper[None] | (np.eye(n, dtype=bool)[None] & positive[:, None, None])
-    inside = (squared < neighbors.cutoff**2) & allowed
-    flat, found = _first_true(inside.reshape(-1), neighbors.capacity)
+    n, images = neighbors.atoms, _image_shifts(neighbors.images)
+    units = _units(neighbors, positions, cell)
+    words = _words_inside(neighbors, positions, units, cell, images)
+    place, found = first_set(words.reshape(-1), neighbors.capacity)
     mask = jnp.arange(neighbors.capacity, dtype=jnp.int32) < found
-    flat = jnp.where(mask, flat, 0)
-    image, pair = flat // (n * n), flat % (n * n)
-    centers = jnp.where(mask, pair // n, 0)
-    others = jnp.where(mask, pair % n, 0)
+    place, offset = jnp.divmod(jnp.where(mask, place, 0), words.shape[2] * BITS)
+    row, image = jnp.divmod(place, len(images))
+    centers = jnp.where(mask, row, 0)
+    others = jnp.where(mask, (row + offset) % n, 0)
     vectors = positions[others] - positions[centers]
     overflow = found > neighbors.capacity
-    if cell is not None and wrap is not None:
-        shifts = jnp.asarray(images, jnp.int32)[image] + wrap[centers, others]
+    if units is not None:
+        assert cell is not None
+        shifts = jnp.asarray(images, jnp.int32)[image] + _wraps(units[others] - units[centers])
         vectors = vectors + jnp.where(mask[:, None], shifts, 0).astype(positions.dtype) @ cell
         overflow = overflow | _cell_too_thin(neighbors, cell)
-    return Pairs(vectors, centers.astype(jnp.int32), others.astype(jnp.int32), mask, overflow)
+    return Pairs(vectors, centers, others, mask, overflow)
+
+
+def _words_inside(
+    neighbors: DenseNeighbors,
+    positions: Float[Array, "atoms 3"],
+    units: Int[Array, "atoms 3"] | None,
+    cell: Float[Array, "3 3"] | None,
+    images: Int[np.ndarray, "images 3"],
+) -> UInt[Array, "rows images words"]:
+    """Which pairs are within the cutoff, a bit for each: atom, image, and how many atoms further the other one is."""
+    n = neighbors.atoms
+    words = (n // 2 + BITS) // BITS
+    offsets = np.arange(words * BITS, dtype=np.int32)
+    positive = np.array([tuple(shift) > (0, 0, 0) for shift in images])
+    rows = max(1, min(n, BLOCK // (len(images) * len(offsets))))
+
+    def block(start: Int[Array, ""]) -> UInt[Array, "rows images words"]:
+        mine = start + jnp.arange(rows, dtype=jnp.int32)
+        own = jnp.minimum(mine, n - 1)
+
+        def differences(values: Array) -> list[Array]:
+            return [following_rows(axis, own, len(offsets), 0) - axis[own][:, None] for axis in values.T]
+
+        x = differences(positions)
+        if units is not None:
+            assert cell is not None
+            x = _moved(x, [_wraps(each) for each in differences(units)], cell)
+            moves = jnp.asarray(images, positions.dtype) @ cell
+            x = [axis[:, None, :] + moves[:, a, None] for a, axis in enumerate(x)]
+        else:
+            x = [axis[:, None, :] for axis in x]
+        # Each pair once: of two atoms in any image, and of an atom and itself in those of positive shift.
+        once = counted_once(mine[:, None], offsets, n)[:, None, :] | ((offsets == 0) & positive[:, None])
+        inside = (_squared(x) < neighbors.cutoff**2) & once & (mine < n)[:, None, None]
+        return packed(inside.reshape(rows, len(images), words, BITS))
+
+    starts = jnp.arange(0, n, rows, dtype=jnp.int32)
+    return jax.lax.map(block, starts).reshape(-1, len(images), words)
 
 
 def _image_shifts(images: tuple[int, int, int]) -> Int[np.ndarray, "images 3"]:
@@ -176,32 +250,29 @@ def _image_shifts(images: tuple[int, int, int]) -> Int[np.ndarray, "images 3"]:
     return np.stack(np.meshgrid(*ranges, indexing="ij"), axis=-1).reshape(-1, 3)
 
 
-def _distances(
-    neighbors: DenseNeighbors,
-    positions: Float[Array, "atoms 3"],
-    cell: Float[Array, "3 3"] | None,
-    images: Int[np.ndarray, "images 3"],
-) -> tuple[Int[Array, "atoms atoms 3"] | None, Float[Array, "images atoms atoms"]]:
-    """Shift that brings each pair nearest, and squared distances in every image around it."""
-    difference = positions[None, :, :] - positions[:, None, :]
+def _units(
+    neighbors: DenseNeighbors, positions: Float[Array, "atoms 3"], cell: Float[Array, "3 3"] | None
+) -> Int[Array, "atoms 3"] | None:
+    """Fractional coordinates as integers, zero along axes without periodicity."""
     if cell is None or not any(neighbors.pbc):
-        return None, jnp.sum(difference * difference, axis=-1)[None]
-    periodic = jnp.asarray(neighbors.pbc)
-    fractional = difference @ jnp.linalg.inv(cell)
-    wrap = jnp.where(periodic, -jnp.round(fractional), 0.0)
-    nearest = difference + wrap.astype(positions.dtype) @ cell
-    moved = nearest[None] + (jnp.asarray(images, positions.dtype) @ cell)[:, None, None, :]
-    return wrap.astype(jnp.int32), jnp.sum(moved * moved, axis=-1)
+        return None
+    fractional = jnp.where(jnp.asarray(neighbors.pbc), positions @ jnp.linalg.inv(cell), 0.0)
+    return jnp.round(fractional * 2**FRACTION_BITS).astype(jnp.int32)
 
 
-def _first_true(flags: Bool[Array, " n"], size: int) -> tuple[Int[Array, " size"], Int[Array, ""]]:
-    """Positions of the first `size` true flags in order, and how many are true.
+def _wraps(units: Int[Array, "*shape"]) -> Int[Array, "*shape"]:
+    """Shift of cells that brings a difference in `_units` nearest to zero."""
+    return -((units + 2 ** (FRACTION_BITS - 1)) >> FRACTION_BITS)
 
-    A binary search in the running count: the scatter behind `jnp.nonzero` is far slower on a CPU.
-    """
-    running = jnp.cumsum(flags.astype(jnp.int32))
-    wanted = jnp.arange(1, size + 1, dtype=jnp.int32)
-    return jnp.searchsorted(running, wanted, side="left").astype(jnp.int32), running[-1]
+
+def _moved(x: Sequence[Array], shifts: Sequence[Int[Array, "*shape"]], cell: Float[Array, "3 3"]) -> list[Array]:
+    """Vectors, component by component, plus S·H. Products with so small a matrix are faster written out."""
+    s = [shift.astype(cell.dtype) for shift in shifts]
+    return [axis + (s[0] * cell[0, a] + s[1] * cell[1, a] + s[2] * cell[2, a]) for a, axis in enumerate(x)]
+
+
+def _squared(x: Sequence[Array]) -> Array:
+    return x[0] * x[0] + x[1] * x[1] + x[2] * x[2]
 
 
 def _cell_too_thin(neighbors: DenseNeighbors, cell: Float[Array, "3 3"]) -> Bool[Array, ""]:

@@ -8,7 +8,7 @@ import equinox as eqx
 import jax.numpy as jnp
 
 from so3krates._typing import Array, Bool, Float
-from so3krates.neighbors.dense import DenseNeighbors, Pairs, allocate, nearer
+from so3krates.neighbors.dense import WORTH_A_TABLE, DenseNeighbors, Pairs, allocate, nearer
 from so3krates.system import System
 
 
@@ -36,7 +36,7 @@ class Neighbors(eqx.Module):
         cls, system: System, cutoff: float, far_cutoff: float | None = None, far_system: System | None = None
     ) -> "Neighbors":
         """Room for structures like `system`, and like `far_system` for long-range terms; cutoffs in Å."""
-        far = None if far_cutoff is None else allocate(far_system or system, far_cutoff)
+        far = None if far_cutoff is None else allocate(far_system or system, far_cutoff, table_from=WORTH_A_TABLE)
         return cls(allocate(system, cutoff), far)
 
     @property

@@ -8,12 +8,13 @@ from math import sqrt
 from typing import NamedTuple
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.scipy.linalg import block_diag
 
-from so3krates._typing import Array, Float
+from so3krates._typing import Array, Float, Int
 from so3krates.graph import Graph
+from so3krates.nn.blocks import in_blocks
 from so3krates.nn.degrees import invariants, parities, repeats
 from so3krates.nn.filter import Filter
 from so3krates.nn.initial import normal
@@ -38,6 +39,24 @@ class Coefficients(NamedTuple):
     features_to_others: Float[Array, "pairs heads"]
     euclidean_to_centers: Float[Array, "pairs degrees"]
     euclidean_to_others: Float[Array, "pairs degrees"]
+
+
+class AtomInputs(NamedTuple):
+    """What attention needs of the atoms."""
+
+    query: Float[Array, "atoms twice_features"]
+    """For f, then for x."""
+    key: Float[Array, "atoms twice_features"]
+    value: Float[Array, "atoms features"]
+    x: Float[Array, "atoms orders"] | None
+
+
+class PairInputs(NamedTuple):
+    """What attention needs of the pairs."""
+
+    centers: Int[Array, " pairs"]
+    others: Int[Array, " pairs"]
+    geometry: PairGeometry
 
 
 class Attention(eqx.Module):
@@ -94,17 +113,30 @@ class Attention(eqx.Module):
         graph: Graph,
     ) -> tuple[Float[Array, "atoms features"], Float[Array, "atoms orders"], Coefficients]:
         """Messages Δf, Δx and the attention coefficients; `x` is None where all Euclidean variables are zero."""
-        s = None if x is None else invariants(x[graph.others] - x[graph.centers], self.degrees)
-        return pair_attention(
-            _by_chunks(f, self.query_f),
-            _by_chunks(f, self.key_f),
+        atoms = AtomInputs(
+            jnp.concatenate([_by_chunks(f, self.query_f), _by_chunks(f, self.query_x)], axis=1),
+            jnp.concatenate([_by_chunks(f, self.key_f), _by_chunks(f, self.key_x)], axis=1),
             _by_chunks(f, self.value_f),
-            _by_chunks(f, self.query_x),
-            _by_chunks(f, self.key_x),
-            self.filter_f(geometry.basis, s),
-            self.filter_x(geometry.basis, s),
-            geometry,
-            graph,
+            x,
+        )
+        size = sum(2 * degree + 1 for degree in self.degrees)
+        nothing = (jnp.zeros_like(f), jnp.zeros((len(f), size), f.dtype))
+        pairs = PairInputs(jnp.asarray(graph.centers), jnp.asarray(graph.others), geometry)
+        (delta_f, delta_x), coefficients = in_blocks(
+            lambda sums, part: self._messages(atoms, sums, part), nothing, pairs
+        )
+        return delta_f, delta_x, coefficients
+
+    def _messages(
+        self, atoms: AtomInputs, sums: tuple[Array, Array], pairs: PairInputs
+    ) -> tuple[tuple[Array, Array], Coefficients]:
+        x, (basis, _, _) = atoms.x, pairs.geometry
+        s = None if x is None else invariants(x[pairs.others] - x[pairs.centers], self.degrees)
+        return pair_attention(
+            atoms,
+            jnp.concatenate([self.filter_f(basis, s), self.filter_x(basis, s)], axis=1),
+            pairs,
+            sums,
             heads=self.query_f.shape[0],
             degrees=self.degrees,
             scales=(self.scale_f, self.scale_x),
@@ -112,44 +144,37 @@ class Attention(eqx.Module):
 
 
 def pair_attention(
-    query_f: Float[Array, "atoms features"],
-    key_f: Float[Array, "atoms features"],
-    value_f: Float[Array, "atoms features"],
-    query_x: Float[Array, "atoms features"],
-    key_x: Float[Array, "atoms features"],
-    filter_f: Float[Array, "pairs features"],
-    filter_x: Float[Array, "pairs features"],
-    geometry: PairGeometry,
-    graph: Graph,
+    atoms: AtomInputs,
+    filters: Float[Array, "pairs twice_features"],
+    pairs: PairInputs,
+    sums: tuple[Float[Array, "atoms features"], Float[Array, "atoms orders"]],
     *,
     heads: int,
     degrees: tuple[int, ...],
     scales: tuple[float, float],
-) -> tuple[Float[Array, "atoms features"], Float[Array, "atoms orders"], Coefficients]:
-    """Both directions of every pair in the same operations; `scales` are the 1/c of eq. 21 for f and for x.
+) -> tuple[tuple[Float[Array, "atoms features"], Float[Array, "atoms orders"]], Coefficients]:
+    """Messages of these pairs added to `sums`, and their coefficients; `scales` are the 1/c of eq. 21 for f and for x.
 
-    Rows 0…P−1 are what the centers receive, rows P…2P−1 what the others receive.
+    Both directions of every pair in the same operations: rows 0…P−1 are what the centers receive, rows P…2P−1 what the
+    others receive. Columns of filters, queries and keys: those for f, then those for x.
     """
-    pairs, features = filter_f.shape
-    dtype = filter_f.dtype
-    receivers = jnp.concatenate([graph.centers, graph.others])
-    senders = jnp.concatenate([graph.others, graph.centers])
+    count, features, dtype = len(filters), atoms.value.shape[1], filters.dtype
+    receivers = jnp.concatenate([pairs.centers, pairs.others])
+    senders = jnp.concatenate([pairs.others, pairs.centers])
     # Sums over a head and copies to a head are products with 0/1 matrices, which beat reshaping and index gathers.
     to_heads = repeats_of_chunks(heads, features, dtype)
     to_degrees = repeats_of_chunks(len(degrees), features, dtype)
     to_orders = repeats(degrees, dtype)
     parity = jnp.asarray(parities(degrees), dtype) @ to_orders
 
-    def coefficients(query: Array, key: Array, filters: Array, to_chunks: Array, scale: float) -> Array:
-        products = (query[receivers] * key[senders]).reshape(2, pairs, features) * filters
-        return (products.reshape(2 * pairs, features) @ to_chunks.T) * (jnp.tile(geometry.cutoff, 2) * scale)[:, None]
-
-    alpha = coefficients(query_f, key_f, filter_f, to_heads, scales[0])
-    beta = coefficients(query_x, key_x, filter_x, to_degrees, scales[1])
-    harmonics = jnp.concatenate([geometry.harmonics, geometry.harmonics * parity])
-    delta_f = jax.ops.segment_sum((alpha @ to_heads) * value_f[senders], receivers, graph.atoms)
-    delta_x = jax.ops.segment_sum((beta @ to_orders) * harmonics, receivers, graph.atoms)
-    return delta_f, delta_x, Coefficients(alpha[:pairs], alpha[pairs:], beta[:pairs], beta[pairs:])
+    products = (atoms.query[receivers] * atoms.key[senders]).reshape(2, count, 2 * features) * filters
+    sum_chunks = block_diag(scales[0] * to_heads, scales[1] * to_degrees).T
+    weights = (products.reshape(2 * count, 2 * features) @ sum_chunks) * jnp.tile(pairs.geometry.cutoff, 2)[:, None]
+    alpha, beta = weights[:, :heads], weights[:, heads:]
+    harmonics = jnp.concatenate([pairs.geometry.harmonics, pairs.geometry.harmonics * parity])
+    delta_f = sums[0].at[receivers].add((alpha @ to_heads) * atoms.value[senders])
+    delta_x = sums[1].at[receivers].add((beta @ to_orders) * harmonics)
+    return (delta_f, delta_x), Coefficients(alpha[:count], alpha[count:], beta[:count], beta[count:])
 
 
 def repeats_of_chunks(chunks: int, features: int, dtype: object) -> Float[Array, "chunks features"]:

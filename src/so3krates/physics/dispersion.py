@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from so3krates._errors import InputError
-from so3krates._safe import masked, masked_norm
+from so3krates._safe import masked
 from so3krates._typing import Array, Float
-from so3krates.graph import Graph, scatter_long_range
+from so3krates.graph import Graph
 from so3krates.physics.electrostatics import of_pairs
 from so3krates.physics.free_atoms import C6_COEFFICIENTS, POLARIZABILITIES
 from so3krates.physics.switch import smooth_step
@@ -64,18 +64,16 @@ class Dispersion(eqx.Module):
                 "a Sum."
             )
         cutoff = of_pairs(pairs.cutoff, graph)
-        length = masked_norm(pairs.vectors, pairs.mask)
         # Beyond the cutoff nothing counts, and powers of ten would leave float32.
-        mask = pairs.mask & (length < cutoff)
-        length = jnp.where(mask, length, 1.0)
+        mask = pairs.mask & (pairs.lengths < cutoff)
+        length = jnp.where(mask, pairs.lengths, 1.0)
         ratios = jnp.where(graph.atom_mask, ratios, 1.0)
         alpha = jnp.asarray(_table(POLARIZABILITIES), ratios.dtype)[graph.numbers] * ratios
         c6 = jnp.asarray(_table(C6_COEFFICIENTS), ratios.dtype)[graph.numbers] * ratios * ratios
-        i, j = pairs.centers, pairs.others
-        energy = pair_dispersion(length / BOHR, alpha[i], alpha[j], c6[i], c6[j], self.scale)
+        energy = pair_dispersion(length / BOHR, *pairs.ends(alpha), *pairs.ends(c6), self.scale)
         switch = smooth_step(length, cutoff - SWITCH_WIDTH, cutoff)
         half = masked(0.5 * HARTREE * energy * switch, mask)
-        return scatter_long_range(half, half, graph)
+        return pairs.to_atoms(half, half, graph.atoms)
 
 
 def pair_dispersion(

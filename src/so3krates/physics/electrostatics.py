@@ -7,9 +7,9 @@ import jax.numpy as jnp
 from jax.scipy.special import erf
 
 from so3krates._errors import InputError
-from so3krates._safe import masked, masked_norm
+from so3krates._safe import masked
 from so3krates._typing import Array, Float
-from so3krates.graph import Graph, scatter_long_range
+from so3krates.graph import Graph
 from so3krates.physics.switch import smooth_step
 from so3krates.units import COULOMB
 
@@ -78,11 +78,11 @@ class Electrostatics(eqx.Module):
                 "electrostatics needs long-range pairs and charges; put a network that predicts charges, or "
                 "FixedCharges, before it in a Sum."
             )
-        r = masked_norm(pairs.vectors, pairs.mask)
         cutoff = of_pairs(pairs.cutoff, graph)
-        energy = COULOMB * charges[pairs.centers] * charges[pairs.others]
-        half = masked(0.5 * energy * shifted_coulomb(r, cutoff, self.width), pairs.mask)
-        return scatter_long_range(half, half, graph)
+        first, second = pairs.ends(charges)
+        energy = COULOMB * first * second
+        half = masked(0.5 * energy * shifted_coulomb(pairs.lengths, cutoff, self.width), pairs.mask)
+        return pairs.to_atoms(half, half, graph.atoms)
 
 
 def of_pairs(values: Float[Array, " structures"], graph: Graph) -> Float[Array, " long"] | Float[Array, ""]:

@@ -8,6 +8,7 @@ import numpy as np
 from so3krates._typing import AnyArray
 from so3krates.derivatives import GraphResult
 from so3krates.graph import Graph, Sizes
+from so3krates.long_range import LongRangePairs
 from so3krates.potential import Potential
 from so3krates.system import System
 from so3krates.testing.evaluation import evaluated, padded_graph, vector_gradient
@@ -88,7 +89,8 @@ def _filled(graph: Graph, atoms: int) -> Graph:
     far = graph.long_range
     if far is not None:
         filled = _filled_pairs(far.vectors, far.centers, far.others, far.mask, graph, rng)
-        far = replace(far, **dict(zip(("vectors", "centers", "others"), filled, strict=True)))
+        lengths = np.where(far.mask, far.lengths, np.linalg.norm(filled[0], axis=1)).astype(filled[0].dtype)
+        far = LongRangePairs(filled[0], lengths, *filled[1:], far.mask, far.cutoff)
     return replace(
         graph,
         vectors=vectors,
