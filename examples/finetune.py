@@ -1,10 +1,11 @@
-"""Fine-tune SO3LR on 500 structures of QM7-X and test it on molecules it has not been tuned on.
+"""Fine-tune SO3LR on a few structures and test it on structures it has not been tuned on.
 
-    python examples/finetune.py so3lr.safetensors --data qm7x_2500.extxyz [--epochs 40] [--output DIR]
+    python examples/finetune.py so3lr.safetensors --data qm7x_2500.extxyz
+    python examples/finetune.py so3lr.safetensors --data rmd17_ethanol.npz --train 100 --valid 50 --group-size 1
 
-The file holds 250 molecules, ten structures of each in a row; 50 molecules to train on, 10 to validate on, the other
-190 to test on, drawn at random. Trained are all parameters, the last layer and the energy head, or adapters of low
-rank. The two zeros of energy differ, so forces are compared. Writes finetune.json.
+QM7-X holds ten structures of each molecule in a row: with `--group-size 10`, the default, no molecule is in two parts.
+Trained are all parameters, the last layer and the energy head, or adapters of low rank. The two zeros of energy differ,
+so forces are compared. Writes finetune.json, after every way that is done.
 """
 
 import argparse
@@ -20,17 +21,24 @@ from so3krates.potential import Potential
 from so3krates.training.config import TrainConfig
 
 WAYS: dict[str, dict[str, Any]] = {
+    "adapters of rank 8": {"adapter_rank": 8},
     "all parameters": {},
     "last layer and energy": {"parameters": ["layers.2", "energy"]},
-    "adapters of rank 8": {"adapter_rank": 8},
 }
-SPLIT = {"n_train": 500, "n_valid": 100, "split": "groups", "group_size": 10, "split_seed": 1}
+SEED = 1
 
 
 def configured(way: str, arguments: argparse.Namespace) -> TrainConfig:
     return TrainConfig.parse(
         {
-            "data": {"data": arguments.data, **SPLIT},
+            "data": {
+                "data": arguments.data,
+                "n_train": arguments.train,
+                "n_valid": arguments.valid,
+                "split": "groups",
+                "split_seed": SEED,
+                "group_size": arguments.group_size,
+            },
             "start": {"model": str(arguments.model), **WAYS[way]},
             "optimizer": {"learning_rate": arguments.learning_rate},
             "batch_size": 10,
@@ -49,17 +57,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--epochs", type=int, default=40)
-    parser.add_argument("--learning-rate", type=float, default=3e-4)
+    parser.add_argument("--train", type=int, default=500, help="structures to train on")
+    parser.add_argument("--valid", type=int, default=100, help="structures to choose the best parameters by")
+    parser.add_argument("--group-size", type=int, default=10, help="structures of one molecule in a row")
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--learning-rate", type=float, default=1e-4)
     parser.add_argument("--ways", nargs="+", choices=list(WAYS), default=list(WAYS))
     parser.add_argument("--output", type=Path, default=Path("."))
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
     data = read_dataset(arguments.data)
-    test = split_dataset(data, n_train=500, n_valid=100, method="groups", group_size=10, seed=SPLIT["split_seed"]).of(
-        data
-    )[2]
+    numbers = {"n_train": arguments.train, "n_valid": arguments.valid, "group_size": arguments.group_size}
+    test = split_dataset(data, method="groups", seed=SEED, **numbers).of(data)[2]
     report: dict[str, Any] = {
+        "data": arguments.data.name,
+        "train_structures": arguments.train,
         "test_structures": len(test),
         "epochs": arguments.epochs,
         "learning_rate": arguments.learning_rate,

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from so3krates._typing import Array, Bool, Float, Int
+from so3krates._typing import AnyArray, Array, Bool, Float, Int
 
 
 def columns(atoms: int) -> int:
@@ -18,10 +18,10 @@ def columns(atoms: int) -> int:
 
 def held(atoms: int) -> Bool[np.ndarray, "atoms columns"]:
     """Where the table holds a pair: with an even number of atoms, half of the last column would repeat the other."""
-    return counted_once(np.arange(atoms)[:, None], np.arange(1, columns(atoms) + 1), atoms)
+    return np.asarray(counted_once(np.arange(atoms)[:, None], np.arange(1, columns(atoms) + 1), atoms))
 
 
-def counted_once(rows: Array | np.ndarray, offsets: Array | np.ndarray, atoms: int) -> Array | np.ndarray:
+def counted_once(rows: AnyArray, offsets: AnyArray, atoms: int) -> AnyArray:
     """Whether the pair of `rows` and rows + `offsets` is the one that stands for both directions; not for offset 0."""
     return (offsets > 0) & ((2 * offsets < atoms) | ((2 * offsets == atoms) & (rows < offsets)))
 

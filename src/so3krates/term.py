@@ -54,6 +54,18 @@ class Term(Protocol):
         ...
 
 
+class AnalyticTerm(eqx.Module):
+    """What terms without a network need unless they say otherwise: nothing beyond the graph's pairs."""
+
+    @property
+    def long_range(self) -> bool:
+        return False
+
+    @property
+    def mesh_spacing(self) -> float | None:
+        return None
+
+
 @runtime_checkable
 class PropertyTerm(Term, Protocol):
     """A term that predicts charges or Hirshfeld ratios with its energy."""

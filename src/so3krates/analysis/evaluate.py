@@ -62,6 +62,8 @@ class Evaluation:
     ratios_reference: Float[np.ndarray, " atoms"]
     """Hirshfeld ratios."""
     ratios_predicted: Float[np.ndarray, " atoms"]
+    remarks: tuple[str, ...] = ()
+    """A sentence for every frame that was not treated as it is given."""
 
     def __len__(self) -> int:
         return len(self.origins)
@@ -158,7 +160,8 @@ def evaluate(
         if progress is not None:
             progress(len(rows), len(dataset))
     _refuse_unlabelled([sample for sample, _ in rows])
-    return _collected(rows)
+    remarks = (potential.remark(sample.system) for sample, _ in rows)
+    return _collected(rows, tuple(remark for remark in remarks if remark is not None))
 
 
 def _predicted(potential: Potential, batch: Sequence[Sample], sizes: Sizes) -> tuple[list[Prediction], Sizes]:
@@ -189,7 +192,7 @@ def _refuse_unlabelled(samples: Sequence[Sample]) -> None:
     )
 
 
-def _collected(rows: list[tuple[Sample, Prediction]]) -> Evaluation:
+def _collected(rows: list[tuple[Sample, Prediction]], remarks: tuple[str, ...]) -> Evaluation:
     samples = [sample for sample, _ in rows]
     missing = np.full((3, 3), np.nan)
     return Evaluation(
@@ -207,6 +210,7 @@ def _collected(rows: list[tuple[Sample, Prediction]]) -> Evaluation:
             [s.stress if s.stress is not None and p.stress is not None else missing for s, p in rows]
         ).astype(np.float64),
         stress_predicted=np.stack([missing if p.stress is None else p.stress for _, p in rows]),
+        remarks=remarks,
         **_property_pairs(rows),
     )
 

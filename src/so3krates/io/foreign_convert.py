@@ -2,7 +2,9 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 from zipfile import BadZipFile
 
@@ -104,6 +106,7 @@ def convert_mlff(
     reference: Path | None = None,
     numbers: tuple[int, ...] | None = None,
     energy_shifts: bool = False,
+    about: Mapping[str, str] = MappingProxyType({}),
 ) -> Conversion:
     """Write a model file, read it back, and let it appear only if it computes what the original parameters say.
 
@@ -114,6 +117,7 @@ def convert_mlff(
             `num_unpaired_electrons`, of the whole model; eV and Å.
         numbers: elements the potential is meant for; all of its embedding if not given.
         energy_shifts: take the file's energy shifts as reference energies of the elements.
+        about: what the provenance shall say besides, such as licence and citation.
 
     Raises:
         ConfigError: for hyper-parameters that this network does not offer.
@@ -124,15 +128,17 @@ def convert_mlff(
     model = read_mlff(
         parameters, hyperparameters, numbers=numbers, energy_shifts=energy_shifts, source=str(files.parameters)
     )
+    described = json.dumps({**about, **json.loads(model.potential.provenance)})
+    converted = replace(model.potential, provenance=described)
     result: list[Conversion] = []
 
     def verify(written: Path) -> None:
         potential = load(written, dtype="float64")
         check = _against_original(potential, ForeignNetwork(parameters, hyperparameters))
         given = None if reference is None else _against_reference(potential, reference)
-        result.append(Conversion(model.potential, check, given, model.unused))
+        result.append(Conversion(converted, check, given, model.unused))
 
-    write_atomically(output, to_bytes(model.potential), verify)
+    write_atomically(output, to_bytes(converted), verify)
     return result[0]
 
 

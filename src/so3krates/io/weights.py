@@ -127,8 +127,10 @@ def pull(name: str, *, overwrite: bool = False, tell: Callable[[str], None] = la
 
 
 def convert_published(name: str, files: Files, output: Path, *, reference: Path | None = None) -> Conversion:
-    """Convert a copy of published weights, with the elements they were trained on."""
-    return convert_mlff(files, output, reference=reference, numbers=published(name).elements)
+    """Convert a copy of published weights, with the elements they were trained on, their licence and citation."""
+    entry = published(name)
+    about = {"title": entry.title, "licence": entry.licence, "citation": entry.citation}
+    return convert_mlff(files, output, reference=reference, numbers=entry.elements, about=about)
 
 
 def _fetched(remote: RemoteFile, name: str) -> bytes:
@@ -142,8 +144,8 @@ def _fetched(remote: RemoteFile, name: str) -> bytes:
             reason = f"{error.code} {reason}"
             error.close()
         raise FileError(
-            f"'{remote.address}' cannot be fetched ({reason}); with a copy of the files in a folder DIR, "
-            f"`so3krates convert {name} DIR -o {cached(name)}` puts the model where it is looked for."
+            f"'{remote.address}' cannot be fetched ({reason}); with a copy of params.pkl and hyperparameters.json in a "
+            f"folder DIR, `so3krates convert {name} DIR -o {cached(name)}` puts the model where it is looked for."
         ) from error
     found = hashlib.sha256(content).hexdigest()
     if len(content) != remote.size or found != remote.sha256:

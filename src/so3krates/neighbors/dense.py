@@ -175,12 +175,13 @@ def _whole_table(
     n, count = neighbors.atoms, columns(neighbors.atoms)
     units = _units(neighbors, positions, cell)
     x = [following(axis, count) - axis[:, None] for axis in positions.T]
+    overflow = jnp.zeros((), bool)
     if units is not None:
         assert cell is not None
+        overflow = _cell_too_thin(neighbors, cell)
         x = _moved(x, [_wraps(following(axis, count) - axis[:, None]) for axis in units.T], cell)
     inside = (_squared(x) < neighbors.cutoff**2) & jnp.asarray(held(n))
     row, column = jnp.divmod(jnp.arange(n * count, dtype=jnp.int32), count)
-    overflow = jnp.zeros((), bool) if units is None else _cell_too_thin(neighbors, cell)
     vectors = jnp.stack(x, axis=-1).reshape(-1, 3)
     return Pairs(vectors, row, (row + column + 1) % n, inside.reshape(-1), overflow, table_of=n)
 

@@ -11,6 +11,7 @@ from so3krates.graph import Graph
 from so3krates.physics.electrostatics import of_pairs
 from so3krates.physics.free_atoms import C6_COEFFICIENTS, POLARIZABILITIES
 from so3krates.physics.switch import smooth_step
+from so3krates.term import AnalyticTerm
 from so3krates.units import BOHR, HARTREE
 
 FINE_STRUCTURE = 0.0072973525693
@@ -22,7 +23,7 @@ WIDTH_POLYNOMIAL = (-0.00433008, 0.24428889, 0.04125273, -0.00078893)
 """s = b₃R³ + b₂R² + b₁R + b₀, from b₀ to b₃."""
 
 
-class Dispersion(eqx.Module):
+class Dispersion(AnalyticTerm):
     """E = −Σ_pairs [C₆/(r⁶ + p⁶) + C₈/(r⁸ + p⁸) + C₁₀/(r¹⁰ + p¹⁰)] S(r; R − 2 Å, R), half of it to each atom.
 
     In atomic units, with h the Hirshfeld ratios in the graph: α_i = α_free h_i, C₆_i = C₆_free h_i²;
@@ -32,24 +33,15 @@ class Dispersion(eqx.Module):
     Source: vdW-QDO (doi 10.1021/acs.jctc.3c00797) as in SO3LR (doi 10.1021/jacs.5c09558).
     """
 
+    name = "dispersion"
+    cutoff = 0.0
+
     scale: float = eqx.field(static=True, default=1.2)
     """Of the damping radius."""
 
     @property
-    def name(self) -> str:
-        return "dispersion"
-
-    @property
-    def cutoff(self) -> float:
-        return 0.0
-
-    @property
     def long_range(self) -> bool:
         return True
-
-    @property
-    def mesh_spacing(self) -> None:
-        return None
 
     def __call__(self, graph: Graph) -> Float[Array, " atoms"]:
         """eV.

@@ -11,6 +11,7 @@ from so3krates._safe import masked
 from so3krates._typing import Array, Float
 from so3krates.graph import Graph
 from so3krates.physics.switch import smooth_step
+from so3krates.term import AnalyticTerm
 from so3krates.units import COULOMB
 
 SWITCH_FROM = 0.45
@@ -40,31 +41,22 @@ def shifted_coulomb(r: Float[Array, " pairs"], cutoff: float | Array, width: flo
     return jnp.where(r < cutoff, value, 0.0)
 
 
-class Electrostatics(eqx.Module):
+class Electrostatics(AnalyticTerm):
     """E = k_e Σ_pairs q_i q_j V(r_ij), half of it to each atom, of the charges in the graph.
 
     The charges are those that a network before it in a `Sum` predicts, or `FixedCharges`. V is `shifted_coulomb` up to
     the long-range cutoff of the structure.
     """
 
+    name = "electrostatics"
+    cutoff = 0.0
+
     width: float = eqx.field(static=True, default=4.0)
     """σ, Å."""
 
     @property
-    def name(self) -> str:
-        return "electrostatics"
-
-    @property
-    def cutoff(self) -> float:
-        return 0.0
-
-    @property
     def long_range(self) -> bool:
         return True
-
-    @property
-    def mesh_spacing(self) -> None:
-        return None
 
     def __call__(self, graph: Graph) -> Float[Array, " atoms"]:
         """eV.

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 
-import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
@@ -11,11 +10,14 @@ from so3krates._precision import checked_dtype, precision_scope
 from so3krates._typing import Array, Float, Int
 from so3krates.graph import Graph
 from so3krates.nn.embedding import ELEMENT_ROWS
-from so3krates.term import Outputs
+from so3krates.term import AnalyticTerm, Outputs
 
 
-class FixedCharges(eqx.Module):
+class FixedCharges(AnalyticTerm):
     """A charge per element and no energy: electrostatics without a network."""
+
+    name = "fixed_charges"
+    cutoff = 0.0
 
     table: Float[Array, " elements"]
 
@@ -37,22 +39,6 @@ class FixedCharges(eqx.Module):
     def total(self, numbers: Int[np.ndarray, " atoms"]) -> float:
         """Sum over the atoms of a structure, e."""
         return float(np.asarray(self.table, np.float64)[numbers].sum())
-
-    @property
-    def name(self) -> str:
-        return "fixed_charges"
-
-    @property
-    def cutoff(self) -> float:
-        return 0.0
-
-    @property
-    def long_range(self) -> bool:
-        return False
-
-    @property
-    def mesh_spacing(self) -> None:
-        return None
 
     def __call__(self, graph: Graph) -> Float[Array, " atoms"]:
         return jnp.zeros(graph.numbers.shape, self.table.dtype)

@@ -11,6 +11,7 @@ from jaxpme import P3M
 from so3krates._errors import InputError
 from so3krates._typing import Array, Float, Int
 from so3krates.graph import Graph
+from so3krates.term import AnalyticTerm
 from so3krates.units import COULOMB
 
 NODES = 5
@@ -19,7 +20,7 @@ SPACING = 0.25
 """Largest distance of mesh points in units of the Gaussian width; forces are wrong by less than 5e-4 of the largest."""
 
 
-class FullRangeElectrostatics(eqx.Module):
+class FullRangeElectrostatics(AnalyticTerm):
     """E = k_e Σ q_i q_j erf(r/σ)/r over all pairs and all periodic images, without any cutoff.
 
     The damped interaction is that of Gaussian clouds of width σ/√2, which is just what an Ewald sum does in reciprocal
@@ -29,20 +30,11 @@ class FullRangeElectrostatics(eqx.Module):
     and Eastwood 1988) by jax-pme; damping as in SO3LR (doi 10.1021/jacs.5c09558).
     """
 
+    name = "electrostatics"
+    cutoff = 0.0
+
     width: float = eqx.field(static=True, default=4.0)
     """σ, Å."""
-
-    @property
-    def name(self) -> str:
-        return "electrostatics"
-
-    @property
-    def cutoff(self) -> float:
-        return 0.0
-
-    @property
-    def long_range(self) -> bool:
-        return False
 
     @property
     def mesh_spacing(self) -> float:

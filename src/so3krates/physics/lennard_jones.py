@@ -7,13 +7,16 @@ from so3krates._precision import checked_dtype, precision_scope
 from so3krates._safe import masked, masked_norm
 from so3krates._typing import Array, Float
 from so3krates.graph import Graph, scatter_pairs
+from so3krates.term import AnalyticTerm
 
 
-class LennardJones(eqx.Module):
+class LennardJones(AnalyticTerm):
     """4ε[(σ/r)¹² − (σ/r)⁶] times a C² switch from 1 at 0.9 r_c to 0 at r_c, half of it given to each atom.
 
     The switch is 1 − 10t³ + 15t⁴ − 6t⁵, t = (r − 0.9 r_c)/(0.1 r_c): energy, force and curvature are continuous.
     """
+
+    name = "lennard_jones"
 
     epsilon: Float[Array, ""]
     """eV."""
@@ -27,18 +30,6 @@ class LennardJones(eqx.Module):
             self.epsilon = jnp.asarray(epsilon, dtype)
             self.sigma = jnp.asarray(sigma, dtype)
         self.cutoff = cutoff
-
-    @property
-    def name(self) -> str:
-        return "lennard_jones"
-
-    @property
-    def long_range(self) -> bool:
-        return False
-
-    @property
-    def mesh_spacing(self) -> None:
-        return None
 
     def __call__(self, graph: Graph) -> Float[Array, " atoms"]:
         r = masked_norm(graph.vectors, graph.pair_mask)

@@ -13,6 +13,7 @@ from so3krates._typing import Array, Float
 from so3krates.graph import Graph, scatter_pairs
 from so3krates.nn.cutoff import CUTOFF_FUNCTIONS
 from so3krates.physics.switch import smooth_step
+from so3krates.term import AnalyticTerm
 from so3krates.units import BOHR, COULOMB
 
 REACH = 1.5
@@ -24,12 +25,14 @@ SCREENING_LENGTH = 0.8854
 """The universal screening function: φ(x) = Σ c_k exp(−a_k x), x = r (Z_i^p + Z_j^p)/(0.8854 a₀)."""
 
 
-class ZBL(eqx.Module):
+class ZBL(AnalyticTerm):
     """E = Σ_pairs S(r; 0, 1.5 Å) φ(r) k_e Z_i Z_j/r Σ_k c̄_k exp(−a_k d r (Z_i^p + Z_j^p)), half of it to each atom.
 
     a, c, p and d are softplus of the parameters held here, c̄ = c/Σc; φ is the cutoff function of the network beside it.
     Without other values the constants are those of the universal potential (Ziegler, Biersack, Littmark 1985).
     """
+
+    name = "zbl"
 
     exponents: Float[Array, " 4"]
     coefficients: Float[Array, " 4"]
@@ -54,18 +57,6 @@ class ZBL(eqx.Module):
             self.inverse_length = _inverse_softplus(1.0 / (SCREENING_LENGTH * BOHR), dtype)
         self.cutoff = cutoff
         self.cutoff_function = cutoff_function
-
-    @property
-    def name(self) -> str:
-        return "zbl"
-
-    @property
-    def long_range(self) -> bool:
-        return False
-
-    @property
-    def mesh_spacing(self) -> None:
-        return None
 
     def __call__(self, graph: Graph) -> Float[Array, " atoms"]:
         """eV."""

@@ -186,7 +186,7 @@ class StartConfig(Config):
     parameters: tuple[str, ...] = Field(
         default=("all",),
         min_length=1,
-        description="what is trained: all, or names of parts such as energy, layers.2, layers.2.exchange",
+        description="what is trained: all, or names of parts such as energy, layers.2, layers.2.exchange, zbl",
     )
     adapter_rank: PositiveInt | None = Field(
         default=None,
@@ -234,6 +234,11 @@ class TrainConfig(Config):
         for name in ("model", "physics"):
             if getattr(self, name) != type(self).model_fields[name].default:
                 raise ValueError(f"`{name}` has no effect beside `start`, whose model says it; remove it")
+        if self.reference_energies != type(self).model_fields["reference_energies"].default:
+            raise ValueError(
+                "`reference_energies` has no effect beside `start`: the zero of energy of its model is moved to that "
+                "of the data; remove it"
+            )
         return self
 
     def _physics_is_predicted(self) -> None:

@@ -103,13 +103,10 @@ def _moved_zero(potential: Potential, train: Dataset, tell: Tell) -> Potential:
 def _trained(model: Term, start: StartConfig) -> Any:
     """The tree of what is trained: parameters under the names given, or the adapters there."""
     names = list(named_parameters(model))
-    # In a sum the network's parameters are those of term 0; users name them as those of a network alone.
-    network = "terms.0." if isinstance(model, Sum) else ""
-    unknown = [
-        part for part in start.parameters if part != "all" and not any(_under(name, part, network) for name in names)
-    ]
+    places = {part: _places(model, part) for part in start.parameters if part != "all"}
+    unknown = [part for part, prefixes in places.items() if not any(_under(name, prefixes) for name in names)]
     if unknown:
-        first = sorted({name.removeprefix(network).split(".")[0] for name in names})
+        first = sorted({_as_users_say(model, name).split(".")[0] for name in names})
         raise ConfigError(
             f"start.parameters: the model has no parameters under {listed(unknown)}; there are {', '.join(first)} and "
             "what lies below them, such as layers.2."
@@ -117,15 +114,34 @@ def _trained(model: Term, start: StartConfig) -> Any:
 
     def chosen(path: tuple[object, ...], leaf: object) -> bool:
         name = keystr(path, simple=True, separator=".")
-        wanted = any(part == "all" or _under(name, part, network) for part in start.parameters)
+        wanted = "all" in start.parameters or any(_under(name, prefixes) for prefixes in places.values())
         adapter = name.endswith((".down", ".up"))
         return eqx.is_inexact_array(leaf) and wanted and (start.adapter_rank is None or adapter)
 
     return tree_map_with_path(chosen, model)
 
 
-def _under(name: str, part: str, network: str) -> bool:
-    return any(f"{name}.".startswith(f"{prefix}{part}.") for prefix in {network, ""})
+def _places(model: Term, part: str) -> tuple[str, ...]:
+    """Where parameters that users call `part` are: in a sum those of the network go without its name, those of other
+    terms begin with it."""
+    if not isinstance(model, Sum):
+        return (part,)
+    head, _, rest = part.partition(".")
+    inside = [f"terms.{n}.{rest}".rstrip(".") for n, term in enumerate(model.terms) if term.name == head]
+    network = [f"terms.{n}.{part}" for n, term in enumerate(model.terms) if isinstance(term, SO3krates)]
+    return (*inside, *network, part)
+
+
+def _as_users_say(model: Term, name: str) -> str:
+    if not isinstance(model, Sum):
+        return name
+    _, number, rest = name.split(".", 2)
+    term = model.terms[int(number)]
+    return rest if isinstance(term, SO3krates) else f"{term.name}.{rest}"
+
+
+def _under(name: str, prefixes: tuple[str, ...]) -> bool:
+    return any(f"{name}.".startswith(f"{prefix}.") for prefix in prefixes)
 
 
 def with_replay(train: Dataset, start: StartConfig, config: TrainConfig, elements: ElementTable, tell: Tell) -> Dataset:

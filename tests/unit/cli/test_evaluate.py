@@ -106,7 +106,9 @@ def test_folder_that_cannot_be_made(
     assert "cannot be made" in _sentence([str(model), str(data), "-o", str(tmp_path / "file" / "folder")], capsys)
 
 
-def test_predictions_are_written_with_everything_the_model_says(data: Path, tmp_path: Path) -> None:
+def test_predictions_are_written_with_everything_the_model_says(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Charges, dipole, Hirshfeld ratios and energy components; errors where the data have labels for them."""
     model, labelled = tmp_path / "long_range.safetensors", tmp_path / "labelled.extxyz"
     save(long_range_potential(dtype="float32"), model)
@@ -114,10 +116,14 @@ def test_predictions_are_written_with_everything_the_model_says(data: Path, tmp_
     for atoms in frames:
         atoms.info["REF_dipole"] = np.zeros(3)
         atoms.arrays["REF_hirshfeld_ratios"] = np.ones(len(atoms))
+        atoms.set_cell(np.eye(3) * 1000.0)
+        atoms.pbc = True
     ase.io.write(labelled, frames, format="extxyz")
     written = tmp_path / "predicted.extxyz"
     arguments = ["-o", str(tmp_path / "out"), "--predictions", str(written)]
     assert main(["evaluate", str(model), str(labelled), *arguments]) == 0
+    said = capsys.readouterr().out
+    assert "taken as isolated" in said and "The same goes for 3 other frames." in said
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert {"dipole", "hirshfeld_ratios"} <= metrics["errors"].keys()
     potential = load(model)

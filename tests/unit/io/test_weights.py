@@ -111,3 +111,5 @@ def test_a_local_copy_is_converted_with_its_elements(shared_dir: Path, tmp_path:
     rows = json.loads(capsys.readouterr().out)
     assert rows["terms"] == ["so3krates", "zbl", "electrostatics", "dispersion"]
     assert rows["elements"] == ["H", "C", "N", "O", "F", "P", "S", "Cl"]
+    said = json.loads(load(output).provenance)
+    assert said["licence"] == "MIT" and "10.1021/jacs.5c09558" in said["citation"]

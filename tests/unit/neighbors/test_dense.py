@@ -12,7 +12,8 @@ from oracles.pairs import KINDS, brute_force, canonical, compare, random_system
 
 from so3krates._errors import InputError
 from so3krates.neighbors.dense import DenseNeighbors, Pairs, allocate
-from so3krates.system import System
+from so3krates.neighbors.host import find_pairs
+from so3krates.system import System, heights
 
 ROOM = 800
 
@@ -95,6 +96,30 @@ def test_cell_commensurate_with_the_cutoff_does_not_overflow(dtype: str, multipl
         system = System(rng.uniform(size=(1, 3)) @ cell, np.array([1]), cell, (True, True, True))
         neighbors = allocate(system, 5.0, capacity=ROOM)
         assert not bool(updated(neighbors, system, dtype).overflow), f"{neighbors} overflows in {cell.tolist()}"
+
+
+@pytest.mark.parametrize("atoms", [4, 5])
+@pytest.mark.parametrize("kind", ["molecule", "ordinary"])
+def test_the_whole_table_equals_brute_force(kind: str, atoms: int) -> None:
+    system = random_system(kind, atoms, 3)
+    cutoff = 3.0 if system.cell is None else 0.45 * float(heights(system.cell).min())
+    neighbors = allocate(system, cutoff, table_from=0.0)
+    assert neighbors.whole_table
+    pairs = updated(neighbors, system)
+    report = compare(system, cutoff, found_by(pairs, system))
+    assert pairs.table_of == atoms and not bool(pairs.overflow) and not report, report
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_atoms_exactly_half_a_cell_apart(dtype: str) -> None:
+    """Where two images are equally near, all steps of the search must choose the same one."""
+    cell = np.diag([4.0, 5.0, 6.0]) @ np.linalg.qr(np.random.default_rng(1).normal(size=(3, 3)))[0]
+    corners = np.stack(np.meshgrid(*[[0.0, 0.5]] * 3), axis=-1).reshape(-1, 3)
+    system = System((corners + np.array([0.3, -1.7, 8.2])) @ cell, np.full(8, 14), cell, (True, True, True))
+    pairs = updated(allocate(system, 4.3), system, dtype)
+    expected = find_pairs(system, 4.3)
+    lengths = np.linalg.norm(np.asarray(pairs.vectors, np.float64)[np.asarray(pairs.mask)], axis=1)
+    np.testing.assert_allclose(np.sort(lengths), np.sort(np.linalg.norm(expected.vectors, axis=1)), atol=1e-5)
 
 
 def test_padding_of_the_list_is_inert() -> None:

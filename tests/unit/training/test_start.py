@@ -6,11 +6,13 @@ from pathlib import Path
 import ase.io
 import numpy as np
 import pytest
+from jax.tree_util import keystr, tree_leaves_with_path
+from oracles.long_range import long_range_potential
 from springs import OFFSET, TINY, run_config, samples, write
 
 from so3krates._errors import ConfigError, InputError
 from so3krates.data.zero_of_energy import ShiftedEnergies, check_zero_of_energy, zero_of_energy
-from so3krates.io.model_file import load
+from so3krates.io.model_file import load, save
 from so3krates.io.parameters import named_parameters
 from so3krates.model import ModelConfig
 from so3krates.training.config import TrainConfig
@@ -133,6 +135,24 @@ def test_parts_that_are_not_there_are_named(trained: Path, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
+    ("part", "place"), [("zbl", "terms.1."), ("zbl.power", "terms.1.power"), ("layers.0", "terms.0.layers.0.")]
+)
+def test_terms_of_a_sum_are_named_as_users_know_them(tmp_path: Path, part: str, place: str) -> None:
+    model = tmp_path / "sum.safetensors"
+    save(long_range_potential(dtype="float32"), model)
+    trained = prepare(tuned(tmp_path, model, start={"parameters": [part]}), lambda _: None).start.trained
+    names = [keystr(path, simple=True, separator=".") for path, wanted in tree_leaves_with_path(trained) if wanted]
+    assert names and all(name.startswith(place) for name in names)
+
+
+def test_unknown_parts_of_a_sum_are_answered_with_the_names_of_its_terms(tmp_path: Path) -> None:
+    model = tmp_path / "sum.safetensors"
+    save(long_range_potential(dtype="float32"), model)
+    with pytest.raises(ConfigError, match=r"no parameters under 'zbl\.strength'; there are .*layers, .*zbl and"):
+        prepare(tuned(tmp_path, model, start={"parameters": ["zbl.strength"]}), lambda _: None)
+
+
+@pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"model": TINY.model_dump(), "start": {"model": "m"}}, "`model` has no effect beside `start`"),
@@ -140,6 +160,10 @@ def test_parts_that_are_not_there_are_named(trained: Path, tmp_path: Path) -> No
         ({"loss": {"hirshfeld_ratios": 1.0}}, "needs `model.hirshfeld_ratios: true`"),
         ({"physics": {"dispersion_scale": 1.1}}, "no effect without `dispersion: true`"),
         ({"model": {}, "start": {"model": "m", "replay_share": 0.3}}, "no effect without `replay`"),
+        (
+            {"model": {}, "start": {"model": "m"}, "reference_energies": "isolated_atoms"},
+            "`reference_energies` has no effect beside `start`",
+        ),
     ],
 )
 def test_contradictions_are_refused(tmp_path: Path, changes: dict, message: str) -> None:
