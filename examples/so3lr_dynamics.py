@@ -3,8 +3,8 @@
     python examples/so3lr_dynamics.py so3lr.safetensors ala15.xyz --ensemble nve --time-ps 20
     python examples/so3lr_dynamics.py so3lr.safetensors water.xyz --repeat 2 --ensemble langevin --time-ps 5 --resume
 
-Steps of 0.5 fs in float32. Constant-energy runs begin after `--thermalise-ps` of Langevin dynamics at 300 K. With
-`--resume` a run that was interrupted goes on where it was. Writes NAME.h5, NAME.json with the summary of the run, and
+Steps of 0.5 fs in float32, after `--thermalise-ps` of Langevin dynamics at 300 K under strong friction that is not
+recorded. With `--resume` a run that was interrupted goes on where it was. Writes NAME.h5, NAME.json with the summary of the run, and
 NAME.svg with its energies.
 """
 
@@ -43,8 +43,8 @@ def main() -> None:
     potential = load(arguments.model)
     print(potential.remark(system) or f"{len(system)} atoms, long-range cutoff {potential.far_cutoff(system):g} Å")
     target = arguments.output / f"{arguments.name or arguments.structure.stem}.h5"
-    nve = arguments.ensemble == "nve"
-    integrator = md.NVE() if nve else md.Langevin(temperature_K=TEMPERATURE_K, friction_per_ps=1.0)
+    langevin = md.Langevin(temperature_K=TEMPERATURE_K, friction_per_ps=1.0)
+    integrator = md.NVE() if arguments.ensemble == "nve" else langevin
     _, run = simulate(
         potential,
         system,
@@ -53,7 +53,7 @@ def main() -> None:
         steps=round(arguments.time_ps * 1e3 / TIMESTEP_FS),
         to=target,
         initial_temperature_K=TEMPERATURE_K,
-        thermalise_ps=arguments.thermalise_ps if nve else 0.0,
+        thermalise_ps=arguments.thermalise_ps,
         save_every_fs=20.0,
         resume=arguments.resume,
         overwrite=not arguments.resume,
