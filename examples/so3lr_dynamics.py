@@ -4,8 +4,8 @@
     python examples/so3lr_dynamics.py so3lr.safetensors water.xyz --repeat 2 --ensemble langevin --time-ps 5 --resume
 
 Steps of 0.5 fs in float32, after `--thermalise-ps` of Langevin dynamics at 300 K under strong friction that is not
-recorded. With `--resume` a run that was interrupted goes on where it was. Writes NAME.h5, NAME.json with the summary of the run, and
-NAME.svg with its energies.
+recorded. With `--resume` a run that was interrupted goes on where it was. Writes NAME.h5, NAME.json with the summary of
+the run, and NAME.svg with its energies.
 """
 
 import argparse

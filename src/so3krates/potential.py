@@ -95,6 +95,7 @@ def evaluate(
         unpaired=topology.unpaired[None],
         long_range=None if far is None else far.as_long_range(neighbors.far_cutoff),
         lattice=lattice,
+        blockwise=True,
     )
     result = energies_and_forces(term, graph)
     return Evaluation(
@@ -304,7 +305,8 @@ class Potential:
             return []
         lists = lists or [self.find_pairs(system) for system in systems]
         with precision_scope(self.dtype):
-            result = jax.device_get(compiled(self.model, make_graph(systems, lists, self.dtype, sizes)))
+            graph = replace(make_graph(systems, lists, self.dtype, sizes), blockwise=True)
+            result = jax.device_get(compiled(self.model, graph))
         starts = np.cumsum([0, *map(len, systems)]).tolist()
         return [self._split(system, n, starts[n], result) for n, system in enumerate(systems)]
 

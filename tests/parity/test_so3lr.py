@@ -106,6 +106,15 @@ def test_compiled_evaluation_of_dynamics(case: Case, so3lr_file: Path, dtype: st
         np.testing.assert_allclose(found.outputs.components[name], case[f"atomic_{key}"], rtol=0, atol=1e-8)
 
 
+@pytest.mark.slow
+def test_single_precision_of_many_atoms(reference: Path, so3lr_file: Path) -> None:
+    """The figures of docs/so3lr.md: what single precision loses on 1,536 atoms."""
+    case = Case(reference, "water512_lr12")
+    found = case.potential(so3lr_file, "float32").predict([case.system])[0]
+    assert found.energy == pytest.approx(float(case["energy"]), abs=3e-4)
+    np.testing.assert_allclose(found.forces, case["forces"], rtol=0, atol=3e-5)
+
+
 def test_separate_evaluation(reference: Path) -> None:
     """What conversions are checked against is itself right."""
     values = np.load(reference / "so3lr_ethanol_lr1000.npz")

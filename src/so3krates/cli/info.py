@@ -62,15 +62,15 @@ def _rows(found: "ModelInfo") -> dict[str, Any]:
 
     header = found.header
     elements = header.elements
-    config = next(term.config for term in header.terms if isinstance(term, NetworkHeader))
+    config = next((term.config for term in header.terms if isinstance(term, NetworkHeader)), None)
     others = [term.model_dump(mode="json") for term in header.terms if not isinstance(term, NetworkHeader)]
     return {
         "terms": [term.kind for term in header.terms],
-        "architecture": config.model_dump(mode="json"),
+        **({"architecture": config.model_dump(mode="json")} if config else {}),
         **({"analytic_terms": others} if others else {}),
         "parameters": found.parameters,
         "precision": found.dtype,
-        "cutoff": config.cutoff,
+        **({"cutoff": config.cutoff} if config else {}),
         "elements": [chemical_symbols[z] for z in elements.numbers] if elements else None,
         "reference_energies": list(elements.energies) if elements else None,
         "units": header.units.model_dump(),

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from ase.data import chemical_symbols
 
-from so3krates._errors import InputError
+from so3krates._errors import InputError, So3kratesError
 from so3krates._typing import Float
 from so3krates.data.doctor_report import Finding
 from so3krates.data.frames import About, Frames, about
@@ -19,6 +19,8 @@ MAX_FRAMES = 500
 BATCH = 20
 SAME_ZERO = 0.05
 """eV per atom; what two zeros may differ by and still be called one."""
+FAR_OFF = 0.1
+"""eV per atom; what remains between labels and a model that has anything to do with them is less."""
 
 
 @dataclass(frozen=True)
@@ -101,19 +103,35 @@ def _covering(dataset: Dataset, max_frames: int) -> list[Sample]:
 
 
 def check_zero_of_energy(potential: Potential, dataset: Dataset) -> Iterator[Finding]:
-    """The doctor's finding for data that are to be used with a model: do the element shifts fit?"""
-    found = zero_of_energy(potential, dataset)
+    """The doctor's findings for data that are to be used with a model: do the element shifts fit?"""
+    try:
+        found = zero_of_energy(potential, dataset)
+    except So3kratesError as error:
+        yield Finding(
+            "error",
+            "zero-of-energy",
+            f"the model cannot be evaluated on these data: {error}",
+            "leave such frames out, or choose a model that was made for them.",
+        )
+        return
     if found is None:
         return
     if found.before <= found.after + SAME_ZERO:
         yield Finding("info", "zero-of-energy", f"energies have the model's zero; {found.note}.")
-        return
-    yield Finding(
-        "warning",
-        "zero-of-energy",
-        f"energies have another zero than the model's; {found.note}.",
-        "fine-tuning with start.model fits these shifts first; evaluate forces and energy differences, not energies.",
-    )
+    else:
+        yield Finding(
+            "warning",
+            "zero-of-energy",
+            f"energies have another zero than the model's; {found.note}.",
+            "fine-tuning with start.model fits these shifts first; evaluate forces and energy differences only.",
+        )
+    if found.after > FAR_OFF:
+        yield Finding(
+            "warning",
+            "far-from-model",
+            f"whatever the zero, energies differ from the model's by {found.after:.3g} eV per atom (root mean square).",
+            "look at units, total charges and multiplicities; a model this far off has little to give to a new one.",
+        )
 
 
 class ShiftedEnergies(Frames):

@@ -4,6 +4,7 @@ Everything that touches pairs × features happens in `pair_attention`, from the 
 pair geometry to the aggregated messages. It is a function of arrays so that another implementation can take its place.
 """
 
+from functools import partial
 from math import sqrt
 from typing import NamedTuple
 
@@ -122,9 +123,8 @@ class Attention(eqx.Module):
         size = sum(2 * degree + 1 for degree in self.degrees)
         nothing = (jnp.zeros_like(f), jnp.zeros((len(f), size), f.dtype))
         pairs = PairInputs(jnp.asarray(graph.centers), jnp.asarray(graph.others), geometry)
-        (delta_f, delta_x), coefficients = in_blocks(
-            lambda sums, part: self._messages(atoms, sums, part), nothing, pairs
-        )
+        add = partial(self._messages, atoms)
+        (delta_f, delta_x), coefficients = in_blocks(add, nothing, pairs) if graph.blockwise else add(nothing, pairs)
         return delta_f, delta_x, coefficients
 
     def _messages(

@@ -67,6 +67,7 @@ def prepare(config: TrainConfig, tell: Tell) -> Setup:
     training, validation = BatchSource(train, start.potential), BatchSource(valid, start.potential)
     assert start.potential.elements is not None
     _check_valid(validation, start.potential.elements, config.loss, str(about(valid).path))
+    _tell_isolated(start.potential, valid, tell)
     settings = _settings(config, start.potential.elements, len(train), len(valid))
     return Setup(config, start, training, validation, settings)
 
@@ -172,6 +173,17 @@ def _check_valid(source: BatchSource, elements: ElementTable, loss: LossConfig, 
         labelled |= any(getattr(loss, name) and getattr(sample, name) is not None for name in LABELS)
     if not labelled:
         raise InputError(f"{path}: the validation data hold none of the labels that the loss weighs.")
+
+
+def _tell_isolated(potential: Potential, valid: Dataset, tell: Tell) -> None:
+    """Validation structures stand for all: what long-range terms make of their cells must not be a surprise."""
+    systems = [valid[n].system for n in range(len(valid))]
+    isolated = sum(potential.treated(system) is not system for system in systems)
+    if isolated:
+        tell(
+            f"{isolated} of {len(systems)} validation structures lie in cells that are empty and far larger than they "
+            "are: such structures are taken as isolated molecules"
+        )
 
 
 def _settings(config: TrainConfig, elements: ElementTable, n_train: int, n_valid: int) -> dict[str, Any]:

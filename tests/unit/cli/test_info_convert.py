@@ -10,6 +10,7 @@ import pytest
 from so3krates.cli import main
 from so3krates.io.model_file import load, save
 from so3krates.model import ModelConfig, SO3krates
+from so3krates.physics.zbl import ZBL
 from so3krates.potential import Potential
 from so3krates.prediction import ElementTable
 
@@ -43,6 +44,13 @@ def test_info_table(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "5.0 Å" in table
     assert "water.extxyz" in table
     assert digest in "".join(character for character in table if character.isalnum())
+
+
+def test_info_about_a_term_without_network(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save(Potential(ZBL(5.0, "cosine", "float64")), tmp_path / "zbl.safetensors")
+    assert main(["info", str(tmp_path / "zbl.safetensors"), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["terms"] == ["zbl"] and told["analytic_terms"][0]["cutoff"] == 5.0 and "architecture" not in told
 
 
 def test_info_system(capsys: pytest.CaptureFixture[str]) -> None:

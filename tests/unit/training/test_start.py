@@ -93,6 +93,19 @@ def test_the_doctor_compares_zeros_of_energy(trained: Path) -> None:
         ShiftedEnergies(data, {8: 1.0})[0]
 
 
+def test_the_doctor_goes_on_where_the_model_cannot_be_evaluated(trained: Path) -> None:
+    sample = samples(1)[0]
+    strange = replace(sample, system=replace(sample.system, numbers=np.array([8, 1, 11])))
+    (finding,) = check_zero_of_energy(load(trained), [sample, strange])
+    assert finding.severity == "error" and "cannot be evaluated" in finding.message and "Na" in finding.message
+
+
+def test_the_doctor_says_that_data_have_nothing_to_do_with_the_model(trained: Path) -> None:
+    data = [replace(sample, energy=sample.energy + (-1) ** n) for n, sample in enumerate(samples(6))]
+    found = [finding.check for finding in check_zero_of_energy(load(trained), data)]
+    assert found == ["zero-of-energy", "far-from-model"]
+
+
 def test_old_data_are_mixed_in_at_the_new_zero(trained: Path, tmp_path: Path) -> None:
     old = write(tmp_path / "old.extxyz", 50, seed=9)
     moved(tmp_path, 123.0)
@@ -143,6 +156,21 @@ def test_terms_of_a_sum_are_named_as_users_know_them(tmp_path: Path, part: str, 
     trained = prepare(tuned(tmp_path, model, start={"parameters": [part]}), lambda _: None).start.trained
     names = [keystr(path, simple=True, separator=".") for path, wanted in tree_leaves_with_path(trained) if wanted]
     assert names and all(name.startswith(place) for name in names)
+
+
+def test_structures_taken_as_isolated_are_told(tmp_path: Path) -> None:
+    model = tmp_path / "sum.safetensors"
+    save(long_range_potential(dtype="float32"), model)
+    moved(tmp_path, 0.0)
+    frames = ase.io.read(tmp_path / "valid.extxyz", ":")
+    for atoms in frames[:3]:
+        atoms.set_cell([1000.0] * 3)
+        atoms.pbc = True
+        atoms.center()
+    ase.io.write(tmp_path / "valid.extxyz", frames)
+    told: list[str] = []
+    prepare(tuned(tmp_path, model), told.append)
+    assert any(sentence.startswith("3 of 8 validation structures lie in cells") for sentence in told)
 
 
 def test_unknown_parts_of_a_sum_are_answered_with_the_names_of_its_terms(tmp_path: Path) -> None:
