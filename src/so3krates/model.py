@@ -152,6 +152,14 @@ class SO3krates(eqx.Module):
         return None
 
     @property
+    def predicts_charges(self) -> bool:
+        return self.charges is not None
+
+    @property
+    def predicts_ratios(self) -> bool:
+        return self.hirshfeld is not None
+
+    @property
     def cutoff(self) -> float:
         """r_c in Å."""
         return self.config.cutoff

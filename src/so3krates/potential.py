@@ -17,7 +17,6 @@ from so3krates._precision import checked_dtype, precision_scope
 from so3krates._typing import Array, Bool, Float, Int
 from so3krates.derivatives import GraphResult, compiled, compiled_hessian, compiled_hvp, energies_and_forces
 from so3krates.graph import Graph, Lattice, PairList, PairLists, Sizes, make_graph
-from so3krates.model import SO3krates
 from so3krates.neighbors.host import find_pair_lists
 from so3krates.neighbors.lists import Neighbors
 from so3krates.physics.electrostatics import Electrostatics
@@ -25,7 +24,7 @@ from so3krates.physics.fixed_charges import FixedCharges
 from so3krates.physics.full_range import FullRangeElectrostatics
 from so3krates.prediction import ElementTable, Prediction, dipole
 from so3krates.system import System, in_empty_box
-from so3krates.term import Outputs, Sum, Term
+from so3krates.term import Outputs, PropertyTerm, Sum, Term
 
 if TYPE_CHECKING:
     import so3krates.interfaces.ase
@@ -135,19 +134,12 @@ class Potential:
     @property
     def predicts_charges(self) -> bool:
         """Whether predictions hold charges and a dipole."""
-        terms = self.model.terms if isinstance(self.model, Sum) else (self.model,)
-        given = any(isinstance(term, FixedCharges) for term in terms)
-        return given or any(network.charges is not None for network in self._networks)
+        return isinstance(self.model, PropertyTerm) and self.model.predicts_charges
 
     @property
     def predicts_ratios(self) -> bool:
         """Whether predictions hold Hirshfeld ratios."""
-        return any(network.hirshfeld is not None for network in self._networks)
-
-    @property
-    def _networks(self) -> list[SO3krates]:
-        terms = self.model.terms if isinstance(self.model, Sum) else (self.model,)
-        return [term for term in terms if isinstance(term, SO3krates)]
+        return isinstance(self.model, PropertyTerm) and self.model.predicts_ratios
 
     def far_cutoff(self, system: System) -> float | None:
         """The long-range cutoff for a structure, Å; None for a model without long-range terms."""

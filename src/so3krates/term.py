@@ -70,6 +70,12 @@ class AnalyticTerm(eqx.Module):
 class PropertyTerm(Term, Protocol):
     """A term that predicts charges or Hirshfeld ratios with its energy."""
 
+    @property
+    def predicts_charges(self) -> bool: ...
+
+    @property
+    def predicts_ratios(self) -> bool: ...
+
     def outputs(self, graph: Graph) -> Outputs:
         """Energies and properties."""
         ...
@@ -116,6 +122,14 @@ class Sum(eqx.Module):
     @property
     def mesh_spacing(self) -> float | None:
         return min((term.mesh_spacing for term in self.terms if term.mesh_spacing is not None), default=None)
+
+    @property
+    def predicts_charges(self) -> bool:
+        return any(isinstance(term, PropertyTerm) and term.predicts_charges for term in self.terms)
+
+    @property
+    def predicts_ratios(self) -> bool:
+        return any(isinstance(term, PropertyTerm) and term.predicts_ratios for term in self.terms)
 
     def __call__(self, graph: Graph) -> Float[Array, " atoms"]:
         return self.outputs(graph).energies

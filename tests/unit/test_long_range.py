@@ -13,6 +13,7 @@ from oracles.long_range import CONFIG, long_range_model, long_range_potential
 from so3krates import md
 from so3krates._errors import FileError, InputError
 from so3krates.graph import Sizes
+from so3krates.io.model_file import load, save
 from so3krates.io.trajectory import Trajectory
 from so3krates.neighbors.dense import Pairs
 from so3krates.neighbors.lists import Neighbors
@@ -103,6 +104,14 @@ def test_cutoff_is_chosen_by_the_structure_or_by_the_user() -> None:
     mixed = automatic.predict([methanol(), silicon()])
     for together, alone in zip(mixed, (methanol(), silicon()), strict=True):
         assert together.energy == pytest.approx(automatic.energy(alone), abs=1e-9)
+
+
+def test_a_model_file_keeps_how_far_long_range_terms_reach(tmp_path: Path) -> None:
+    save(replace(long_range_potential(7.5), isolated=False), tmp_path / "model.safetensors")
+    kept = load(tmp_path / "model.safetensors")
+    assert kept.long_range_cutoff == 7.5 and kept.isolated is False
+    asked = load(tmp_path / "model.safetensors", long_range_cutoff=9.0, isolated=True)
+    assert asked.long_range_cutoff == 9.0 and asked.isolated is True
 
 
 def test_molecule_in_an_empty_box_is_isolated_unless_the_user_says_otherwise() -> None:

@@ -140,7 +140,8 @@ def evaluate(
         keep: called with every structure and what is predicted for it, in order.
 
     Raises:
-        InputError: for an empty data set, one without any label, or a frame the potential cannot take (which one).
+        InputError: for an empty data set, one without any label (unless predictions are kept), or a frame the potential
+            cannot take (which one).
     """
     if not len(dataset):
         raise InputError("the data set to evaluate on holds no frames.")
@@ -159,7 +160,8 @@ def evaluate(
                 keep(sample.system, prediction)
         if progress is not None:
             progress(len(rows), len(dataset))
-    _refuse_unlabelled([sample for sample, _ in rows])
+    if keep is None:
+        _refuse_unlabelled([sample for sample, _ in rows])
     remarks = (potential.remark(sample.system) for sample, _ in rows)
     return _collected(rows, tuple(remark for remark in remarks if remark is not None))
 

@@ -16,7 +16,8 @@ class LongRange:
     """How far long-range terms reach."""
 
     long_range_cutoff: float | None = None
-    """Å; 12 for periodic structures and none (1000) for molecules if not given."""
+    """Å; if not given, that of the model file, if any, else 12 for periodic structures and none (1000) for
+    molecules."""
     isolated: bool | None = None
     """Take structures as isolated although they have a cell, or never; if not given, where the cell is empty and so
     large that it only stands for vacuum."""

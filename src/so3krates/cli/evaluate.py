@@ -35,7 +35,7 @@ def evaluate(
         Folder to write to; made if missing.
     predictions
         Also write the structures with what the model predicts for them (.extxyz): energy and its components, forces,
-        stress, charges, dipole, Hirshfeld ratios.
+        stress, charges, dipole, Hirshfeld ratios. The data then need no labels.
     batch_size
         Structures evaluated together.
     dtype
@@ -55,6 +55,9 @@ def evaluate(
         result = run(
             potential, dataset, batch_size=batch_size, progress=lambda done, total: bar(done, total, ""), keep=keep
         )
+    if not result.statistics:
+        print(f"{data} holds no labels, so nothing is compared. Written: {predictions}")
+        return
     written = write_evaluation(result, output, model=str(model), data=data)
     written += [] if predictions is None else [predictions]
     print_evaluation(result, title=f"{model} on {data}, {len(result):,} frames", written=written)

@@ -71,6 +71,8 @@ def _rows(found: "ModelInfo") -> dict[str, Any]:
         "parameters": found.parameters,
         "precision": found.dtype,
         **({"cutoff": config.cutoff} if config else {}),
+        **({"long_range_cutoff": header.long_range_cutoff} if header.long_range_cutoff else {}),
+        **({} if header.isolated is None else {"isolated": header.isolated}),
         "elements": [chemical_symbols[z] for z in elements.numbers] if elements else None,
         "reference_energies": list(elements.energies) if elements else None,
         "units": header.units.model_dump(),
@@ -129,7 +131,7 @@ def _flat(rows: dict[str, Any]) -> list[tuple[str, str]]:
                 lines.append((key, f"{value[0]} to {value[-1]} ({len(value)} elements)"))
             case "reference_energies", list():
                 lines.append((key, _energies(value)))
-            case "cutoff", float():
+            case "cutoff" | "long_range_cutoff", float():
                 lines.append((key, f"{value} Å"))
             case "parameters", int():
                 lines.append((key, f"{value:,}"))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
-from pydantic import Field, field_validator
+from pydantic import Field, PositiveFloat, field_validator
 
 from so3krates._errors import ConfigError, FileError, InputError
 from so3krates._precision import checked_dtype
@@ -40,6 +40,9 @@ class Header(Config):
     units: Units = Units()
     elements: ElementTable | None
     provenance: str
+    long_range_cutoff: PositiveFloat | None = None
+    """Å; None leaves it to what the structure is."""
+    isolated: bool | None = None
 
     @field_validator("provenance")
     @classmethod
@@ -80,6 +83,8 @@ def to_bytes(potential: Potential) -> bytes:
             "terms": described(potential.model),
             "elements": potential.elements,
             "provenance": potential.provenance,
+            "long_range_cutoff": potential.long_range_cutoff,
+            "isolated": potential.isolated,
         },
         source="model",
     )
@@ -103,10 +108,10 @@ def load(
     Args:
         path: a model file.
         dtype: precision of its arithmetic, "float32" or "float64".
-        long_range_cutoff: Å, for a model with long-range terms; 12 Å for periodic structures and none for molecules if
-            not given.
-        isolated: whether long-range terms take structures as isolated although they have a cell; if not given, where
-            the cell only stands for vacuum.
+        long_range_cutoff: Å, for a model with long-range terms; if not given, that which the model was saved with, if
+            any, else 12 Å for periodic structures and none for molecules.
+        isolated: whether long-range terms take structures as isolated although they have a cell; if not given, as the
+            model was saved, else where the cell only stands for vacuum.
         full_range: sum electrostatics over all periodic images; see `Potential.full_range`.
 
     Raises:
@@ -121,7 +126,13 @@ def load(
         raise InputError(f"'{path}' has no long-range terms, so neither long_range_cutoff nor isolated means anything.")
     if long_range_cutoff is not None and not 0.0 < long_range_cutoff < np.inf:
         raise InputError(f"long_range_cutoff is {long_range_cutoff} Å; it must be positive and finite.")
-    potential = Potential(model, header.elements, header.provenance, long_range_cutoff, isolated)
+    potential = Potential(
+        model,
+        header.elements,
+        header.provenance,
+        header.long_range_cutoff if long_range_cutoff is None else long_range_cutoff,
+        header.isolated if isolated is None else isolated,
+    )
     return potential.full_range() if full_range else potential
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import sys
 import tempfile
 import urllib.request
 from collections.abc import Callable, Mapping
@@ -86,10 +87,12 @@ def cached(name: str) -> Path:
 
 
 def resolved(source: str | Path) -> Path:
-    """The model file of a name of published weights, fetched if need be; any other path as it is. A file of that name
-    comes first; a folder does not."""
+    """The model file of a name of published weights, fetched if need be, which is said on stderr; any other path as it
+    is. A file of that name comes first; a folder does not."""
     path = Path(source)
-    return pull(str(source)) if str(source) in REGISTRY and not path.is_file() else path
+    if str(source) not in REGISTRY or path.is_file():
+        return path
+    return pull(str(source), tell=lambda sentence: print(sentence, file=sys.stderr))
 
 
 def pull(name: str, *, overwrite: bool = False, tell: Callable[[str], None] = lambda _: None) -> Path:

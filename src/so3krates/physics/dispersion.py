@@ -52,8 +52,8 @@ class Dispersion(AnalyticTerm):
         pairs, ratios = graph.long_range, graph.hirshfeld_ratios
         if pairs is None or ratios is None:
             raise InputError(
-                "dispersion needs long-range pairs and Hirshfeld ratios; put a network that predicts them before it in "
-                "a Sum."
+                "dispersion needs long-range pairs and Hirshfeld ratios; put a network that predicts them, or "
+                "FixedRatios, before it in a Sum."
             )
         cutoff = of_pairs(pairs.cutoff, graph)
         # Beyond the cutoff nothing counts, and powers of ten would leave float32.

@@ -18,6 +18,8 @@ class FixedCharges(AnalyticTerm):
 
     name = "fixed_charges"
     cutoff = 0.0
+    predicts_charges = True
+    predicts_ratios = False
 
     table: Float[Array, " elements"]
 

@@ -166,6 +166,10 @@ class PhysicsConfig(Config):
     )
     dispersion: bool = Field(default=False, description="dispersion with the predicted Hirshfeld ratios")
     dispersion_scale: PositiveFloat = Field(default=1.2, description="factor of its damping radius")
+    long_range_cutoff: PositiveFloat | None = Field(
+        default=None,
+        description="where electrostatics and dispersion end, Å; null: 12 for periodic structures, none for molecules",
+    )
 
     @model_validator(mode="after")
     def _constants_are_used(self) -> Self:
@@ -176,6 +180,8 @@ class PhysicsConfig(Config):
         ):
             if getattr(self, constant) != type(self).model_fields[constant].default and not getattr(self, term):
                 raise ValueError(f"`{constant}` has no effect without `{term}: true`; remove it")
+        if self.long_range_cutoff is not None and not (self.electrostatics or self.dispersion):
+            raise ValueError("`long_range_cutoff` has no effect without electrostatics or dispersion; remove it")
         return self
 
 

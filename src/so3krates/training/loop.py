@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -218,7 +219,7 @@ class _Run:
     def _potential(self) -> Potential:
         provenance = _described(self.setup) | {"best_step": self.book.best_step, "minutes": self._minutes()}
         start = self.setup.start
-        return Potential(start.finished(self.best), start.potential.elements, json.dumps(provenance))
+        return replace(start.potential, model=start.finished(self.best), provenance=json.dumps(provenance))
 
     # Budget -----------------------------------------------------------------------------------------------------
 

@@ -47,7 +47,8 @@ def fresh(config: TrainConfig, elements: ElementTable) -> Start:
         network = SO3krates(config.model, key=jax.random.key(config.seed), dtype=config.dtype)
         terms = (network, *_analytic_terms(config.physics, config))
     model = network if len(terms) == 1 else Sum(terms)
-    return Start(Potential(model, elements), eqx.is_inexact_array, lambda term: term)
+    potential = Potential(model, elements, long_range_cutoff=config.physics.long_range_cutoff)
+    return Start(potential, eqx.is_inexact_array, lambda term: term)
 
 
 def _analytic_terms(physics: PhysicsConfig, config: TrainConfig) -> tuple[Term, ...]:

@@ -135,6 +135,21 @@ def test_predictions_are_written_with_everything_the_model_says(
         assert atoms.get_potential_energy() == pytest.approx(expected.energy, abs=1e-3)
 
 
+def test_predictions_need_no_labels(model: Path, data: Path, tmp_path: Path, capsys) -> None:
+    frames = ase.io.read(data, ":3")
+    bare, written = tmp_path / "bare.extxyz", tmp_path / "predicted.extxyz"
+    ase.io.write(bare, [ase.Atoms(frame.symbols, frame.positions) for frame in frames])
+    arguments = [str(model), str(bare), "-o", str(tmp_path / "out")]
+    assert "no labels" in _sentence(arguments, capsys)
+    assert main(["evaluate", *arguments, "--predictions", str(written)]) == 0
+    assert "holds no labels, so nothing is compared" in capsys.readouterr().out
+    assert not (tmp_path / "out").exists()
+    predicted = ase.io.read(written, ":")
+    assert len(predicted) == 3
+    expected = load(model).predict([System.from_ase(predicted[0])])[0]
+    assert predicted[0].get_potential_energy() == pytest.approx(expected.energy, abs=1e-3)
+
+
 def test_predictions_do_not_replace_the_data(model: Path, data: Path, tmp_path: Path, capsys) -> None:
     copy = tmp_path / "data.extxyz"
     copy.write_bytes(data.read_bytes())

@@ -2,41 +2,23 @@
 
 from pathlib import Path
 
-import equinox as eqx
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from so3krates import testing
 from so3krates._errors import InputError
-from so3krates._typing import Array, Float
-from so3krates.graph import Graph
 from so3krates.physics.dispersion import Dispersion
+from so3krates.physics.fixed_ratios import FixedRatios
 from so3krates.physics.free_atoms import C6_COEFFICIENTS, POLARIZABILITIES
 from so3krates.potential import Potential
 from so3krates.system import System
-from so3krates.term import Outputs, Sum
+from so3krates.term import Sum
 
 BOHR, HARTREE = 0.5291772105638411, 27.211386024367243
 
 
-class FixedRatios(eqx.Module):
-    """A Hirshfeld ratio for every element, and no energy."""
-
-    ratios: Float[Array, " elements"]
-    name: str = eqx.field(static=True, default="ratios")
-    cutoff: float = eqx.field(static=True, default=0.0)
-    long_range: bool = eqx.field(static=True, default=False)
-    mesh_spacing: None = None
-
-    def __call__(self, graph: Graph) -> Float[Array, " atoms"]:
-        return jnp.zeros(graph.numbers.shape, self.ratios.dtype)
-
-    def outputs(self, graph: Graph) -> Outputs:
-        return Outputs(self(graph), {}, None, self.ratios[graph.numbers])
-
-
 RATIOS = np.linspace(0.6, 1.1, 119)
+RATIO_TERM = FixedRatios({z: RATIOS[z] for z in range(1, 119)}, dtype="float64")
 MOLECULE = System(
     np.array([[0.0, 0.1, 0.0], [1.2, 0.0, 0.3], [-0.3, 1.4, 0.2], [0.4, 0.3, -4.6]]), np.array([6, 1, 8, 16])
 )
@@ -49,7 +31,7 @@ CRYSTAL = System(
 
 
 def model(cutoff: float | None = None) -> Potential:
-    return Potential(Sum((FixedRatios(jnp.asarray(RATIOS)), Dispersion())), long_range_cutoff=cutoff)
+    return Potential(Sum((RATIO_TERM, Dispersion())), long_range_cutoff=cutoff)
 
 
 def textbook(r_angstrom: float, z: tuple[int, int]) -> float:
@@ -89,6 +71,20 @@ def test_far_pairs_stay_finite_in_float32() -> None:
     energy, forces = model().astype("float32").energy_and_forces(far)
     assert energy == pytest.approx(textbook(1.0, (6, 6)), rel=1e-5)
     assert np.isfinite(forces).all() and np.abs(forces[2]).max() == 0.0
+
+
+def test_without_ratios_of_their_own_elements_are_free_atoms() -> None:
+    def energy(ratios: dict[int, float]) -> float:
+        return Potential(Sum((FixedRatios(ratios, dtype="float64"), Dispersion()))).energy(MOLECULE)
+
+    elements = sorted(set(MOLECULE.numbers.tolist()))
+    assert energy({}) == energy(dict.fromkeys(elements, 1.0)) != energy({6: 0.9})
+
+
+@pytest.mark.parametrize(("ratios", "message"), [({119: 1.0}, "known are 1 to 118"), ({6: 0.0}, "must be positive")])
+def test_impossible_ratios_are_refused(ratios: dict[int, float], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        FixedRatios(ratios)
 
 
 def test_without_ratios_it_says_what_is_missing() -> None:

@@ -187,6 +187,7 @@ def test_unknown_parts_of_a_sum_are_answered_with_the_names_of_its_terms(tmp_pat
         ({"physics": {"electrostatics": True}}, "needs `model.charges: true`"),
         ({"loss": {"hirshfeld_ratios": 1.0}}, "needs `model.hirshfeld_ratios: true`"),
         ({"physics": {"dispersion_scale": 1.1}}, "no effect without `dispersion: true`"),
+        ({"physics": {"long_range_cutoff": 9.0}}, "no effect without electrostatics or dispersion"),
         ({"model": {}, "start": {"model": "m", "replay_share": 0.3}}, "no effect without `replay`"),
         (
             {"model": {}, "start": {"model": "m"}, "reference_energies": "isolated_atoms"},
@@ -211,13 +212,15 @@ def test_dipoles_and_ratios_are_learned_beside_forces(tmp_path: Path) -> None:
     config = run_config(
         tmp_path,
         model=network.model_dump(),
-        physics={"zbl": True, "electrostatics": True, "dispersion": True},
+        physics={"zbl": True, "electrostatics": True, "dispersion": True, "long_range_cutoff": 9.0},
         loss={"dipole": 1.0, "hirshfeld_ratios": 1.0},
         optimizer={"learning_rate": 1e-2, "ema": 0.9},
         budget={"steps": 300},
     )
     result = train(config)
     assert result.metrics.dipole_mae < 0.02 and result.metrics.hirshfeld_ratios_mae < 0.01
-    found = load(config.output).predict([samples(1)[0].system])[0]
+    potential = load(config.output)
+    assert potential.long_range_cutoff == 9.0
+    found = potential.predict([samples(1)[0].system])[0]
     np.testing.assert_allclose(found.charges, [-0.8, 0.4, 0.4], atol=0.05)
     assert set(found.components) == {"network", "zbl", "electrostatics", "dispersion"}
