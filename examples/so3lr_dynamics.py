@@ -17,11 +17,23 @@ import ase.io
 import numpy as np
 
 from so3krates import System, load, md, simulate
+from so3krates.analysis.stability import bond_stability
+from so3krates.analysis.structure import find_bonds
 from so3krates.io.trajectory import Trajectory
 from so3krates.viz import plots
 
 TEMPERATURE_K = 300.0
 TIMESTEP_FS = 0.5
+SPEEDS = ("steps_per_second", "ns_per_day")
+"""Not stored: a run that was resumed knows those of its last part alone."""
+
+
+def watched_bonds(positions: np.ndarray, system: System) -> dict[str, float | bool]:
+    """How far bonds were from their mean lengths; intact means never further than 0.5 Å."""
+    cell = {} if system.cell is None else {"cell": system.cell, "pbc": system.pbc}
+    bonds = find_bonds(positions, system.numbers, **cell)
+    reached = bond_stability(np.arange(len(positions), dtype=float), positions, bonds, **cell)
+    return {"number": len(bonds.atoms), "largest_deviation_A": reached.largest_deviation, "intact": reached.stable}
 
 
 def main() -> None:
@@ -59,9 +71,15 @@ def main() -> None:
         overwrite=not arguments.resume,
         report=lambda report: print(f"step {report.step}: {report.temperature_K:.0f} K", flush=True),
     )
-    summary = {"atoms": len(system), "long_range_cutoff_A": potential.far_cutoff(system), **asdict(run.summary)}
+    trajectory = Trajectory(target)
+    summary = {
+        "atoms": len(system),
+        "long_range_cutoff_A": potential.far_cutoff(system),
+        **{name: value for name, value in asdict(run.summary).items() if name not in SPEEDS},
+        "bonds": watched_bonds(trajectory.read().positions, system),
+    }
     target.with_suffix(".json").write_text(json.dumps(summary, indent=1) + "\n")
-    series = Trajectory(target).series()
+    series = trajectory.series()
     picture = plots.energies(np.asarray(series["time_fs"]), series["conserved"], series["kinetic_energy"], len(system))
     picture.save(target.with_suffix(".svg"))
     print(json.dumps(summary, indent=1))

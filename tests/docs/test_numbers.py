@@ -8,14 +8,16 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "accuracy.md").read_text(encoding="utf-8")
+SO3LR = (ROOT / "docs" / "so3lr.md").read_text(encoding="utf-8")
+TORCH = "so3krates-torch, ASE"
 
 
 def result(name: str) -> dict[str, Any]:
     return json.loads((ROOT / "examples" / "results" / f"{name}.json").read_text(encoding="utf-8"))
 
 
-def row(first: str) -> str:
-    found = [line for line in PAGE.splitlines() if line.startswith(f"| {first}")]
+def row(first: str, page: str = PAGE) -> str:
+    found = [line for line in page.splitlines() if line.startswith(f"| {first}")]
     assert len(found) == 1, f"{len(found)} rows begin with {first!r}"
     return found[0]
 
@@ -53,19 +55,49 @@ def test_stability_and_drift_are_those_measured() -> None:
             assert f"{drift[name]:.1e}" in shown
 
 
+@pytest.mark.parametrize("name", ["ala15", "buckyball_catcher"])
+def test_long_runs_with_so3lr_are_those_measured(name: str) -> None:
+    run = result(f"so3lr_{name}")
+    shown = row({"ala15": "Ala15"}.get(name, name.replace("_", " ")), SO3LR)
+    drift = run["drift"]
+    assert run["time_ps"] == 20.0 and abs(drift["over_kinetic_spread"]) < 1.0
+    assert f"| {run['atoms']} | {run['mean_temperature_K']:.0f} |" in shown
+    for quantity in ("meV_per_atom_per_ps", "kT_per_ns_per_dof", "over_kinetic_spread"):
+        assert f"{drift[quantity]:.1e}" in shown
+    assert run["bonds"]["intact"]
+    assert f"{drift['fluctuation_meV_per_atom']:.3f} | {run['bonds']['largest_deviation_A']:.2f} |" in shown
+
+
+def stored(benchmark: str) -> dict[str, Any]:
+    return json.loads((ROOT / "benchmarks" / "results" / f"{benchmark}.json").read_text(encoding="utf-8"))
+
+
+def factor(benchmark: str, row: str, engine: str) -> float:
+    return stored(benchmark)["rows"][row]["so3krates_is_faster_by"][engine]["median"]
+
+
+def test_factors_with_so3lr_are_those_measured() -> None:
+    rows = stored("so3lr_step_time")["rows"]
+    names, factors = list(rows), [factor("so3lr_step_time", name, TORCH) for name in rows]
+    assert f"| {' | '.join(names)} |" in SO3LR
+    assert f"| {' | '.join(f'{value:.1f}×' for value in factors)} |" in SO3LR
+    page = " ".join((ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8").split())
+    for name, value in zip(names[1:], factors[1:], strict=True):
+        assert f"{value:.1f}× on {'the ' * (name == 'buckyball catcher')}{name}" in page
+    scaling = stored("so3lr_scaling")
+    per_atom = {atoms: f"{row['bytes_per_atom'] / 1e3:.0f}" for atoms, row in scaling["rows"].items()}
+    assert f"falls from {per_atom['1536']} to {per_atom['12288']} kB per atom" in page
+    assert f"at {per_atom['12288']} kB per atom" in SO3LR
+    assert f"to the power of {scaling['fit']['time_grows_like_atoms_to_the']:.2f}" in page
+
+
 def test_factors_of_the_benchmarks_are_those_measured() -> None:
     """The sentence in benchmarks/README.md, rounded as it is there."""
     page = " ".join((ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8").split())
-
-    def factor(benchmark: str, row: str, engine: str) -> float:
-        stored = json.loads((ROOT / "benchmarks" / "results" / f"{benchmark}.json").read_text(encoding="utf-8"))
-        return stored["rows"][row]["so3krates_is_faster_by"][engine]["median"]
-
-    torch = "so3krates-torch, ASE"
-    assert f"by {factor('step_time', 'ethanol', torch):.0f}× on ethanol" in page
+    assert f"by {factor('step_time', 'ethanol', TORCH):.0f}× on ethanol" in page
     for row in ("DHA", "AT-AT", "512 waters"):
-        assert f"{factor('step_time', row, torch):.1f}× on {row}" in page
-    assert f"{factor('step_time', 'buckyball catcher', torch):.1f}× on the buckyball catcher" in page
+        assert f"{factor('step_time', row, TORCH):.1f}× on {row}" in page
+    assert f"{factor('step_time', 'buckyball catcher', TORCH):.1f}× on the buckyball catcher" in page
     training = {row: factor("train_throughput", row, "so3krates-torch") for row in ("ethanol", "aspirin")}
     assert f"Training takes {training['ethanol']:.1f} times as many" in page
     assert f"ethanol and {training['aspirin']:.1f} times as many on aspirin" in page
