@@ -68,6 +68,19 @@ def test_long_runs_with_so3lr_are_those_measured(name: str) -> None:
     assert f"{drift['fluctuation_meV_per_atom']:.3f} | {run['bonds']['largest_deviation_A']:.2f} |" in shown
 
 
+@pytest.mark.parametrize(("data", "name", "digits"), [("ethanol", "ethanol", 1), ("qm7x", "QM7-X", 2)])
+def test_what_fine_tuning_gives_is_what_was_measured(data: str, name: str, digits: int) -> None:
+    report = result(f"so3lr_finetune_{data}")
+    page = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
+    for tuned in report["tuned"]:
+        shown = row(f"{name}, {tuned['way']} |", page)
+        for error in (report["untuned_forces_mae_eV_per_A"], tuned["forces_mae_eV_per_A"]):
+            assert f"| {1e3 * error:.{digits}f} |" in shown
+        if data == "qm7x":
+            change, spread = 1e3 * tuned["change_eV_per_A"], 1e3 * tuned["standard_error_eV_per_A"]
+            assert f"| {change:+.2f} ± {spread:.2f} |" in shown
+
+
 def stored(benchmark: str) -> dict[str, Any]:
     return json.loads((ROOT / "benchmarks" / "results" / f"{benchmark}.json").read_text(encoding="utf-8"))
 
