@@ -18,7 +18,7 @@ import numpy as np
 
 from so3krates import System, load, md, simulate
 from so3krates.analysis.stability import bond_stability
-from so3krates.analysis.structure import find_bonds
+from so3krates.analysis.structure import find_bonds, pair_distances
 from so3krates.io.trajectory import Trajectory
 from so3krates.viz import plots
 
@@ -29,9 +29,10 @@ SPEEDS = ("steps_per_second", "ns_per_day")
 
 
 def watched_bonds(positions: np.ndarray, system: System) -> dict[str, float | bool]:
-    """How far bonds were from their mean lengths; intact means never further than 0.5 Å."""
+    """How far the bonds of the start were from their mean lengths in saved frames; intact: never more than 0.5 Å."""
     cell = {} if system.cell is None else {"cell": system.cell, "pbc": system.pbc}
-    bonds = find_bonds(positions, system.numbers, **cell)
+    bonds = find_bonds(system.positions[None], system.numbers, **cell)
+    bonds = bonds._replace(lengths=pair_distances(positions, bonds.atoms, **cell).mean(axis=0))
     reached = bond_stability(np.arange(len(positions), dtype=float), positions, bonds, **cell)
     return {"number": len(bonds.atoms), "largest_deviation_A": reached.largest_deviation, "intact": reached.stable}
 

@@ -19,8 +19,10 @@ from so3krates.derivatives import GraphResult, compiled, compiled_hessian, compi
 from so3krates.graph import Graph, Lattice, PairList, PairLists, Sizes, make_graph
 from so3krates.neighbors.host import find_pair_lists
 from so3krates.neighbors.lists import Neighbors
+from so3krates.physics.dispersion import Dispersion
 from so3krates.physics.electrostatics import Electrostatics
 from so3krates.physics.fixed_charges import FixedCharges
+from so3krates.physics.free_atoms import LAST_FREE_ATOM
 from so3krates.physics.full_range import FullRangeElectrostatics
 from so3krates.prediction import ElementTable, Prediction, dipole
 from so3krates.system import System, in_empty_box
@@ -151,7 +153,7 @@ class Potential:
 
     def treated(self, system: System) -> System:
         """The structure as long-range terms see it: without a cell if that is only vacuum."""
-        if not (self._looks_far and system.periodic):
+        if not (self.looks_far and system.periodic):
             return system
         empty = in_empty_box(system)
         if self.isolated and not empty and in_empty_box(system, wrapped=True):
@@ -163,7 +165,8 @@ class Potential:
         return system.without_cell() if isolated else system
 
     @property
-    def _looks_far(self) -> bool:
+    def looks_far(self) -> bool:
+        """Whether any term sees more than the near pairs."""
         return self.model.long_range or self.model.mesh_spacing is not None
 
     def _near(self, system: System) -> System:
@@ -173,7 +176,7 @@ class Potential:
 
     def remark(self, system: System) -> str | None:
         """A sentence where a structure is not treated as it is given, or as one would expect."""
-        if self.isolated is not None or not self._looks_far:
+        if self.isolated is not None or not self.looks_far:
             return None
         if self.treated(system) is system:
             if not (system.periodic and in_empty_box(system, wrapped=True)):
@@ -210,6 +213,12 @@ class Potential:
         """Raise InputError if the structure holds an element the model was not made for, or is none of ours."""
         if not isinstance(system, System):
             raise InputError(f"expected a System, received {type(system).__name__}; use System.from_ase(atoms).")
+        terms = self.model.terms if isinstance(self.model, Sum) else (self.model,)
+        if any(isinstance(term, Dispersion) for term in terms) and np.max(system.numbers, initial=0) > LAST_FREE_ATOM:
+            raise InputError(
+                f"{system.formula} holds element {system.numbers.max()}, for which dispersion has no free-atom values; "
+                f"they end at {LAST_FREE_ATOM}."
+            )
         if self.elements is None:
             return
         unknown = sorted(set(system.numbers.tolist()) - set(self.elements.numbers))

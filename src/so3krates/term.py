@@ -71,10 +71,14 @@ class PropertyTerm(Term, Protocol):
     """A term that predicts charges or Hirshfeld ratios with its energy."""
 
     @property
-    def predicts_charges(self) -> bool: ...
+    def predicts_charges(self) -> bool:
+        """Whether `outputs` holds charges."""
+        ...
 
     @property
-    def predicts_ratios(self) -> bool: ...
+    def predicts_ratios(self) -> bool:
+        """Whether `outputs` holds Hirshfeld ratios."""
+        ...
 
     def outputs(self, graph: Graph) -> Outputs:
         """Energies and properties."""

@@ -66,11 +66,22 @@ def test_dipole_of_a_neutral_molecule_has_no_origin() -> None:
     np.testing.assert_allclose(here.dipole, here.charges @ methanol().positions, atol=1e-12)
 
 
-@pytest.mark.parametrize("system", [methanol(1.0), silicon()], ids=["ion", "crystal"])
-def test_compiled_evaluation_equals_prediction(system: System) -> None:
+def liquid() -> System:
+    """Large enough for the nearest images alone, and so full that the long-range pairs are the table of all."""
+    places = np.array([[0.0, 0.0, 0.0], [5.0, 1.0, 2.0], [2.0, 6.0, 6.0], [8.0, 7.0, -2.0]])
+    positions = np.concatenate([methanol().positions + place for place in places])
+    cell = np.array([[12.5, 0.0, 0.0], [0.4, 12.6, 0.0], [-0.3, 0.2, 12.7]])
+    return System(positions, np.tile(methanol().numbers, len(places)), cell, (True, True, True))
+
+
+@pytest.mark.parametrize(
+    ("system", "table"), [(methanol(1.0), True), (silicon(), False), (liquid(), True)], ids=["ion", "crystal", "liquid"]
+)
+def test_compiled_evaluation_equals_prediction(system: System, table: bool) -> None:
     potential = long_range_potential()
     cell = None if system.cell is None else jnp.asarray(system.cell)
     neighbors, topology = potential.allocate(system), Topology.of(system, "float64")
+    assert neighbors.far is not None and neighbors.far.whole_table == table
     found = jax.jit(lambda x: evaluate(potential.model, topology, neighbors, x, cell))(jnp.asarray(system.positions))
     expected = potential.predict([system])[0]
     assert not bool(found.overflow)
@@ -107,11 +118,11 @@ def test_cutoff_is_chosen_by_the_structure_or_by_the_user() -> None:
 
 
 def test_a_model_file_keeps_how_far_long_range_terms_reach(tmp_path: Path) -> None:
-    save(replace(long_range_potential(7.5), isolated=False), tmp_path / "model.safetensors")
+    """Not whether a structure is isolated: that is no property of a model."""
+    save(replace(long_range_potential(7.5), isolated=True), tmp_path / "model.safetensors")
     kept = load(tmp_path / "model.safetensors")
-    assert kept.long_range_cutoff == 7.5 and kept.isolated is False
-    asked = load(tmp_path / "model.safetensors", long_range_cutoff=9.0, isolated=True)
-    assert asked.long_range_cutoff == 9.0 and asked.isolated is True
+    assert kept.long_range_cutoff == 7.5 and kept.isolated is None
+    assert load(tmp_path / "model.safetensors", long_range_cutoff=9.0).long_range_cutoff == 9.0
 
 
 def test_molecule_in_an_empty_box_is_isolated_unless_the_user_says_otherwise() -> None:

@@ -63,7 +63,7 @@ class Evaluation:
     """Hirshfeld ratios."""
     ratios_predicted: Float[np.ndarray, " atoms"]
     remarks: tuple[str, ...] = ()
-    """A sentence for every frame that was not treated as it is given."""
+    """What was not treated as it is given, or as one would expect; a sentence for each kind of frames."""
 
     def __len__(self) -> int:
         return len(self.origins)
@@ -110,6 +110,7 @@ class Evaluation:
             "errors": {name: statistics.as_dict() for name, statistics in self.statistics.items()},
             "forces_by_element": {symbol: found.as_dict() for symbol, found in self.forces_by_element.items()},
             "worst_frames": [vars(frame) for frame in self.worst()],
+            "remarks": list(self.remarks),
         }
 
     def _forces_rmse(self) -> Float[np.ndarray, " frames"]:
@@ -140,8 +141,8 @@ def evaluate(
         keep: called with every structure and what is predicted for it, in order.
 
     Raises:
-        InputError: for an empty data set, one without any label (unless predictions are kept), or a frame the potential
-            cannot take (which one).
+        InputError: for an empty data set, one without any label that the potential predicts (unless predictions are
+            kept), or a frame it cannot take (which one).
     """
     if not len(dataset):
         raise InputError("the data set to evaluate on holds no frames.")
@@ -160,10 +161,10 @@ def evaluate(
                 keep(sample.system, prediction)
         if progress is not None:
             progress(len(rows), len(dataset))
-    if keep is None:
-        _refuse_unlabelled([sample for sample, _ in rows])
-    remarks = (potential.remark(sample.system) for sample, _ in rows)
-    return _collected(rows, tuple(remark for remark in remarks if remark is not None))
+    evaluation = _collected(rows, _remarks(potential, [sample.system for sample, _ in rows]))
+    if keep is None and not evaluation.statistics:
+        raise _nothing_to_compare([sample for sample, _ in rows])
+    return evaluation
 
 
 def _predicted(potential: Potential, batch: Sequence[Sample], sizes: Sizes) -> tuple[list[Prediction], Sizes]:
@@ -183,14 +184,30 @@ def _predicted(potential: Potential, batch: Sequence[Sample], sizes: Sizes) -> t
         raise InputError(f"between {batch[0].origin} and {batch[-1].origin}: {error}") from error
 
 
-def _refuse_unlabelled(samples: Sequence[Sample]) -> None:
-    if any(getattr(sample, name) is not None for sample in samples for name in LABELS):
-        return
+def _nothing_to_compare(samples: Sequence[Sample]) -> InputError:
+    given = [name for name in LABELS if any(getattr(sample, name) is not None for sample in samples)]
     nan = sorted({name for sample in samples for name in sample.nan_labels})
-    reason = f"{', '.join(nan)} are NaN throughout" if nan else "neither energy, forces nor stress are given"
-    raise InputError(
-        f"{samples[0].origin or 'the data set'} and the {len(samples) - 1} frames after it hold no labels ({reason}); "
-        "there is nothing to compare with."
+    reason = "neither energy, forces nor stress are given"
+    if nan:
+        reason = f"{', '.join(nan)} are NaN throughout"
+    if given:
+        reason = f"there is {', '.join(given)}, of which the model predicts nothing"
+    return InputError(
+        f"{samples[0].origin or 'the data set'} and the {len(samples) - 1} frames after it hold no labels to compare "
+        f"with ({reason})."
+    )
+
+
+def _remarks(potential: Potential, systems: Sequence[System]) -> tuple[str, ...]:
+    """The first remark on frames whose cell is ignored, the first on others, and how many more there are of each."""
+    kinds: dict[bool, list[str]] = {}
+    for system in systems:
+        remark = potential.remark(system)
+        if remark is not None:
+            kinds.setdefault(potential.treated(system) is system, []).append(remark)
+    return tuple(
+        found[0] + (f" The same goes for {len(found) - 1:,} more of the {len(systems):,} frames." if found[1:] else "")
+        for found in kinds.values()
     )
 
 

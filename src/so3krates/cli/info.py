@@ -72,7 +72,6 @@ def _rows(found: "ModelInfo") -> dict[str, Any]:
         "precision": found.dtype,
         **({"cutoff": config.cutoff} if config else {}),
         **({"long_range_cutoff": header.long_range_cutoff} if header.long_range_cutoff else {}),
-        **({} if header.isolated is None else {"isolated": header.isolated}),
         "elements": [chemical_symbols[z] for z in elements.numbers] if elements else None,
         "reference_energies": list(elements.energies) if elements else None,
         "units": header.units.model_dump(),

@@ -22,8 +22,8 @@ def load(
         dtype: precision of its arithmetic, "float32" or "float64".
         long_range_cutoff: Å, for a model with long-range terms. If not given, that which the model was trained or saved
             with, if any, else 12 Å for periodic structures and none (1000 Å) for molecules.
-        isolated: whether long-range terms take structures as isolated although they have a cell; if not given, as the
-            model was saved, else where the cell is empty and so large that it only stands for vacuum.
+        isolated: whether long-range terms take structures as isolated although they have a cell; if not given, where
+            the cell is empty and so large that it only stands for vacuum.
         full_range: sum electrostatics over all periodic images instead of cutting it off, for neutral structures that
             are periodic along all axes; see `Potential.full_range`.
 

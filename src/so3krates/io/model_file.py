@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
-from pydantic import Field, PositiveFloat, field_validator
+from pydantic import Field, field_validator
 
 from so3krates._errors import ConfigError, FileError, InputError
 from so3krates._precision import checked_dtype
@@ -40,9 +40,8 @@ class Header(Config):
     units: Units = Units()
     elements: ElementTable | None
     provenance: str
-    long_range_cutoff: PositiveFloat | None = None
+    long_range_cutoff: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """Å; None leaves it to what the structure is."""
-    isolated: bool | None = None
 
     @field_validator("provenance")
     @classmethod
@@ -84,7 +83,6 @@ def to_bytes(potential: Potential) -> bytes:
             "elements": potential.elements,
             "provenance": potential.provenance,
             "long_range_cutoff": potential.long_range_cutoff,
-            "isolated": potential.isolated,
         },
         source="model",
     )
@@ -110,8 +108,8 @@ def load(
         dtype: precision of its arithmetic, "float32" or "float64".
         long_range_cutoff: Å, for a model with long-range terms; if not given, that which the model was saved with, if
             any, else 12 Å for periodic structures and none for molecules.
-        isolated: whether long-range terms take structures as isolated although they have a cell; if not given, as the
-            model was saved, else where the cell only stands for vacuum.
+        isolated: whether long-range terms take structures as isolated although they have a cell; if not given, where
+            the cell only stands for vacuum.
         full_range: sum electrostatics over all periodic images; see `Potential.full_range`.
 
     Raises:
@@ -122,8 +120,10 @@ def load(
     contents = _read(path)
     header = _header(contents, str(path))
     model = with_parameters(skeleton(header.terms, target), contents.arrays, target, str(path))
-    if not model.long_range and (long_range_cutoff is not None or isolated is not None):
-        raise InputError(f"'{path}' has no long-range terms, so neither long_range_cutoff nor isolated means anything.")
+    if not model.long_range and long_range_cutoff is not None:
+        raise InputError(f"'{path}' has no terms with a long-range cutoff, so long_range_cutoff means nothing.")
+    if isolated is not None and not (model.long_range or model.mesh_spacing is not None):
+        raise InputError(f"'{path}' has no long-range terms, so isolated means nothing.")
     if long_range_cutoff is not None and not 0.0 < long_range_cutoff < np.inf:
         raise InputError(f"long_range_cutoff is {long_range_cutoff} Å; it must be positive and finite.")
     potential = Potential(
@@ -131,7 +131,7 @@ def load(
         header.elements,
         header.provenance,
         header.long_range_cutoff if long_range_cutoff is None else long_range_cutoff,
-        header.isolated if isolated is None else isolated,
+        isolated,
     )
     return potential.full_range() if full_range else potential
 

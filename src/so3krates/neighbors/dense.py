@@ -132,11 +132,18 @@ def allocate(system: System, cutoff: float, capacity: int | None = None, table_f
         table_from: share of all pairs from which on there is room for all of them, and no search.
 
     Raises:
-        InputError: for a negative cutoff; 0 gives a list without pairs.
+        InputError: for a negative cutoff (0 gives a list without pairs), or too many atoms.
     """
     if not cutoff >= 0:
         raise InputError(f"cutoff {cutoff} Å must not be negative.")
     images = _images(system, cutoff)
+    entries = len(system) * len(_image_shifts(images)) * _words(len(system)) * BITS
+    if entries >= 2**31:
+        raise InputError(
+            f"{len(system)} atoms, with {len(_image_shifts(images))} periodic images, are more than the search over "
+            "all pairs in compiled code can number; use Potential.predict or the ASE calculator, which search on the "
+            "host."
+        )
     if capacity is None:
         capacity = _rounded(SLACK * len(find_pairs(system, cutoff).centers) + SPARE)
         if not any(images) and capacity >= table_from * _all_pairs(len(system)):
@@ -144,12 +151,17 @@ def allocate(system: System, cutoff: float, capacity: int | None = None, table_f
     return DenseNeighbors(len(system), float(cutoff), int(capacity), system.pbc, images)
 
 
+def _words(atoms: int) -> int:
+    """Of bits for the offsets 0 to atoms/2."""
+    return (atoms // 2 + BITS) // BITS
+
+
 def _all_pairs(atoms: int) -> int:
     return atoms * (atoms - 1) // 2
 
 
 def _table_size(atoms: int) -> int:
-    return atoms * columns(atoms)
+    return max(atoms, 1) * columns(atoms)
 
 
 def _rounded(pairs: float) -> int:
@@ -217,7 +229,7 @@ def _words_inside(
 ) -> UInt[Array, "rows images words"]:
     """Which pairs are within the cutoff, a bit for each: atom, image, and how many atoms further the other one is."""
     n = neighbors.atoms
-    words = (n // 2 + BITS) // BITS
+    words = _words(n)
     offsets = np.arange(words * BITS, dtype=np.int32)
     positive = np.array([tuple(shift) > (0, 0, 0) for shift in images])
     rows = max(1, min(n, BLOCK // (len(images) * len(offsets))))

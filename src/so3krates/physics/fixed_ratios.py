@@ -29,15 +29,15 @@ class FixedRatios(AnalyticTerm):
         """`ratios` by atomic number; elements that are not named are as large as free atoms, 1.
 
         Raises:
-            InputError: for an atomic number there is not, or a ratio that is not positive.
+            InputError: for an atomic number there is not, or a ratio that is not positive and finite.
         """
         dtype = checked_dtype(dtype)
         table = np.full(ELEMENT_ROWS, FREE_ATOM)
         for number, ratio in (ratios or {}).items():
             if not 0 < number < ELEMENT_ROWS:
                 raise InputError(f"Hirshfeld ratio of atomic number {number}; known are 1 to {ELEMENT_ROWS - 1}.")
-            if not ratio > 0:
-                raise InputError(f"Hirshfeld ratio {ratio} of atomic number {number}; it must be positive.")
+            if not 0 < ratio < np.inf:
+                raise InputError(f"Hirshfeld ratio {ratio} of atomic number {number}; it must be positive and finite.")
             table[number] = ratio
         with precision_scope(dtype):
             self.table = jnp.asarray(table, dtype)

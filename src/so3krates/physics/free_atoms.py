@@ -34,3 +34,6 @@ C6_COEFFICIENTS = (
 )
 """Hartree Bohr⁶."""
 # fmt: on
+
+LAST_FREE_ATOM = len(POLARIZABILITIES)
+"""Atomic number up to which there are values."""

@@ -166,8 +166,10 @@ class PhysicsConfig(Config):
     )
     dispersion: bool = Field(default=False, description="dispersion with the predicted Hirshfeld ratios")
     dispersion_scale: PositiveFloat = Field(default=1.2, description="factor of its damping radius")
-    long_range_cutoff: PositiveFloat | None = Field(
+    long_range_cutoff: float | None = Field(
         default=None,
+        gt=0,
+        allow_inf_nan=False,
         description="where electrostatics and dispersion end, Å; null: 12 for periodic structures, none for molecules",
     )
 
@@ -180,8 +182,9 @@ class PhysicsConfig(Config):
         ):
             if getattr(self, constant) != type(self).model_fields[constant].default and not getattr(self, term):
                 raise ValueError(f"`{constant}` has no effect without `{term}: true`; remove it")
-        if self.long_range_cutoff is not None and not (self.electrostatics or self.dispersion):
-            raise ValueError("`long_range_cutoff` has no effect without electrostatics or dispersion; remove it")
+        cut_off = self.dispersion or (self.electrostatics and not self.full_range)
+        if self.long_range_cutoff is not None and not cut_off:
+            raise ValueError("`long_range_cutoff` has no effect: nothing here ends at a cutoff; remove it")
         return self
 
 

@@ -177,6 +177,8 @@ def _check_valid(source: BatchSource, elements: ElementTable, loss: LossConfig, 
 
 def _tell_isolated(potential: Potential, valid: Dataset, tell: Tell) -> None:
     """Validation structures stand for all: what long-range terms make of their cells must not be a surprise."""
+    if not potential.looks_far:
+        return
     systems = [valid[n].system for n in range(len(valid))]
     isolated = sum(potential.treated(system) is not system for system in systems)
     if isolated:

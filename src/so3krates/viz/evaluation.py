@@ -56,10 +56,8 @@ def print_evaluation(evaluation: Evaluation, *, title: str, written: Sequence[Pa
     console.print(title, style="bold", highlight=False)
     for table in error_tables(evaluation):
         console.print(_rich(table))
-    if evaluation.remarks:
-        others = len(evaluation.remarks) - 1
-        more = f" The same goes for {others:,} other frame{'s' if others > 1 else ''}." if others else ""
-        console.print(f"{evaluation.remarks[0]}{more}", highlight=False, soft_wrap=True)
+    for remark in evaluation.remarks:
+        console.print(remark, highlight=False, soft_wrap=True)
     console.print(f"written: {', '.join(map(str, written))}", highlight=False, soft_wrap=True)
 
 

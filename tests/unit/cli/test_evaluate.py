@@ -123,9 +123,10 @@ def test_predictions_are_written_with_everything_the_model_says(
     arguments = ["-o", str(tmp_path / "out"), "--predictions", str(written)]
     assert main(["evaluate", str(model), str(labelled), *arguments]) == 0
     said = capsys.readouterr().out
-    assert "taken as isolated" in said and "The same goes for 3 other frames." in said
+    assert "taken as isolated" in said and "The same goes for 3 more of the 4 frames." in said
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert {"dipole", "hirshfeld_ratios"} <= metrics["errors"].keys()
+    assert len(metrics["remarks"]) == 1 and "taken as isolated" in metrics["remarks"][0]
     potential = load(model)
     for atoms in ase.io.read(written, ":"):
         expected = potential.predict([System.from_ase(atoms)])[0]
@@ -142,7 +143,7 @@ def test_predictions_need_no_labels(model: Path, data: Path, tmp_path: Path, cap
     arguments = [str(model), str(bare), "-o", str(tmp_path / "out")]
     assert "no labels" in _sentence(arguments, capsys)
     assert main(["evaluate", *arguments, "--predictions", str(written)]) == 0
-    assert "holds no labels, so nothing is compared" in capsys.readouterr().out
+    assert "holds no labels that the model predicts" in capsys.readouterr().out
     assert not (tmp_path / "out").exists()
     predicted = ase.io.read(written, ":")
     assert len(predicted) == 3

@@ -138,6 +138,13 @@ def test_no_atoms(kind: str) -> None:
     pairs = updated(allocate(system, 2.0), system)
     assert not bool(pairs.overflow)
     assert not np.asarray(pairs.mask).any()
+    assert len(pairs.mask), "the closest pair is a minimum over the list, which must not be empty"
+
+
+def test_more_atoms_than_pairs_can_be_numbered_are_refused() -> None:
+    many = System(np.arange(210_000.0).reshape(-1, 3), np.ones(70_000, int))
+    with pytest.raises(InputError, match="70000 atoms, with 1 periodic images, are more than"):
+        allocate(many, 2.0)
 
 
 def test_keeps_the_precision_of_the_positions() -> None:

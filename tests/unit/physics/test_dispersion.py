@@ -81,7 +81,9 @@ def test_without_ratios_of_their_own_elements_are_free_atoms() -> None:
     assert energy({}) == energy(dict.fromkeys(elements, 1.0)) != energy({6: 0.9})
 
 
-@pytest.mark.parametrize(("ratios", "message"), [({119: 1.0}, "known are 1 to 118"), ({6: 0.0}, "must be positive")])
+@pytest.mark.parametrize(
+    ("ratios", "message"), [({119: 1.0}, "known are 1 to 118"), ({6: 0.0}, "must be positive"), ({6: np.inf}, "finite")]
+)
 def test_impossible_ratios_are_refused(ratios: dict[int, float], message: str) -> None:
     with pytest.raises(InputError, match=message):
         FixedRatios(ratios)
@@ -100,6 +102,7 @@ def test_free_atoms_are_those_of_the_published_table(shared_dir: Path) -> None:
         assert any(np.allclose(table[: len(values), n], values, rtol=1e-12) for n in range(table.shape[1]))
 
 
-def test_elements_beyond_the_table_give_no_number() -> None:
-    pair = System(np.array([[0.0, 0.0, 0.0], [0.0, 0.0, 4.0]]), np.array([118, 118]))
-    assert np.isnan(model(10.0).energy(pair))
+def test_elements_beyond_the_table_are_refused() -> None:
+    pair = System(np.array([[0.0, 0.0, 0.0], [0.0, 0.0, 4.0]]), np.array([102, 103]))
+    with pytest.raises(InputError, match="holds element 103, .* they end at 102"):
+        model(10.0).energy(pair)

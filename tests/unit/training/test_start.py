@@ -187,7 +187,12 @@ def test_unknown_parts_of_a_sum_are_answered_with_the_names_of_its_terms(tmp_pat
         ({"physics": {"electrostatics": True}}, "needs `model.charges: true`"),
         ({"loss": {"hirshfeld_ratios": 1.0}}, "needs `model.hirshfeld_ratios: true`"),
         ({"physics": {"dispersion_scale": 1.1}}, "no effect without `dispersion: true`"),
-        ({"physics": {"long_range_cutoff": 9.0}}, "no effect without electrostatics or dispersion"),
+        ({"physics": {"long_range_cutoff": 9.0}}, "nothing here ends at a cutoff"),
+        (
+            {"physics": {"electrostatics": True, "full_range": True, "long_range_cutoff": 9.0}},
+            "nothing here ends at a cutoff",
+        ),
+        ({"physics": {"dispersion": True, "long_range_cutoff": float("inf")}}, "long_range_cutoff"),
         ({"model": {}, "start": {"model": "m", "replay_share": 0.3}}, "no effect without `replay`"),
         (
             {"model": {}, "start": {"model": "m"}, "reference_energies": "isolated_atoms"},
