@@ -56,7 +56,8 @@ def evaluate(
             potential, dataset, batch_size=batch_size, progress=lambda done, total: bar(done, total, ""), keep=keep
         )
     if not result.statistics:
-        print(*result.remarks, sep="\n")
+        for remark in result.remarks:
+            print(remark)
         print(f"{data} holds no labels that the model predicts, so nothing is compared; written: {predictions}")
         return
     written = write_evaluation(result, output, model=str(model), data=data)

@@ -5,11 +5,9 @@ from collections.abc import Mapping
 import jax.numpy as jnp
 import numpy as np
 
-from so3krates._errors import InputError
-from so3krates._precision import checked_dtype, precision_scope
 from so3krates._typing import Array, Float, Int
 from so3krates.graph import Graph
-from so3krates.nn.embedding import ELEMENT_ROWS
+from so3krates.physics.by_element import table_by_element
 from so3krates.term import AnalyticTerm, Outputs
 
 
@@ -29,14 +27,7 @@ class FixedCharges(AnalyticTerm):
         Raises:
             InputError: for an atomic number there is not.
         """
-        dtype = checked_dtype(dtype)
-        table = np.zeros(ELEMENT_ROWS)
-        for number, charge in charges.items():
-            if not 0 < number < ELEMENT_ROWS:
-                raise InputError(f"charge of atomic number {number}; known are 1 to {ELEMENT_ROWS - 1}.")
-            table[number] = charge
-        with precision_scope(dtype):
-            self.table = jnp.asarray(table, dtype)
+        self.table = table_by_element(charges, 0.0, "charge", dtype)
 
     def total(self, numbers: Int[np.ndarray, " atoms"]) -> float:
         """Sum over the atoms of a structure, e."""

@@ -6,10 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from so3krates._errors import InputError
-from so3krates._precision import checked_dtype, precision_scope
 from so3krates._typing import Array, Float
 from so3krates.graph import Graph
-from so3krates.nn.embedding import ELEMENT_ROWS
+from so3krates.physics.by_element import table_by_element
 from so3krates.term import AnalyticTerm, Outputs
 
 FREE_ATOM = 1.0
@@ -31,16 +30,11 @@ class FixedRatios(AnalyticTerm):
         Raises:
             InputError: for an atomic number there is not, or a ratio that is not positive and finite.
         """
-        dtype = checked_dtype(dtype)
-        table = np.full(ELEMENT_ROWS, FREE_ATOM)
-        for number, ratio in (ratios or {}).items():
-            if not 0 < number < ELEMENT_ROWS:
-                raise InputError(f"Hirshfeld ratio of atomic number {number}; known are 1 to {ELEMENT_ROWS - 1}.")
+        ratios = ratios or {}
+        for number, ratio in ratios.items():
             if not 0 < ratio < np.inf:
                 raise InputError(f"Hirshfeld ratio {ratio} of atomic number {number}; it must be positive and finite.")
-            table[number] = ratio
-        with precision_scope(dtype):
-            self.table = jnp.asarray(table, dtype)
+        self.table = table_by_element(ratios, FREE_ATOM, "Hirshfeld ratio", dtype)
 
     def __call__(self, graph: Graph) -> Float[Array, " atoms"]:
         return jnp.zeros(graph.numbers.shape, self.table.dtype)
