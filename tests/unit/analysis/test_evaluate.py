@@ -119,6 +119,15 @@ def test_no_labels(potential: Potential, samples: list[Sample]) -> None:
         evaluate(potential, bare)
 
 
+def test_labels_that_the_model_does_not_predict(potential: Potential, samples: list[Sample]) -> None:
+    dipoles = [Sample(s.system, origin=s.origin, dipole=np.zeros(3)) for s in samples]
+    with pytest.raises(InputError, match="no labels .*there is dipole, of which the model predicts nothing"):
+        evaluate(potential, dipoles)
+    kept: list[System] = []
+    assert evaluate(potential, dipoles, keep=lambda system, _: kept.append(system)).statistics == {}
+    assert len(kept) == len(samples)
+
+
 def test_nothing_to_evaluate(potential: Potential, samples: list[Sample]) -> None:
     with pytest.raises(InputError, match="no frames"):
         evaluate(potential, [])
