@@ -68,6 +68,18 @@ def test_long_runs_with_so3lr_are_those_measured(name: str) -> None:
     assert f"{drift['fluctuation_meV_per_atom']:.3f} | {run['bonds']['largest_deviation_A']:.2f} |" in shown
 
 
+def test_the_run_of_water_is_the_one_measured() -> None:
+    run = result("so3lr_water_512")
+    shown, drift = row("512 waters", SO3LR), run["drift"]
+    assert run["time_ps"] == 5.0 and run["bonds"]["intact"]
+    temperatures = f"| {run['mean_temperature_K']:.1f} | {run['temperature_spread_K']:.1f} |"
+    assert f"| {run['atoms']} {temperatures} {drift['meV_per_atom_per_ps']:.1e} |" in shown
+    assert f"| {drift['over_kinetic_spread']:.1e} | {drift['fluctuation_meV_per_atom']:.3f} |" in shown
+    assert shown.endswith(f"| {run['bonds']['largest_deviation_A']:.2f} |")
+    spread = 300.0 * (2.0 / run["degrees_of_freedom"]) ** 0.5
+    assert f"T√(2/{run['degrees_of_freedom']}) = {spread:.1f} K" in SO3LR
+
+
 @pytest.mark.parametrize(("data", "name", "digits"), [("ethanol", "ethanol", 1), ("qm7x", "QM7-X", 2)])
 def test_what_fine_tuning_gives_is_what_was_measured(data: str, name: str, digits: int) -> None:
     report = result(f"so3lr_finetune_{data}")
