@@ -62,7 +62,7 @@ def so3lr(
     files = find_files(folder)
     check_output(output, "a model", (".safetensors",), [*files, reference])
     refuse_existing(output, overwrite)
-    _report(convert_published("so3lr", files, output, reference=reference), reference, output)
+    _report(convert_published("so3lr", files, output, reference=reference, tell=print), reference, output)
 
 
 @convert.command

@@ -8,15 +8,15 @@ from cyclopts import Parameter
 def pull(name: str, /, *, overwrite: Annotated[bool, Parameter(negative=())] = False) -> None:
     """Download published weights, check and convert them; then NAME stands for the model file everywhere.
 
-    They are kept in a cache folder, which the environment variable SO3KRATES_CACHE may name.
-
     Parameters
     ----------
     name
-        Such as so3lr.
+        Such as so3lr. The model file is kept in the cache folder: ~/.cache/so3krates, or what the environment variable
+        SO3KRATES_CACHE names. Without a network, `so3krates convert so3lr DIR -o CACHE/so3lr.safetensors` puts it there
+        from a copy of the published files in DIR.
     overwrite
-        Fetch them again.
+        Fetch them again, for instance where the file in the cache is damaged.
     """
     from so3krates.io.weights import pull as fetch
 
-    print(f"{fetch(name, overwrite=overwrite, tell=print)}: ready")
+    print(f"{fetch(name.lower(), overwrite=overwrite, tell=print)}: ready")

@@ -17,8 +17,8 @@ def load(
     """Read a potential.
 
     Args:
-        source: a model file, or the name of published weights such as "so3lr", which are downloaded into a cache folder
-            (`SO3KRATES_CACHE`) once. A file of that name comes first.
+        source: a model file, or the name of published weights such as "so3lr", in capitals or not, which are
+            downloaded into a cache folder (`SO3KRATES_CACHE`) once. A file of that name comes first.
         dtype: precision of its arithmetic, "float32" or "float64".
         long_range_cutoff: Å, for a model with long-range terms. If not given, that which the model was trained or saved
             with, if any, else 12 Å for periodic structures and none (1000 Å) for molecules.
@@ -30,7 +30,7 @@ def load(
     Raises:
         FileError: for a file that is missing, truncated, changed in any byte, of another kind or of an unknown version,
             or whose parameters do not fit its architecture; for weights that cannot be fetched.
-        InputError: for options of long-range terms that the model does not have.
+        InputError: for options of long-range terms that make no sense, or that the model does not have.
     """
     return model_file.load(
         weights.resolved(source), dtype, long_range_cutoff=long_range_cutoff, isolated=isolated, full_range=full_range

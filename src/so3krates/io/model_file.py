@@ -5,6 +5,7 @@ energies, provenance, checksum. Arrays: the parameters by their path in the mode
 """
 
 import json
+from numbers import Real
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -115,6 +116,7 @@ def load(
     Raises:
         FileError: for a file that is missing, truncated, changed in any byte, of another kind or of an unknown version,
             or whose parameters do not fit its architecture.
+        InputError: for options of long-range terms that make no sense, or that the model does not have.
     """
     target = checked_dtype(dtype)
     contents = _read(path)
@@ -124,6 +126,8 @@ def load(
         raise InputError(f"'{path}' has no terms with a long-range cutoff, so long_range_cutoff means nothing.")
     if isolated is not None and not (model.long_range or model.mesh_spacing is not None):
         raise InputError(f"'{path}' has no long-range terms, so isolated means nothing.")
+    if long_range_cutoff is not None and not isinstance(long_range_cutoff, Real):
+        raise InputError(f"long_range_cutoff is {long_range_cutoff!r}; it must be a number, in Å.")
     if long_range_cutoff is not None and not 0.0 < long_range_cutoff < np.inf:
         raise InputError(f"long_range_cutoff is {long_range_cutoff} Å; it must be positive and finite.")
     potential = Potential(

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shlex
 import sys
 import tempfile
 import urllib.request
@@ -13,6 +14,7 @@ from urllib.error import HTTPError, URLError
 
 from so3krates._errors import FileError, InputError
 from so3krates.io.foreign_convert import Conversion, Files, convert_mlff
+from so3krates.io.model_file import inspect
 
 CACHE_VARIABLE = "SO3KRATES_CACHE"
 TIMEOUT_SECONDS = 60.0
@@ -86,13 +88,29 @@ def cached(name: str) -> Path:
     return cache_folder() / f"{name}.safetensors"
 
 
+def name_of(source: str | Path) -> str | None:
+    """The published weights that are meant, by their name in whatever case; None for a file, which comes first, and for
+    any other path. A folder does not come first."""
+    name = str(source).lower()
+    return name if name in REGISTRY and not Path(source).is_file() else None
+
+
 def resolved(source: str | Path) -> Path:
     """The model file of a name of published weights, fetched if need be, which is said on stderr; any other path as it
-    is. A file of that name comes first; a folder does not."""
-    path = Path(source)
-    if str(source) not in REGISTRY or path.is_file():
-        return path
-    return pull(str(source), tell=lambda sentence: print(sentence, file=sys.stderr))
+    is.
+
+    Raises:
+        FileError: for what looks like a name and is neither registered nor a file, and as `pull`.
+    """
+    path, name = Path(source), name_of(source)
+    if name is not None:
+        return pull(name, tell=lambda sentence: print(sentence, file=sys.stderr))
+    if path.parent == Path(".") and not path.suffix and not path.exists():
+        raise FileError(
+            f"there is neither a model file '{source}' nor published weights of that name; known are "
+            f"{', '.join(REGISTRY)}."
+        )
+    return path
 
 
 def pull(name: str, *, overwrite: bool = False, tell: Callable[[str], None] = lambda _: None) -> Path:
@@ -108,17 +126,13 @@ def pull(name: str, *, overwrite: bool = False, tell: Callable[[str], None] = la
     Raises:
         InputError: for a name that is not registered.
         FileError: without a network (the message says how to convert a local copy), for files that are not those that
-            were published, or if the cache cannot be written.
+            were published, if the cache cannot be written, or holds a model file that is damaged.
     """
     entry, target = published(name), cached(name)
     if target.exists() and not overwrite:
+        _refuse_damaged(target, name)
         return target
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FileError(
-            f"cache folder '{target.parent}' cannot be made: {error.strerror}; set {CACHE_VARIABLE}."
-        ) from error
+    _make_cache()
     with tempfile.TemporaryDirectory(prefix="so3krates-pull-") as folder:
         files = Files(Path(folder) / "params.pkl", Path(folder) / "hyperparameters.json")
         for file, remote in zip(files, (entry.parameters, entry.hyperparameters), strict=True):
@@ -129,11 +143,56 @@ def pull(name: str, *, overwrite: bool = False, tell: Callable[[str], None] = la
     return target
 
 
-def convert_published(name: str, files: Files, output: Path, *, reference: Path | None = None) -> Conversion:
-    """Convert a copy of published weights, with the elements they were trained on, their licence and citation."""
+def convert_published(
+    name: str,
+    files: Files,
+    output: Path,
+    *,
+    reference: Path | None = None,
+    tell: Callable[[str], None] = lambda _: None,
+) -> Conversion:
+    """Convert a copy of published weights, with the elements they were trained on, their licence and citation.
+
+    Files that are not those published are converted too; the provenance says that they are not, and so does `tell`. The
+    cache folder is made if the model file goes there.
+
+    Raises:
+        InputError: for a name that is not registered.
+        ConfigError, FileError: as `convert_mlff`.
+    """
     entry = published(name)
     about = {"title": entry.title, "licence": entry.licence, "citation": entry.citation}
+    altered = [
+        file.name
+        for file, remote in zip(files, (entry.parameters, entry.hyperparameters), strict=True)
+        if file.exists() and hashlib.sha256(file.read_bytes()).hexdigest() != remote.sha256
+    ]
+    if altered:
+        about["title"] = f"not the published {name}: made with another {' and another '.join(altered)}"
+        about["derived_from"] = entry.title
+        tell(
+            f"not what was published as {name}, by their SHA-256: {', '.join(altered)} in '{files.parameters.parent}'; "
+            "the result is not the published model, and its provenance says so"
+        )
+    if output.parent == cache_folder():
+        _make_cache()
     return convert_mlff(files, output, reference=reference, numbers=entry.elements, about=about)
+
+
+def _make_cache() -> None:
+    folder = cache_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileError(f"cache folder '{folder}' cannot be made: {error.strerror}; set {CACHE_VARIABLE}.") from error
+
+
+def _refuse_damaged(path: Path, name: str) -> None:
+    """What is called ready has been read, checksum and all."""
+    try:
+        inspect(path)
+    except FileError as error:
+        raise FileError(f"{error} `so3krates pull {name} --overwrite` fetches it again.") from error
 
 
 def _fetched(remote: RemoteFile, name: str) -> bytes:
@@ -146,9 +205,12 @@ def _fetched(remote: RemoteFile, name: str) -> bytes:
         if isinstance(error, HTTPError):
             reason = f"{error.code} {reason}"
             error.close()
+        target = cached(name)
+        again = " --overwrite" if target.exists() else ""
         raise FileError(
             f"'{remote.address}' cannot be fetched ({reason}); with a copy of params.pkl and hyperparameters.json in a "
-            f"folder DIR, `so3krates convert {name} DIR -o {cached(name)}` puts the model where it is looked for."
+            f"folder DIR, `so3krates convert {name} DIR -o {shlex.quote(str(target))}{again}` puts the model where it "
+            "is looked for."
         ) from error
     found = hashlib.sha256(content).hexdigest()
     if len(content) != remote.size or found != remote.sha256:

@@ -196,7 +196,7 @@ def _settings(config: TrainConfig, elements: ElementTable, n_train: int, n_valid
         files += [config.start.model, config.start.replay]
     for file in files:
         # The name of published weights is no file; it says itself which they are.
-        if file and file not in weights.REGISTRY:
+        if file and weights.name_of(file) is None:
             values[f"content of {file}"] = _fingerprint(str(file))
     return values | {
         "reference energies": elements.model_dump(mode="json"),

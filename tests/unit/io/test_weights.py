@@ -10,11 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from oracles.long_range import long_range_potential
 
 from so3krates._errors import FileError, InputError
 from so3krates.cli.app import main
 from so3krates.io import weights
 from so3krates.io.loading import load
+from so3krates.io.model_file import save
 from so3krates.io.weights import Published, RemoteFile, cached, pull, resolved
 
 
@@ -113,3 +115,73 @@ def test_a_local_copy_is_converted_with_its_elements(shared_dir: Path, tmp_path:
     assert rows["elements"] == ["H", "C", "N", "O", "F", "P", "S", "Cl"]
     said = json.loads(load(output).provenance)
     assert said["licence"] == "MIT" and "10.1021/jacs.5c09558" in said["citation"]
+
+
+def test_a_damaged_file_in_the_cache_is_not_called_ready(
+    registry: dict[str, Published], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = pull("so3lr")
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    for arguments in (["pull", "so3lr"], ["info", "so3lr"], ["evaluate", "so3lr", "data.extxyz"]):
+        assert main(arguments) == 1
+        captured = capsys.readouterr()
+        assert "ready" not in captured.out and "truncated" in captured.err
+        assert "`so3krates pull so3lr --overwrite` fetches it again" in captured.err
+    assert main(["pull", "so3lr", "--overwrite"]) == 0
+    assert path.read_bytes() == whole
+
+
+def test_altered_files_are_not_stamped_as_published(
+    shared_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A changed cutoff passes the check against the original parameters, which reads the same changed file."""
+    folder = tmp_path / "altered"
+    folder.mkdir()
+    source = shared_dir / "reference" / "so3lr"
+    (folder / "params.pkl").write_bytes((source / "params.pkl").read_bytes())
+    options = json.loads((source / "hyperparameters.json").read_text())
+    options["model"]["cutoff"] = 4.0
+    (folder / "hyperparameters.json").write_text(json.dumps(options))
+    output = tmp_path / "model.safetensors"
+    assert main(["convert", "so3lr", str(folder), "-o", str(output)]) == 0
+    assert "hyperparameters.json in" in (told := capsys.readouterr().out)
+    assert "is not the published model" in told and "params.pkl" not in told
+    provenance = json.loads(load(output).provenance)
+    assert provenance["title"].startswith("not the published so3lr: made with another hyperparameters.json")
+    assert provenance["derived_from"] == weights.REGISTRY["so3lr"].title
+    assert main(["convert", "so3lr", str(source), "-o", str(output), "--overwrite"]) == 0
+    assert "not the published" not in capsys.readouterr().out
+    assert json.loads(load(output).provenance)["title"] == weights.REGISTRY["so3lr"].title
+
+
+def test_the_command_for_a_local_copy_makes_the_cache_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shared_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(weights.CACHE_VARIABLE, str(tmp_path / "not" / "there"))
+    assert main(["convert", "so3lr", str(shared_dir / "reference" / "so3lr"), "-o", str(cached("so3lr"))]) == 0
+    assert main(["info", "SO3LR"]) == 0
+    assert "Kabylda" in capsys.readouterr().out
+
+
+def test_a_wrong_name_is_answered_with_those_there_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileError, match=r"neither a model file 'so3l' nor published weights of that name; .* so3lr\."):
+        load("so3l")
+    assert resolved("somewhere/so3l") == Path("somewhere/so3l")
+    (tmp_path / "SO3LR").write_bytes(b"a file of that name comes first")
+    assert weights.name_of("SO3LR") is None and weights.name_of("So3lr") == "so3lr"
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_a_cutoff_that_is_no_number(tmp_path: Path) -> None:
+    save(long_range_potential(dtype="float32"), tmp_path / "model.safetensors")
+    with pytest.raises(InputError, match="long_range_cutoff is '12'; it must be a number, in Å"):
+        load(tmp_path / "model.safetensors", long_range_cutoff="12")  # type: ignore[arg-type]
+    assert load(tmp_path / "model.safetensors", long_range_cutoff=12).long_range_cutoff == 12
+
+
+def test_help_tells_where_weights_are_kept_and_how_to_do_without_a_network(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["pull", "--help"]) == 0
+    told = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "~/.cache/so3krates" in told and "SO3KRATES_CACHE" in told and "so3krates convert so3lr DIR" in told
