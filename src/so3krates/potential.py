@@ -10,6 +10,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from ase.data import chemical_symbols
 from scipy.fft import next_fast_len
 
 from so3krates._errors import InputError
@@ -17,6 +18,7 @@ from so3krates._precision import checked_dtype, precision_scope
 from so3krates._typing import Array, Bool, Float, Int
 from so3krates.derivatives import GraphResult, compiled, compiled_hessian, compiled_hvp, energies_and_forces
 from so3krates.graph import Graph, Lattice, PairList, PairLists, Sizes, make_graph
+from so3krates.model import SO3krates
 from so3krates.neighbors.host import find_pair_lists
 from so3krates.neighbors.lists import Neighbors
 from so3krates.physics.dispersion import Dispersion
@@ -25,7 +27,7 @@ from so3krates.physics.fixed_charges import FixedCharges
 from so3krates.physics.free_atoms import LAST_FREE_ATOM
 from so3krates.physics.full_range import FullRangeElectrostatics
 from so3krates.prediction import ElementTable, Prediction, dipole
-from so3krates.system import System, in_empty_box
+from so3krates.system import System, impossible_spin, in_empty_box
 from so3krates.term import Outputs, PropertyTerm, Sum, Term
 
 if TYPE_CHECKING:
@@ -129,9 +131,21 @@ class Potential:
     """Whether long-range terms ignore the cell: always, never, or (None) where the cell is so large and empty that it
     only stands for vacuum."""
 
+    def __repr__(self) -> str:
+        names = " + ".join(term.name for term in self._terms)
+        elements = (
+            "any element" if self.elements is None else " ".join(chemical_symbols[z] for z in self.elements.numbers)
+        )
+        count = sum(leaf.size for leaf in jax.tree.leaves(self.model) if eqx.is_inexact_array(leaf))
+        return f"Potential({names}; {elements}; cutoff {self.cutoff:g} Å; {self.dtype}; {count:,} parameters)"
+
     @property
     def cutoff(self) -> float:
         return self.model.cutoff
+
+    @property
+    def _terms(self) -> tuple[Term, ...]:
+        return self.model.terms if isinstance(self.model, Sum) else (self.model,)
 
     @property
     def predicts_charges(self) -> bool:
@@ -175,21 +189,37 @@ class Potential:
         return treated if treated is system or in_empty_box(system) else system
 
     def remark(self, system: System) -> str | None:
-        """A sentence where a structure is not treated as it is given, or as one would expect."""
-        if self.isolated is not None or not self.looks_far:
-            return None
-        if self.treated(system) is system:
-            if not (system.periodic and in_empty_box(system, wrapped=True)):
-                return None
-            return (
-                f"{system.formula} lies across the faces of a cell that is far larger than it is: taken as periodic, "
-                f"with a long-range cutoff of {self.far_cutoff(system):g} Å; shift it to the middle of the cell to "
-                "have it taken as isolated."
-            )
-        return (
-            f"{system.formula} lies in a cell that is far larger than it is, and empty: taken as isolated, with a "
-            f"long-range cutoff of {self.far_cutoff(system):g} Å; isolated=False keeps the cell."
-        )
+        """What `remarks` says, as one text."""
+        return " ".join(self.remarks(system).values()) or None
+
+    def remarks(self, system: System) -> dict[str, str]:
+        """A sentence by its kind where a structure is not treated as it is given, or as one would expect: it is taken
+        as isolated, lies across the faces of its cell, or cannot have the charge and spin that the model embeds."""
+        found = {}
+        if self.looks_far and self.isolated is None:
+            found = self._remark_on_cell(system)
+        spin = impossible_spin(system) if self._embeds_electrons else None
+        return found if spin is None else found | {"electrons": spin}
+
+    def _remark_on_cell(self, system: System) -> dict[str, str]:
+        if self.treated(system) is not system:
+            return {
+                "isolated": f"{system.formula} lies in a cell that is far larger than it is, and empty: taken as "
+                f"isolated, with a long-range cutoff of {self.far_cutoff(system):g} Å; isolated=False (--no-isolated) "
+                "keeps the cell."
+            }
+        if not (system.periodic and in_empty_box(system, wrapped=True)):
+            return {}
+        return {
+            "across faces": f"{system.formula} lies across the faces of a cell that is far larger than it is: taken as "
+            f"periodic, with a long-range cutoff of {self.far_cutoff(system):g} Å; shift it to the middle of the cell "
+            "to have it taken as isolated."
+        }
+
+    @property
+    def _embeds_electrons(self) -> bool:
+        networks = [term.config for term in self._terms if isinstance(term, SO3krates)]
+        return any(config.charge_embedding or config.spin_embedding for config in networks)
 
     @cached_property
     def dtype(self) -> np.dtype:
@@ -213,8 +243,10 @@ class Potential:
         """Raise InputError if the structure holds an element the model was not made for, or is none of ours."""
         if not isinstance(system, System):
             raise InputError(f"expected a System, received {type(system).__name__}; use System.from_ase(atoms).")
-        terms = self.model.terms if isinstance(self.model, Sum) else (self.model,)
-        if any(isinstance(term, Dispersion) for term in terms) and np.max(system.numbers, initial=0) > LAST_FREE_ATOM:
+        if (
+            any(isinstance(term, Dispersion) for term in self._terms)
+            and np.max(system.numbers, initial=0) > LAST_FREE_ATOM
+        ):
             raise InputError(
                 f"{system.formula} holds element {system.numbers.max()}, for which dispersion has no free-atom values; "
                 f"they end at {LAST_FREE_ATOM}."
@@ -223,11 +255,10 @@ class Potential:
             return
         unknown = sorted(set(system.numbers.tolist()) - set(self.elements.numbers))
         if unknown:
-            from ase.data import chemical_symbols as symbol
-
             raise InputError(
-                f"{system.formula} holds {', '.join(symbol[z] for z in unknown)}, but the model knows only "
-                f"{', '.join(symbol[z] for z in self.elements.numbers)}; train it on data with these elements."
+                f"{system.formula} holds {', '.join(chemical_symbols[z] for z in unknown)}, but the model knows only "
+                f"{', '.join(chemical_symbols[z] for z in self.elements.numbers)}; train it on data with these "
+                "elements."
             )
 
     def find_pairs(self, system: System) -> PairLists:
@@ -261,7 +292,7 @@ class Potential:
         if spacing is None:
             return (0, 0, 0)
         _refuse_without_images(system, self.treated(system))
-        for term in self.model.terms if isinstance(self.model, Sum) else ():
+        for term in self._terms:
             if isinstance(term, FixedCharges) and abs(term.total(system.numbers)) > NEUTRAL:
                 raise InputError(
                     f"the fixed charges of {system.formula} add up to {term.total(system.numbers):g} e; the sum over "
@@ -281,12 +312,13 @@ class Potential:
         Raises:
             InputError: if the model has no electrostatics.
         """
-        terms = self.model.terms if isinstance(self.model, Sum) else (self.model,)
-        if any(isinstance(term, FullRangeElectrostatics) for term in terms):
+        if any(isinstance(term, FullRangeElectrostatics) for term in self._terms):
             return self
-        if not any(isinstance(term, Electrostatics) for term in terms):
+        if not any(isinstance(term, Electrostatics) for term in self._terms):
             raise InputError("the model has no electrostatics that could be summed over all periodic images.")
-        replaced = (FullRangeElectrostatics(term.width) if isinstance(term, Electrostatics) else term for term in terms)
+        replaced = (
+            FullRangeElectrostatics(term.width) if isinstance(term, Electrostatics) else term for term in self._terms
+        )
         return replace(self, model=Sum(tuple(replaced)))
 
     def predict(
@@ -374,7 +406,7 @@ class Potential:
 
 
 def _refuse_without_images(system: System, treated: System) -> None:
-    instead = "use electrostatics with a cutoff (without full_range)."
+    instead = "use electrostatics with a cutoff (without full_range, --full-range)."
     if system.charge:
         raise InputError(
             f"{system.formula} has a total charge of {system.charge:g} e; the sum over all its periodic images is "

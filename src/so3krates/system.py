@@ -32,7 +32,7 @@ class System:
 
     Raises:
         InputError: shapes that do not fit, unknown elements, positions that are not finite, periodic axes without a
-            cell, or a periodic cell of zero volume.
+            cell, a periodic cell of zero volume, or a charge that leaves fewer than no electrons.
     """
 
     positions: Float[np.ndarray, "atoms 3"]
@@ -56,6 +56,7 @@ class System:
         if unknown.any():
             atom = int(np.argmax(unknown))
             raise InputError(f"atom {atom} has atomic number {int(numbers[atom])}; known are 1 to 118.")
+        _refuse_missing_electrons(numbers, self.charge)
         if not np.isfinite([self.charge, self.unpaired]).all() or self.unpaired < 0:
             raise InputError(
                 f"charge {self.charge} and number of unpaired electrons {self.unpaired} must be finite, and the latter "
@@ -181,6 +182,7 @@ def _ring_extent(fractional: Float[np.ndarray, "atoms 3"]) -> Float[np.ndarray, 
 
 def _refuse_half_given(atoms: ase.Atoms) -> None:
     charge = _info_value(atoms.info, CHARGE_KEYS, 0.0)
+    _refuse_missing_electrons(atoms.numbers, charge)
     given = [key for key in CHARGE_KEYS if key in atoms.info]
     spins = [key for key in MULTIPLICITY_KEYS if key in atoms.info]
     multiplicity = _info_value(atoms.info, MULTIPLICITY_KEYS, 1.0)
@@ -198,6 +200,26 @@ def _refuse_half_given(atoms: ase.Atoms) -> None:
             f"{int(atoms.numbers.sum()) - round(charge)} electrons, and no multiplicity is given; set "
             f"atoms.info['{MULTIPLICITY_KEYS[0]}'] (2S + 1, 2 for a doublet)."
         )
+
+
+def _refuse_missing_electrons(numbers: Int[np.ndarray, " atoms"], charge: float) -> None:
+    if charge > (electrons := int(numbers.sum())):
+        raise InputError(
+            f"{ase.Atoms(numbers=numbers).get_chemical_formula()} has a total charge of {charge:g} e, which leaves "
+            f"{electrons - charge:g} electrons; neutral it has {electrons}, so correct the charge."
+        )
+
+
+def impossible_spin(system: System) -> str | None:
+    """A sentence about a charge and a spin that do not go together, such as a radical without a multiplicity."""
+    if electrons_fit(system.numbers, system.charge, system.unpaired):
+        return None
+    return (
+        f"{system.formula} has {int(system.numbers.sum()) - round(system.charge)} electrons with a total charge of "
+        f"{system.charge:g} e, and these cannot have a multiplicity of {system.unpaired + 1.0:g}, with which it is "
+        f"evaluated all the same; set {CHARGE_KEYS[0]} and {MULTIPLICITY_KEYS[0]} (2S + 1, 2 for a doublet) in the "
+        "structure's file or in atoms.info."
+    )
 
 
 def electrons_fit(numbers: Int[np.ndarray, " atoms"], charge: float, unpaired: float) -> bool:

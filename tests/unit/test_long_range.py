@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from oracles.long_range import CONFIG, long_range_model, long_range_potential
+from oracles.models import random_model
 
 from so3krates import md
 from so3krates._errors import FileError, InputError
@@ -256,3 +257,26 @@ def described(pairs: Pairs) -> set[tuple[float, ...]]:
     """Indices and vectors of the real pairs."""
     rows = zip(pairs.centers, pairs.others, np.round(pairs.vectors, 9).tolist(), pairs.mask, strict=True)
     return {(int(i), int(j), *vector) for i, j, vector, real in rows if real}
+
+
+def test_a_radical_without_charge_and_multiplicity_is_remarked_on() -> None:
+    """By models that embed charge or spin, to which a singlet of an odd number of electrons is something."""
+    atoms = ase.build.molecule("CH3")
+    remarks = long_range_potential().remarks(System.from_ase(atoms))
+    assert list(remarks) == ["electrons"]
+    for part in ("CH3 has 9 electrons", "multiplicity of 1", "total_charge", "total_spin"):
+        assert part in remarks["electrons"]
+    neither = CONFIG.model_copy(update={"charge_embedding": False, "spin_embedding": False})
+    plain = Potential(random_model(neither))
+    assert plain.remark(System.from_ase(atoms)) is None
+    atoms.info |= {"total_charge": 0, "total_spin": 2}
+    assert long_range_potential().remark(System.from_ase(atoms)) is None
+    ion = System(atoms.positions, atoms.numbers, charge=-1.0)
+    assert long_range_potential().remark(ion) is None
+
+
+def test_remarks_of_two_kinds_on_one_structure() -> None:
+    huge = boxed(1000.0)
+    found = long_range_potential(None).remarks(replace(huge, unpaired=1.0))
+    assert list(found) == ["isolated", "electrons"]
+    assert "isolated=False (--no-isolated)" in found["isolated"] and "18 electrons" in found["electrons"]

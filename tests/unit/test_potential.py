@@ -1,15 +1,18 @@
 """Potential: energies, derivatives, composition, elements, precision; and the compiled path through the dense list."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from oracles import network
+from oracles.long_range import long_range_potential
 from oracles.models import CONFIGS, random_model
 
 from so3krates._errors import InputError
+from so3krates.io.model_file import inspect, save
 from so3krates.physics.lennard_jones import LennardJones
 from so3krates.potential import Potential, Topology, evaluate
 from so3krates.prediction import ElementTable
@@ -209,3 +212,13 @@ def test_compiled_evaluation_far_from_the_origin_in_float32() -> None:
 def test_ase_atoms_are_pointed_to_from_ase(potential: Potential, unchecked: None) -> None:
     with pytest.raises(InputError, match=r"expected a System, received Atoms; use System\.from_ase\(atoms\)"):
         potential.energy_and_forces(cluster().to_ase())  # type: ignore[arg-type]
+
+
+def test_repr_fits_on_a_line(tmp_path: Path) -> None:
+    potential = long_range_potential()
+    shown = repr(potential)
+    save(potential, tmp_path / "model.safetensors")
+    assert shown.startswith("Potential(network + zbl + electrostatics + dispersion; H C O Na Si Cl; cutoff ")
+    assert shown.endswith(f"; float64; {inspect(tmp_path / 'model.safetensors').parameters:,} parameters)")
+    assert len(shown) < 200
+    assert repr(Potential(KRYPTON)) == "Potential(lennard_jones; any element; cutoff 6 Å; float64; 2 parameters)"

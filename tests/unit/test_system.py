@@ -161,3 +161,14 @@ def test_a_multiplicity_without_the_charge_it_needs_is_refused() -> None:
         System.from_ase(water)
     water.info["charge"] = -1
     assert System.from_ase(water).unpaired == 1.0
+
+
+def test_a_charge_that_leaves_no_electrons_is_refused_for_that() -> None:
+    """Not for a multiplicity that is missing too."""
+    atoms = ase.build.molecule("H2")
+    atoms.info["charge"] = 3
+    with pytest.raises(InputError, match="H2 has a total charge of 3 e, which leaves -1 electrons"):
+        System.from_ase(atoms)
+    with pytest.raises(InputError, match="which leaves -1 electrons"):
+        System(atoms.positions, atoms.numbers, charge=3.0, unpaired=1.0)
+    assert System(np.zeros((1, 3)), np.array([1]), charge=1.0).charge == 1.0

@@ -199,12 +199,11 @@ def _nothing_to_compare(samples: Sequence[Sample]) -> InputError:
 
 
 def _remarks(potential: Potential, systems: Sequence[System]) -> tuple[str, ...]:
-    """The first remark on frames whose cell is ignored, the first on others, and how many more there are of each."""
-    kinds: dict[bool, list[str]] = {}
+    """The first remark of every kind, and how many more there are of it."""
+    kinds: dict[str, list[str]] = {}
     for system in systems:
-        remark = potential.remark(system)
-        if remark is not None:
-            kinds.setdefault(potential.treated(system) is system, []).append(remark)
+        for kind, remark in potential.remarks(system).items():
+            kinds.setdefault(kind, []).append(remark)
     return tuple(
         found[0] + (f" The same goes for {len(found) - 1:,} more of the {len(systems):,} frames." if found[1:] else "")
         for found in kinds.values()

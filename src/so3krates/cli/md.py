@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from so3krates.md import Integrator, Snapshot, Summary
+    from so3krates.potential import Potential
+    from so3krates.system import System
 
 
 def md(
@@ -106,9 +108,8 @@ def md(
     )
     potential = (long_range or LongRange()).load(model, dtype)
     console = Console()
-    remark = potential.remark(snapshot.system)
-    if remark is not None:
-        console.print(remark)
+    for remark in _remarks(potential, snapshot.system, start):
+        console.print(remark, highlight=False, soft_wrap=True)
     with progress_bar(console) as report:
         _, run = simulate(
             potential,
@@ -177,7 +178,21 @@ def _read(path: Path, *, ignore_velocities: bool) -> "Snapshot":
     velocities = None
     if not ignore_velocities and np.any(atoms.get_momenta()):
         velocities = atoms.get_velocities() * FEMTOSECOND
-    return Snapshot(System.from_ase(atoms), velocities)
+    try:
+        return Snapshot(System.from_ase(atoms), velocities)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def _remarks(potential: "Potential", system: "System", path: Path) -> list[str]:
+    """What there is to say about the structure; what the model refuses of it names the file."""
+    try:
+        potential.check(system)
+        potential.treated(system)
+        potential.mesh(system)
+        return list(potential.remarks(system).values())
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
 
 
 def _steps(time_ps: float, timestep_fs: float) -> int:

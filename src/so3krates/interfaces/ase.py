@@ -39,7 +39,7 @@ class SO3kratesCalculator(Calculator):
         """Padded sizes of the compiled function in use."""
         self.prediction: Prediction | None = None
         """Everything of the last calculation, also what ASE has no name for: energy components, Hirshfeld ratios."""
-        self._remarked = False
+        self._remarked: set[str] = set()
 
     def calculate(
         self,
@@ -78,10 +78,11 @@ class SO3kratesCalculator(Calculator):
             self.results["stress"] = full_3x3_to_voigt_6_stress(prediction.stress)
 
     def _say_what_is_ignored(self, system: System) -> None:
-        remark = self.potential.remark(system)
-        if remark is not None and not self._remarked:
-            self._remarked = True
-            warnings.warn(remark, UserWarning, stacklevel=4)
+        """Once for every kind of remark."""
+        for kind, remark in self.potential.remarks(system).items():
+            if kind not in self._remarked:
+                self._remarked.add(kind)
+                warnings.warn(remark, UserWarning, stacklevel=4)
 
     def check_state(self, atoms: ase.Atoms, tol: float = 1e-15) -> list[str]:
         """What has changed since the last calculation; charge and multiplicity count, which ASE leaves out."""

@@ -123,9 +123,11 @@ def load(
     header = _header(contents, str(path))
     model = with_parameters(skeleton(header.terms, target), contents.arrays, target, str(path))
     if not model.long_range and long_range_cutoff is not None:
-        raise InputError(f"'{path}' has no terms with a long-range cutoff, so long_range_cutoff means nothing.")
+        raise InputError(
+            f"'{path}' has no terms with a long-range cutoff, so long_range_cutoff (--long-range-cutoff) means nothing."
+        )
     if isolated is not None and not (model.long_range or model.mesh_spacing is not None):
-        raise InputError(f"'{path}' has no long-range terms, so isolated means nothing.")
+        raise InputError(f"'{path}' has no long-range terms, so isolated (--isolated, --no-isolated) means nothing.")
     if long_range_cutoff is not None and not isinstance(long_range_cutoff, Real):
         raise InputError(f"long_range_cutoff is {long_range_cutoff!r}; it must be a number, in Å.")
     if long_range_cutoff is not None and not 0.0 < long_range_cutoff < np.inf:

@@ -102,7 +102,10 @@ class FileOutput:
             FileError: if the file exists and may not be overwritten, or cannot be written.
         """
         if path.exists() and not overwrite:
-            raise FileError(f"'{path}' exists; resume the run, overwrite it, or choose another name.")
+            raise FileError(
+                f"'{path}' exists; resume the run (resume=True, --resume), overwrite it (overwrite=True, --overwrite), "
+                "or choose another name."
+            )
         checkpoint_path(path).unlink(missing_ok=True)
         path.with_name(path.name + ".journal").unlink(missing_ok=True)
         create_trajectory(

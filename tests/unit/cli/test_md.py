@@ -7,6 +7,7 @@ import ase.io
 import jax
 import numpy as np
 import pytest
+from oracles.long_range import long_range_potential
 
 from so3krates.cli.app import main
 from so3krates.io.model_file import save
@@ -82,3 +83,24 @@ def test_missing_start(files: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
     arguments = ["md", str(files / "model.safetensors"), "nowhere.xyz", "-o", str(tmp_path / "run.h5"), *LANGEVIN]
     assert main(arguments) == 1
     assert "does not exist" in capsys.readouterr().err
+
+
+def test_errors_of_the_structure_name_its_file(files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    atoms = ase.build.molecule("NH3")
+    charged = ase.build.molecule("CH3OH")
+    charged.info["charge"] = 50
+    for structure, message in ((atoms, "holds N, but the model"), (charged, "leaves -32 electrons")):
+        ase.io.write(tmp_path / "strange.extxyz", structure)
+        arguments = [str(files / "model.safetensors"), str(tmp_path / "strange.extxyz"), "-o", str(tmp_path / "run.h5")]
+        assert main(["md", *arguments, *LANGEVIN]) == 1
+        error = capsys.readouterr().err
+        assert message in error and str(tmp_path / "strange.extxyz") in error
+
+
+def test_remarks_on_the_structure_are_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save(long_range_potential(dtype="float32"), tmp_path / "model.safetensors")
+    ase.io.write(tmp_path / "radical.extxyz", ase.build.molecule("CH3"))
+    arguments = [str(tmp_path / "model.safetensors"), str(tmp_path / "radical.extxyz"), "-o", str(tmp_path / "run.h5")]
+    options = ["--temperature-K", "10", "--time-ps", "0.0005", "--max-bond-deviation", "50", "--min-distance", "0.01"]
+    main(["md", *arguments, *options])
+    assert "CH3 has 9 electrons" in capsys.readouterr().out

@@ -232,3 +232,23 @@ def test_a_molecule_in_a_huge_box_is_mentioned_once(ethanol: ase.Atoms) -> None:
         energy = ethanol.get_potential_energy()
     ethanol.positions += 1.0
     assert ethanol.get_potential_energy() == pytest.approx(energy, abs=1e-6)
+
+
+def test_every_kind_of_remark_is_made_once(ethanol: ase.Atoms) -> None:
+    """A calculator that has said one thing still says another."""
+    calculator = long_range_potential(None).ase()
+    boxed = ethanol.copy()
+    boxed.set_cell([1000.0, 1000.0, 1000.0])
+    boxed.pbc = True
+    torn = boxed.copy()
+    boxed.center()
+    torn.positions -= torn.positions[0]
+    torn.wrap()
+    radical = ethanol[:-1]
+    for atoms, message in ((boxed, "taken as isolated"), (torn, "lies across the faces"), (radical, "multiplicity")):
+        atoms.calc = calculator
+        with pytest.warns(UserWarning, match=message) as caught:
+            atoms.get_potential_energy()
+        assert len(caught) == 1
+        atoms.rattle(0.01)
+        atoms.get_potential_energy()
