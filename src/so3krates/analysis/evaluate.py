@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from so3krates._errors import InputError
 from so3krates._typing import Float, Int
 from so3krates.analysis.errors import ErrorStatistics, error_statistics, errors_by_element
 from so3krates.data.sample import LABELS, Dataset, Sample
+from so3krates.data.zero_of_energy import ZeroOfEnergy, fitted_zero
 from so3krates.graph import Sizes
 from so3krates.potential import Potential
 from so3krates.prediction import Prediction
@@ -18,6 +20,7 @@ from so3krates.system import System
 
 UNITS = {
     "energy": "eV",
+    "energy_shifted": "eV",
     "energy_per_atom": "eV/atom",
     "forces": "eV/Angstrom",
     "stress": "eV/Angstrom^3",
@@ -70,9 +73,14 @@ class Evaluation:
 
     @property
     def statistics(self) -> dict[str, ErrorStatistics]:
-        """By quantity: energy, energy_per_atom, forces, stress, dipole, hirshfeld_ratios; only those with labels."""
+        """By quantity: energy, energy_shifted, energy_per_atom, forces, stress, dipole, hirshfeld_ratios; only those
+        with labels. Shifted are predictions by `zero_of_energy`."""
+        zero = self.zero_of_energy
+        shifts = {} if zero is None else zero.shifts
+        moved = [sum(shifts.get(z, 0.0) for z in frame.tolist()) for frame in self._numbers_by_frame]
         pairs = {
             "energy": (self.energy_reference, self.energy_predicted),
+            **({"energy_shifted": (self.energy_reference, self.energy_predicted + np.array(moved))} if zero else {}),
             "energy_per_atom": (
                 self.energy_reference / self.atoms_per_frame,
                 self.energy_predicted / self.atoms_per_frame,
@@ -83,6 +91,30 @@ class Evaluation:
             "hirshfeld_ratios": (self.ratios_reference, self.ratios_predicted),
         }
         return {name: error_statistics(*pair) for name, pair in pairs.items() if not np.isnan(pair[0]).all()}
+
+    @cached_property
+    def zero_of_energy(self) -> ZeroOfEnergy | None:
+        """The shift per element that brings predicted energies nearest to the labels; None where there are no more
+        labels than elements, which shifts meet whatever the model says."""
+        frames = [n for n in range(len(self)) if not np.isnan(self.energy_reference[n])]
+        numbers = [self._numbers_by_frame[n] for n in frames]
+        if len(frames) <= len({z for frame in numbers for z in frame.tolist()}):
+            return None
+        return fitted_zero(numbers, self.energy_reference[frames] - self.energy_predicted[frames])
+
+    @property
+    def energy_note(self) -> str | None:
+        """A sentence where most of the energy error is only another zero of energy."""
+        if self.zero_of_energy is None or not self.zero_of_energy.explains_most:
+            return None
+        return (
+            "Most of the energy error is a zero of energy that data and model do not share, so look at the shifted "
+            f"energies; {self.zero_of_energy.note}."
+        )
+
+    @property
+    def _numbers_by_frame(self) -> list[Int[np.ndarray, " _atoms"]]:
+        return np.split(self.numbers, np.cumsum(self.atoms_per_frame)[:-1])
 
     @property
     def forces_by_element(self) -> dict[str, ErrorStatistics]:
@@ -110,8 +142,15 @@ class Evaluation:
             "errors": {name: statistics.as_dict() for name, statistics in self.statistics.items()},
             "forces_by_element": {symbol: found.as_dict() for symbol, found in self.forces_by_element.items()},
             "worst_frames": [vars(frame) for frame in self.worst()],
+            "energy_shifts": self._named_shifts(),
+            "energy_note": self.energy_note,
             "remarks": list(self.remarks),
         }
+
+    def _named_shifts(self) -> dict[str, float] | None:
+        """eV by chemical symbol."""
+        zero = self.zero_of_energy
+        return None if zero is None else {chemical_symbols[z]: shift for z, shift in zero.shifts.items()}
 
     def _forces_rmse(self) -> Float[np.ndarray, " frames"]:
         """Root mean square over the labelled components of each frame."""

@@ -1,19 +1,21 @@
 """Two zeros of energy: how the energies of a data set lie to those of a model, element by element."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from ase.data import chemical_symbols
 
 from so3krates._errors import InputError, So3kratesError
-from so3krates._typing import Float
+from so3krates._typing import Float, Int
 from so3krates.data.doctor_report import Finding
 from so3krates.data.frames import About, Frames, about
 from so3krates.data.sample import Dataset, Sample
 from so3krates.graph import PairLists, Sizes
 from so3krates.potential import Potential
 
+NOTEWORTHY = 1e-3
+"""eV per atom; a smaller deviation is no matter of the zero of energy."""
 MAX_FRAMES = 500
 """Evenly spread; the zero of energy is known long before."""
 BATCH = 20
@@ -42,6 +44,11 @@ class ZeroOfEnergy:
     frames: int
 
     @property
+    def explains_most(self) -> bool:
+        """Whether the deviation is worth a word and more than half of it is gone with these shifts."""
+        return self.before > NOTEWORTHY and self.after < 0.5 * self.before
+
+    @property
     def note(self) -> str:
         """One sentence for the log."""
         values = ", ".join(f"{chemical_symbols[z]} {energy:+.4f}" for z, energy in self.shifts.items())
@@ -65,8 +72,13 @@ def zero_of_energy(potential: Potential, dataset: Dataset, max_frames: int = MAX
     if not samples:
         return None
     residual = np.concatenate(list(_residuals(potential, samples)))
-    elements = sorted({int(z) for sample in samples for z in sample.system.numbers})
-    counts = np.array([[np.sum(sample.system.numbers == z) for z in elements] for sample in samples], np.float64)
+    return fitted_zero([sample.system.numbers for sample in samples], residual)
+
+
+def fitted_zero(numbers: Sequence[Int[np.ndarray, " _atoms"]], residual: Float[np.ndarray, " frames"]) -> ZeroOfEnergy:
+    """A shift per element by least squares on label − prediction (eV) per atom, for frames of these elements."""
+    elements = sorted({int(z) for frame in numbers for z in frame})
+    counts = np.array([[np.sum(frame == z) for z in elements] for frame in numbers], np.float64)
     atoms = counts.sum(axis=1)
     # Per atom, so that large structures do not outweigh small ones.
     shifts, _, rank, _ = np.linalg.lstsq(counts / atoms[:, None], residual / atoms, rcond=1e-9)
@@ -79,7 +91,7 @@ def zero_of_energy(potential: Potential, dataset: Dataset, max_frames: int = MAX
         int(rank) == len(elements),
         rms(residual),
         rms(residual - counts @ shifts),
-        len(samples),
+        len(numbers),
     )
 
 

@@ -56,17 +56,24 @@ def print_evaluation(evaluation: Evaluation, *, title: str, written: Sequence[Pa
     console.print(title, style="bold", highlight=False)
     for table in error_tables(evaluation):
         console.print(_rich(table))
-    for remark in evaluation.remarks:
+    notes = [] if evaluation.energy_note is None else [evaluation.energy_note]
+    for remark in (*notes, *evaluation.remarks):
         console.print(remark, highlight=False, soft_wrap=True)
     console.print(f"written: {', '.join(map(str, written))}", highlight=False, soft_wrap=True)
 
 
 def _rich(table: Table) -> Any:
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table as RichTable
 
-    shown = RichTable(title=table.caption, title_justify="left", title_style="")
+    # Few lines between the columns: the table is to fit into 80 of them.
+    shown = RichTable(title=table.caption, title_justify="left", title_style="", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for index, name in enumerate(table.header):
-        shown.add_column(name, justify="right" if index in table.numeric else "left", overflow="fold")
+        # Numbers stay in one piece; what they leave of the width is for names and units.
+        if index in table.numeric:
+            shown.add_column(name.replace(" ", "\n"), justify="right", no_wrap=True)
+        else:
+            shown.add_column(name, overflow="fold")
     for row in table.rows:
         shown.add_row(*row)
     return shown

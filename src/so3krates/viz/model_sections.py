@@ -16,6 +16,7 @@ from so3krates.viz.style import number
 
 QUANTITIES = {
     "energy": ("energy", "meV"),
+    "energy_shifted": ("energy, shifted", "meV"),
     "energy_per_atom": ("energy per atom", "meV/atom"),
     "forces": ("forces", "meV/Å"),
     "stress": ("stress", "meV/Å³"),
@@ -76,16 +77,17 @@ def training_section(records: Sequence[Mapping[str, Any]]) -> Section:
 
 
 def accuracy_cards(evaluation: Evaluation) -> list[Card]:
-    """Force and energy errors against one kcal/mol."""
+    """Force and energy errors against one kcal/mol; of shifted energies where data and model have no common zero."""
     cards = []
-    for name, unit in (("forces", "meV/Å"), ("energy", "meV")):
+    energy = "energy" if evaluation.energy_note is None else "energy_shifted"
+    for name, unit in (("forces", "meV/Å"), (energy, "meV")):
         if name in evaluation.statistics:
             limit = 1e3 * KCAL_PER_MOL
             mae = 1e3 * evaluation.statistics[name].mae
             per = "kcal/mol/Å" if name == "forces" else "kcal/mol"
             side = "below" if mae < limit else "above"
             remark = f"{side} 1 {per} ({limit:.0f} {unit}); {len(evaluation):,} frames"
-            title = "Force error" if name == "forces" else "Energy error"
+            title = {"forces": "Force error", "energy": "Energy error"}.get(name, "Energy error, zero shifted")
             cards.append(Card(f"{title} (MAE)", number(mae), unit, remark, mae < limit))
     return cards
 
@@ -98,6 +100,8 @@ def accuracy_section(evaluation: Evaluation) -> Section:
     ]
     pairs = Figures(tuple(figures), narrow=len(figures) == 1)
     text = f"The model against the reference on {len(evaluation):,} labelled frames."
+    if evaluation.energy_note is not None:
+        text += f" {evaluation.energy_note}"
     return Section("Accuracy", text, (pairs,), tuple(error_tables(evaluation)))
 
 

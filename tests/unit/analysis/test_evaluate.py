@@ -86,7 +86,7 @@ def test_energies_alone_are_enough(potential: Potential, samples: list[Sample]) 
     samples = [replace(sample, forces=None) for sample in samples]
     samples[3] = replace(samples[3], energy=samples[3].energy + 1.0)
     found = evaluate(potential, samples)
-    assert set(found.statistics) == {"energy", "energy_per_atom"}
+    assert set(found.statistics) == {"energy", "energy_shifted", "energy_per_atom"}
     assert found.forces_by_element == {}
     assert found.worst(1)[0].origin == "test.extxyz, frame 3"
 
@@ -141,3 +141,27 @@ def test_atoms_on_top_of_each_other(potential: Potential, samples: list[Sample])
     samples[1] = replace(samples[1], system=samples[1].system.moved(positions))
     with pytest.raises(InputError, match="frame 0 and .*frame 4: .*on top of each other"):
         evaluate(potential, samples)
+
+
+def test_another_zero_of_energy_is_told_from_errors(potential: Potential, samples: list[Sample]) -> None:
+    shifts = {1: 10.0, 6: -200.0, 8: 3.0}
+    moved = [replace(s, energy=s.energy + sum(shifts[int(z)] for z in s.system.numbers)) for s in samples]  # type: ignore[operator]
+    moved[0] = replace(moved[0], energy=moved[0].energy + 0.09)  # type: ignore[operator]
+    found = evaluate(potential, moved)
+    assert found.statistics["energy"].mae > 100.0 and found.statistics["energy_shifted"].mae < 0.09
+    assert found.zero_of_energy is not None
+    for z, shift in shifts.items():
+        assert found.zero_of_energy.shifts[z] == pytest.approx(shift, abs=0.1)
+    assert found.energy_note is not None and "look at the shifted energies" in found.energy_note
+    said = found.as_dict()
+    assert said["energy_shifts"]["C"] == pytest.approx(-200.0, abs=0.1) and said["energy_note"] == found.energy_note
+    assert said["errors"]["energy_shifted"]["mae"] == found.statistics["energy_shifted"].mae
+
+
+def test_no_word_on_the_zero_of_energy_where_errors_remain(potential: Potential, samples: list[Sample]) -> None:
+    scattered = [replace(s, energy=s.energy + (-1) ** n) for n, s in enumerate(samples)]  # type: ignore[operator]
+    found = evaluate(potential, scattered)
+    assert "energy_shifted" in found.statistics and found.energy_note is None
+    few = evaluate(potential, samples[:3])
+    assert few.zero_of_energy is None and "energy_shifted" not in few.statistics
+    assert evaluate(potential, samples).energy_note is None

@@ -64,8 +64,31 @@ def test_everything_is_written(model: Path, data: Path, tmp_path: Path, capsys: 
     assert metrics["errors"]["forces"]["mae"] < 1e-4
     assert set(metrics["forces_by_element"]) == {"H", "C", "O"}
     assert len(metrics["worst_frames"]) == 5
+    assert metrics["errors"]["energy_shifted"]["mae"] < 1e-3 and "zero of energy" in metrics["energy_note"]
     printed = capsys.readouterr().out
     assert "250" in printed and "meV/Å" in printed and "metrics.json" in printed
+    assert "shifted" in printed and metrics["energy_note"] in printed
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert "Energy error, zero shifted" in page and "look at the shifted energies" in page
+
+
+def test_numbers_are_not_broken_at_eighty_columns(
+    model: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frames = ase.io.read(data, ":")
+    for n, atoms in enumerate(frames):
+        truth = atoms.get_potential_energy()
+        atoms.calc = SinglePointCalculator(
+            atoms, energy=truth - 12345.6789 - 0.1 * n, forces=atoms.get_forces() + 100.0
+        )
+    ase.io.write(tmp_path / "far.extxyz", frames)
+    assert main(["evaluate", str(model), str(tmp_path / "far.extxyz"), "-o", str(tmp_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    errors = json.loads((tmp_path / "metrics.json").read_text(encoding="utf-8"))["errors"]
+    row = next(line for line in lines if line.split()[:1] == ["energy"] and "meV" in line)
+    for kind in ("mae", "rmse", "largest", "bias"):
+        assert f"{1e3 * abs(errors['energy'][kind]):,.0f}" in row
+    assert len(row) <= 80
 
 
 def test_a_slice_of_the_data(model: Path, data: Path, tmp_path: Path) -> None:
