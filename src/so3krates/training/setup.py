@@ -20,7 +20,7 @@ from so3krates.model import ModelConfig
 from so3krates.potential import Potential
 from so3krates.prediction import ElementTable
 from so3krates.training.config import DataConfig, LossConfig, TrainConfig
-from so3krates.training.start import Start, fresh, from_model, with_replay
+from so3krates.training.start import Start, fresh, from_model, with_elements_of, with_replay
 
 Tell = Callable[[str], None]
 FINGERPRINT_BYTES = 2**25
@@ -64,6 +64,7 @@ def prepare(config: TrainConfig, tell: Tell) -> Setup:
         _require_heads(start.potential, config.loss)
         _require_known(statistics.elements, start.potential.elements, config.start.model, str(about(train).path))
         train = with_replay(train, config.start, config, start.potential.elements, tell)
+        start = start._replace(potential=with_elements_of(start.potential, train, config, tell))
     training, validation = BatchSource(train, start.potential), BatchSource(valid, start.potential)
     assert start.potential.elements is not None
     _check_valid(validation, start.potential.elements, config.loss, str(about(valid).path))

@@ -1,12 +1,13 @@
 """Where a run starts from: fresh parameters, or those of a model file of which all, some or adapters are trained."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import numpy as np
+from ase.data import chemical_symbols
 from jax.tree_util import keystr, tree_map_with_path
 
 from so3krates._errors import ConfigError
@@ -99,6 +100,27 @@ def _moved_zero(potential: Potential, train: Dataset, tell: Tell) -> Potential:
     table |= {z: table[z] + shift for z, shift in zero.shifts.items()}
     elements = ElementTable(numbers=tuple(table), energies=tuple(table.values()))
     return replace(potential, elements=elements)
+
+
+def with_elements_of(potential: Potential, train: Dataset, config: TrainConfig, tell: Tell) -> Potential:
+    """Without the elements whose zero of energy was not moved with the others, since no structure holds them: sums of
+    both kinds of energies would mean nothing. Where energies are not trained all elements stay."""
+    assert potential.elements is not None
+    if not config.loss.energy:
+        return potential
+    held = {int(z) for sample in train for z in sample.system.numbers}
+    energies = dict(zip(potential.elements.numbers, potential.elements.energies, strict=True))
+    kept = {z: energy for z, energy in energies.items() if z in held}
+    if len(kept) < len(energies):
+        tell(
+            f"the tuned model knows {_symbols(kept)} only: no structure here says where the zero of energy is for "
+            f"{_symbols(energies.keys() - kept.keys())}; start.replay with structures that hold them keeps them"
+        )
+    return replace(potential, elements=ElementTable(numbers=tuple(kept), energies=tuple(kept.values())))
+
+
+def _symbols(numbers: Iterable[int]) -> str:
+    return ", ".join(chemical_symbols[z] for z in sorted(numbers))
 
 
 def _trained(model: Term, start: StartConfig) -> Any:

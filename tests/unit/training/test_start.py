@@ -15,6 +15,7 @@ from so3krates.data.zero_of_energy import ShiftedEnergies, check_zero_of_energy,
 from so3krates.io.model_file import load, save
 from so3krates.io.parameters import named_parameters
 from so3krates.model import ModelConfig
+from so3krates.prediction import ElementTable
 from so3krates.training.config import TrainConfig
 from so3krates.training.loop import train
 from so3krates.training.setup import prepare
@@ -78,6 +79,36 @@ def test_another_zero_of_energy_is_fitted_first(trained: Path, tmp_path: Path) -
     same = samples(4)[0].system
     difference = load(tmp_path / "model.safetensors").energy(same) - load(trained).energy(same)
     assert difference == pytest.approx(123.0, abs=1.0)
+
+
+def test_elements_without_a_new_zero_of_energy_are_refused_afterwards(trained: Path, tmp_path: Path) -> None:
+    """Their reference energies would be those of the old zero, beside new ones."""
+    wider, old = tmp_path / "wider.safetensors", load(trained)
+    save(replace(old, elements=ElementTable(numbers=(1, 6, 8, 9), energies=(0.0, 0.0, 0.0, 0.0))), wider)
+    moved(tmp_path, 123.0)
+    told: list[str] = []
+    train(tuned(tmp_path, wider, budget={"steps": 2}), tell=told.append)
+    assert any("knows H, O only" in sentence and "for C, F;" in sentence for sentence in told)
+    potential = load(tmp_path / "model.safetensors")
+    assert potential.elements is not None and potential.elements.numbers == (1, 8)
+    with pytest.raises(InputError, match="holds C, but the model knows only H, O"):
+        potential.energy(replace(samples(1)[0].system, numbers=np.array([6, 1, 1])))
+
+
+@pytest.mark.parametrize(("loss", "replayed"), [({"energy": 0.0, "forces": 1.0}, False), ({}, True)])
+def test_elements_stay_with_replayed_structures_or_without_energies(
+    trained: Path, tmp_path: Path, loss: dict, replayed: bool
+) -> None:
+    wider = tmp_path / "wider.safetensors"
+    save(replace(load(trained), elements=ElementTable(numbers=(1, 6, 8), energies=(0.0, 0.0, 0.0))), wider)
+    write(tmp_path / "old.extxyz", 50, seed=9)
+    frames = ase.io.read(tmp_path / "old.extxyz", ":")
+    for atoms in frames:
+        atoms.numbers[atoms.numbers == 8] = 6
+    ase.io.write(tmp_path / "old.extxyz", frames)
+    start = {"replay": tmp_path / "old.extxyz"} if replayed else {}
+    found = prepare(tuned(tmp_path, wider, loss=loss, start=start), lambda _: None).start.potential.elements
+    assert found is not None and found.numbers == (1, 6, 8)
 
 
 def test_the_doctor_compares_zeros_of_energy(trained: Path) -> None:
