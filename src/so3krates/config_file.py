@@ -78,6 +78,20 @@ def _lines(config: Config, indent: str) -> Iterator[str]:
             yield from _lines(value, indent + "  ")
         else:
             yield f"{indent}{name}: {_scalar(value)}"
+            if value is None:
+                yield from _section_to_fill(field, indent)
+
+
+def _section_to_fill(field: FieldInfo, indent: str) -> Iterator[str]:
+    """The keys of a section that is left out, behind comment signs."""
+    section = next((part for part in get_args(field.annotation) if _is_config(part)), None)
+    for name, key in () if section is None else section.model_fields.items():
+        value = "…" if key.is_required() else _scalar(key.default)
+        yield f"{indent}#   {name}: {value}  # {key.description}"
+
+
+def _is_config(part: Any) -> bool:
+    return isinstance(part, type) and issubclass(part, Config)
 
 
 def _comment(field: FieldInfo, value: Any, indent: str) -> list[str]:
@@ -98,7 +112,7 @@ def _choices(annotation: Any) -> list[str]:
 
 def _kinds(union: Any) -> list[str]:
     """The kinds among which a discriminated union of configurations chooses."""
-    members = [part for part in get_args(union) if isinstance(part, type) and issubclass(part, Config)]
+    members = [part for part in get_args(union) if _is_config(part)]
     return [
         kind
         for member in members

@@ -7,7 +7,7 @@ import pytest
 
 from so3krates.cli.app import main
 from so3krates.config_file import commented_yaml, read_config
-from so3krates.training.config import DataConfig, TrainConfig
+from so3krates.training.config import DataConfig, StartConfig, TrainConfig
 
 
 @pytest.fixture
@@ -34,6 +34,20 @@ def test_template_explains_every_top_level_key(template: str) -> None:
     for key in TrainConfig.model_fields:
         (number,) = [n for n, line in enumerate(lines) if line.startswith(f"{key}:")]
         assert lines[number - 1].startswith("# "), key
+
+
+def test_template_shows_the_keys_of_a_start_from_a_model(template: str, tmp_path: Path) -> None:
+    """Without their comment signs, and with a model, they are valid."""
+    lines = template.splitlines()
+    start = lines.index("start: null")
+    for key in StartConfig.model_fields:
+        (number,) = [n for n, line in enumerate(lines) if line.startswith(f"#   {key}: ")]
+        assert number > start
+        lines[number] = lines[number].removeprefix("#").replace("model: …", "model: so3lr")
+    lines[start] = "start:"
+    status, file = _validate("\n".join(lines), tmp_path)
+    assert status == 0
+    assert read_config(file, TrainConfig).start == StartConfig(model="so3lr")
 
 
 def test_every_choice_survives_the_file(tmp_path: Path) -> None:
