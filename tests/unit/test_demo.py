@@ -46,7 +46,9 @@ def dataset(tmp_path: Path) -> Path:
 
 def _run(path: Path) -> Run:
     series = Trajectory(path).series()
-    summary = summarize(series, atoms=9, degrees_of_freedom=24, steps_per_second=1000.0, timestep_fs=0.5, retries=0)
+    summary = summarize(
+        series, steps=400, atoms=9, degrees_of_freedom=24, steps_per_second=1000.0, timestep_fs=0.5, retries=0
+    )
     return Run(summary, path, None)
 
 

@@ -72,7 +72,7 @@ def md(
     seed
         Of velocities and noise.
     save_every_fs
-        Interval of saved frames; about 10 fs if not given.
+        Interval of saved frames; about 10 fs, or the whole run if that is shorter, if not given.
     save_forces
         Store forces too.
     max_temperature_K

@@ -96,6 +96,9 @@ class Engine:
         """Chunk after chunk to the end."""
         pace = Pace(CHUNK_SECONDS, (self._capacity - 1) * self.settings.save_every)
         step = int(checkpoint.state.step)
+        if step < self.settings.steps:
+            # No step: this compiles, so that the chunks show what a step takes.
+            self._chunk(checkpoint, 0)
         while step < self.settings.steps:
             count = pace.next(self.settings.steps - step)
             outcome, checkpoint = self._chunk(checkpoint, count)
@@ -211,6 +214,7 @@ class Engine:
     def _result(self, checkpoint: Checkpoint, output: Output, speed: float) -> Run:
         summary = summarize(
             output.series(),
+            steps=int(checkpoint.state.step),
             atoms=len(self.system),
             degrees_of_freedom=int(checkpoint.state.freedom),
             steps_per_second=speed,

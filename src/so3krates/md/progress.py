@@ -38,14 +38,12 @@ class Lines:
 
 
 class Pace:
-    """Chooses how many steps the next chunk makes, and measures speed without the compilation."""
+    """Chooses how many steps the next chunk makes, and measures speed."""
 
     def __init__(self, seconds: float, most: int) -> None:
         self._seconds, self._most = seconds, most
         self._next = max(1, min(16, most))
-        self._chunks = 0
         self._steps, self._time = 0, 0.0
-        self._all_steps, self._all_time = 0, 0.0
         self._mark = perf_counter()
 
     def next(self, remaining: int) -> int:
@@ -56,34 +54,29 @@ class Pace:
     def computed(self, steps: int) -> None:
         """A chunk of so many steps is computed. What is written afterwards costs the same however long it was."""
         elapsed = max(perf_counter() - self._mark, 1e-9)
-        if self._chunks:
-            self._next = max(1, min(int(self._seconds * steps / elapsed), 8 * self._next, self._most))
+        self._next = max(1, min(int(self._seconds * steps / elapsed), 8 * self._next, self._most))
 
     def written(self, steps: int) -> None:
         """It is written too."""
         elapsed = max(perf_counter() - self._mark, 1e-9)
-        self._all_steps, self._all_time = self._all_steps + steps, self._all_time + elapsed
-        if self._chunks:
-            self._steps, self._time = self._steps + steps, self._time + elapsed
-        self._chunks += 1
+        self._steps, self._time = self._steps + steps, self._time + elapsed
 
     @property
     def steps_per_second(self) -> float:
-        """Without the first chunk, which compiles, unless there is no other."""
-        if self._steps:
-            return self._steps / self._time
-        return self._all_steps / self._all_time if self._all_steps else 0.0
+        """Of all chunks; 0 before the first is written."""
+        return self._steps / self._time if self._steps else 0.0
 
 
 @contextmanager
 def progress_bar(console: Console | None = None) -> Iterator[Callable[[Report], None]]:
     """A bar with ns/day, steps/s, time left, temperature and energy; yields what `simulate(report=…)` takes.
 
-    Where the output is no terminal, a line every half minute instead.
+    Where the output is no terminal, a line every half minute instead. Both begin by saying that it compiles.
     """
     console = console or Console()
     if not console.is_terminal:
         lines = Lines(console)
+        console.print("compiling", highlight=False)
         yield lambda report: lines.say(f"step {report.step} of {report.steps}  {_line(report)}")
         return
     columns = (

@@ -112,7 +112,7 @@ def make_settings(
         monitor=monitor,
         timestep_fs=float(timestep_fs),
         steps=int(steps),
-        save_every=_save_every(save_every_fs, timestep_fs),
+        save_every=_save_every(save_every_fs, timestep_fs, int(steps)),
         seed=int(seed),
         initial_temperature_K=_temperature(start, integrator, initial_temperature_K, thermalise_ps),
         thermalise_steps=round(thermalise_ps * 1e3 / timestep_fs),
@@ -139,9 +139,9 @@ def potential_hash(potential: Potential) -> str:
     return digest.hexdigest()
 
 
-def _save_every(save_every_fs: float | None, timestep_fs: float) -> int:
+def _save_every(save_every_fs: float | None, timestep_fs: float, steps: int) -> int:
     if save_every_fs is None:
-        return max(1, round(DEFAULT_SAVE_FS / timestep_fs))
+        return max(1, min(round(DEFAULT_SAVE_FS / timestep_fs), steps))
     every = round(save_every_fs / timestep_fs)
     if every < 1 or abs(every * timestep_fs - save_every_fs) > 1e-6 * save_every_fs:
         raise InputError(

@@ -1,11 +1,13 @@
 """simulate: run dynamics, commit chunk by chunk, stop when the monitor says so, resume exactly."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 
 from so3krates._interrupts import deferred_interrupts
 from so3krates._precision import precision_scope
+from so3krates.io.trajectory import Trajectory
 from so3krates.md.engine import Engine
 from so3krates.md.monitor import Monitor
 from so3krates.md.output import FileOutput, MemoryOutput, Output, resumable
@@ -54,7 +56,8 @@ def simulate(
         thermalise_ps: Langevin dynamics at that temperature before the run, not recorded. NVE begins with the frame of
             its second half whose energy is nearest to the mean, other ensembles with the last state.
         seed: of velocities and noise.
-        save_every_fs: interval of saved frames; about 10 fs if not given.
+        save_every_fs: interval of saved frames; about 10 fs, or the whole run if that is shorter, if not given; on
+            resume that of the trajectory.
         save_forces: store forces too.
         monitor: when to stop; the defaults of `Monitor` if not given.
         neighbors: neighbour list to begin with; allocated from the start structure if not given.
@@ -86,10 +89,14 @@ def simulate(
         thermalise_ps=thermalise_ps,
         save_forces=save_forces,
     )
+    path = None if to is None else Path(to)
+    resuming = path is not None and resume and resumable(path)
+    if path is not None and resuming and save_every_fs is None:
+        # A short run chose a short interval, and may be made longer.
+        settings = replace(settings, save_every=Trajectory(path).settings.get("save_every", settings.save_every))
     with precision_scope(potential.dtype), deferred_interrupts() as interrupts:
         engine = Engine.of(potential, snapshot.system, settings, neighbors, interrupts, report)
-        path = None if to is None else Path(to)
-        if path is not None and resume and resumable(path):
+        if path is not None and resuming:
             output: Output = FileOutput(path, snapshot.system, settings)
             checkpoint = output.restore(engine.template(snapshot), engine.neighbors)
         else:

@@ -25,6 +25,7 @@ class Summary:
     """One page about a run."""
 
     steps: int
+    """All that were made, also those after the last frame, and of a run that was stopped the one that failed."""
     time_ps: float
     frames: int
     atoms: int
@@ -72,13 +73,15 @@ def energy_drift(
 def summarize(
     series: dict[str, np.ndarray],
     *,
+    steps: int,
     atoms: int,
     degrees_of_freedom: int,
     steps_per_second: float,
     timestep_fs: float,
     retries: int,
 ) -> Summary:
-    """Summary of the scalars of saved frames; mean temperature without the first frame, which is the start."""
+    """Summary of a run of so many steps from the scalars of its saved frames; the mean temperature is without the first
+    frame, which is the start."""
     frames = len(series["step"])
     temperature = series["temperature"][min(1, frames - 1) :]
     drift = None
@@ -91,8 +94,8 @@ def summarize(
             degrees_of_freedom=degrees_of_freedom,
         )
     return Summary(
-        steps=int(series["step"][-1]),
-        time_ps=float(series["time_fs"][-1]) * 1e-3,
+        steps=steps,
+        time_ps=steps * timestep_fs * 1e-3,
         frames=frames,
         atoms=atoms,
         degrees_of_freedom=degrees_of_freedom,

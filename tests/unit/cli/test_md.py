@@ -97,6 +97,28 @@ def test_errors_of_the_structure_name_its_file(files: Path, tmp_path: Path, caps
         assert message in error and str(tmp_path / "strange.extxyz") in error
 
 
+def test_a_run_shorter_than_the_usual_interval(files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its last state is a frame, and what is told are the steps made."""
+    output = tmp_path / "run.h5"
+    assert run(files, output, "--temperature-K", "100", "--time-ps", "0.005") == 0
+    printed = capsys.readouterr().out
+    assert "compiling" in printed and "0.005 ps, 10 steps, 2 frames" in printed
+    assert Trajectory(output).read().step.tolist() == [0, 10]
+    assert run(files, output, "--temperature-K", "100", "--time-ps", "0.03", "--resume") == 0
+    assert Trajectory(output).read().step.tolist() == [0, 10, 20, 30, 40, 50, 60]
+    capsys.readouterr()
+    uneven = ("--temperature-K", "100", "--time-ps", "0.0125")
+    assert run(files, output, *uneven, "--overwrite") == 0
+    assert "0.0125 ps, 25 steps, 2 frames" in capsys.readouterr().out
+
+
+def test_the_speed_told_is_without_compilation(files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Also of a run of one chunk: this program takes a second to compile, and microseconds for a step."""
+    assert run(files, tmp_path / "run.h5", "--temperature-K", "100", "--time-ps", "0.005", "--seed", "7") == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "steps/s" in line and "speed" in line]
+    assert float(line.split("ns/day, ")[1].split()[0]) > 100.0
+
+
 def test_remarks_on_the_structure_are_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     save(long_range_potential(dtype="float32"), tmp_path / "model.safetensors")
     ase.io.write(tmp_path / "radical.extxyz", ase.build.molecule("CH3"))

@@ -36,4 +36,5 @@ def test_dynamics_say_where_they_are_every_half_minute(monkeypatch: pytest.Monke
     with md_progress.progress_bar(Console(file=written, width=80, force_terminal=False)) as show:
         for step in (1, 2, 3):
             show(md_progress.Report(step, 5, 300.0, -1.0, 10.0, 0.4))
-    assert [line.split("  ")[0] for line in written.getvalue().splitlines()] == ["step 1 of 5", "step 3 of 5"]
+    lines = [line.split("  ")[0] for line in written.getvalue().splitlines()]
+    assert lines == ["compiling", "step 1 of 5", "step 3 of 5"]

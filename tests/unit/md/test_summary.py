@@ -26,7 +26,10 @@ def test_speed_and_temperature_without_the_start() -> None:
         "kinetic_energy": np.array([1.0, 1.5 * BOLTZMANN * 300]),
         "conserved": np.zeros(2),
     }
-    summary = summarize(series, atoms=1, degrees_of_freedom=3, steps_per_second=1000.0, timestep_fs=0.5, retries=2)
+    summary = summarize(
+        series, steps=13, atoms=1, degrees_of_freedom=3, steps_per_second=1000.0, timestep_fs=0.5, retries=2
+    )
+    assert summary.steps == 13 and summary.time_ps == pytest.approx(6.5e-3) and summary.frames == 2
     assert summary.mean_temperature_K == 300.0
     assert summary.drift is None and summary.neighbor_retries == 2
     assert summary.ns_per_day == pytest.approx(1000 * 0.5e-6 * 86400)
