@@ -55,9 +55,9 @@ class Graph(eqx.Module):
     """Partial charges in e, once they are known."""
     hirshfeld_ratios: Float[AnyArray, " atoms"] | None = None
     """Volumes of the atoms over those of free atoms, once they are known."""
-    blockwise: bool = eqx.field(static=True, default=False)
-    """Whether many pairs may be worked on block after block (`nn/blocks.py`). That is faster where energies are
-    differentiated once, for forces, and slower where they are differentiated again, in training and for Hessians."""
+    inference: bool = eqx.field(static=True, default=False)
+    """Whether energies are differentiated once at most, for forces, and not again, as in training and for Hessians:
+    then the compiled kernel may be used, and many pairs worked on block after block (`nn/blocks.py`)."""
 
     @property
     def atoms(self) -> int:

@@ -19,10 +19,12 @@ from so3krates.nn.attention import Attention, Coefficients, PairGeometry
 from so3krates.nn.cutoff import CUTOFF_FUNCTIONS
 from so3krates.nn.embedding import ElectronicEmbedding, ElementEmbedding, neighbor_harmonics
 from so3krates.nn.exchange import Exchange
+from so3krates.nn.fused import Variant
 from so3krates.nn.heads import ChargeHead, EnergyHead, HirshfeldHead
 from so3krates.nn.layer import Layer
 from so3krates.nn.radial import RADIAL_BASES, basis_scale
 from so3krates.nn.spherical import spherical_harmonics
+from so3krates.nn.tabulated import RadialPart, tabulated
 from so3krates.term import Outputs
 
 EMBEDDING_SCALE = 0.5
@@ -93,8 +95,8 @@ class Details(NamedTuple):
     """Final invariant features f."""
     euclidean: Float[Array, "atoms orders"]
     """Final Euclidean variables x."""
-    attention: tuple[Coefficients, ...]
-    """Attention coefficients, one entry per layer."""
+    attention: tuple[Coefficients | None, ...]
+    """Attention coefficients, one entry per layer; None where the compiled kernel ran, which does not keep them."""
 
 
 class SO3krates(eqx.Module):
@@ -195,13 +197,39 @@ class SO3krates(eqx.Module):
         energies = masked(self.energy(f, graph.numbers), graph.atom_mask)
         return Details(energies, f, x, tuple(attention))
 
+    def tabulated(self, tolerance: float, variant: Variant | None) -> "SO3krates":
+        """The same network with tables in place of its radial networks, for inference.
+
+        Args:
+            tolerance: of the slopes of the tables, 1/Å (`radial_table.table_values`).
+            variant: instruction set of the compiled kernel; None for the path in JAX alone.
+
+        Raises:
+            InputError: if no table keeps to the tolerance.
+        """
+        config = self.config
+        radial = RadialPart(config.cutoff, config.cutoff_function, config.radial_basis, config.radial_functions)
+        layers = []
+        for number, layer in enumerate(self.layers):
+            if not isinstance(layer.attention, Attention):
+                return self
+            attention = tabulated(
+                layer.attention,
+                radial,
+                starts_at_zero=number == 0 and config.euclidean_start == "zero",
+                tolerance=tolerance,
+                variant=variant,
+            )
+            layers.append(eqx.tree_at(lambda each: each.attention, layer, attention))
+        return eqx.tree_at(lambda model: model.layers, self, tuple(layers))
+
     def _geometry(self, graph: Graph) -> PairGeometry:
         config = self.config
         r = masked_norm(graph.vectors, graph.pair_mask)
         phi = masked(CUTOFF_FUNCTIONS[config.cutoff_function](r, config.cutoff), graph.pair_mask)
         basis = RADIAL_BASES[config.radial_basis](r, config.radial_functions, config.cutoff)
         harmonics = spherical_harmonics(graph.vectors / r[:, None], config.degrees)
-        return PairGeometry(basis, phi, harmonics)
+        return PairGeometry(r, basis, phi, harmonics)
 
     def _features(self, graph: Graph) -> Float[Array, "atoms features"]:
         """Sum of n embeddings over √n, as the published weights have it."""

@@ -4,7 +4,7 @@ same inside compiled code."""
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import ceil
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
 import jax
@@ -15,9 +15,10 @@ from scipy.fft import next_fast_len
 
 from so3krates._errors import InputError
 from so3krates._precision import checked_dtype, precision_scope
-from so3krates._typing import Array, Bool, Float, Int
-from so3krates.derivatives import GraphResult, compiled, compiled_hessian, compiled_hvp, energies_and_forces
-from so3krates.graph import Graph, Lattice, PairList, PairLists, Sizes, make_graph
+from so3krates._typing import Array, Float, Int
+from so3krates.derivatives import GraphResult, compiled, compiled_hessian, compiled_hvp
+from so3krates.graph import Graph, PairList, PairLists, Sizes, make_graph
+from so3krates.inference import for_inference
 from so3krates.model import SO3krates
 from so3krates.neighbors.host import find_pair_lists
 from so3krates.neighbors.lists import Neighbors
@@ -28,7 +29,7 @@ from so3krates.physics.free_atoms import LAST_FREE_ATOM
 from so3krates.physics.full_range import FullRangeElectrostatics
 from so3krates.prediction import ElementTable, Prediction, dipole
 from so3krates.system import System, impossible_spin, in_empty_box
-from so3krates.term import Outputs, PropertyTerm, Sum, Term
+from so3krates.term import PropertyTerm, Sum, Term
 
 if TYPE_CHECKING:
     import so3krates.interfaces.ase
@@ -40,75 +41,6 @@ NEUTRAL = 1e-5
 """e; what given charges may add up to and still be called neutral, in float32."""
 PERIODIC_CUTOFF, MOLECULAR_CUTOFF = 12.0, 1000.0
 """Å; of long-range terms, as SO3LR's authors use them."""
-
-
-class Topology(NamedTuple):
-    """What stays the same while a structure moves; arrays for compiled code."""
-
-    numbers: Int[Array, " atoms"]
-    charge: Float[Array, ""]
-    unpaired: Float[Array, ""]
-
-    @classmethod
-    def of(cls, system: System, dtype: object) -> "Topology":
-        return cls(
-            jnp.asarray(system.numbers, jnp.int32),
-            jnp.asarray(system.charge, dtype),  # type: ignore[arg-type]
-            jnp.asarray(system.unpaired, dtype),  # type: ignore[arg-type]
-        )
-
-
-class Evaluation(NamedTuple):
-    """Result of one evaluation inside compiled code."""
-
-    energy: Float[Array, ""]
-    """eV, without the reference energies of the elements."""
-    forces: Float[Array, "atoms 3"]
-    virial: Float[Array, "3 3"]
-    closest: Float[Array, ""]
-    """Smallest distance between two atoms, Å; the cutoff if there is no pair."""
-    overflow: Bool[Array, ""]
-    outputs: Outputs
-    """Per atom: energies, their components, charges, Hirshfeld ratios."""
-
-
-def evaluate(
-    term: Term,
-    topology: Topology,
-    neighbors: Neighbors,
-    positions: Float[Array, "atoms 3"],
-    cell: Float[Array, "3 3"] | None,
-) -> Evaluation:
-    """Neighbour search, energy and forces at `positions`: one pure function for dynamics and relaxation."""
-    found = neighbors.update(positions, cell)
-    near, far = found.near, found.far
-    lattice = None
-    if all(neighbors.mesh):
-        assert cell is not None
-        lattice = Lattice(positions, cell[None], neighbors.mesh)
-    graph = Graph(
-        vectors=near.vectors,
-        centers=near.centers,
-        others=near.others,
-        pair_mask=near.mask,
-        numbers=topology.numbers,
-        atom_mask=jnp.ones(topology.numbers.shape, bool),
-        structure=jnp.zeros(topology.numbers.shape, jnp.int32),
-        charge=topology.charge[None],
-        unpaired=topology.unpaired[None],
-        long_range=None if far is None else far.as_long_range(neighbors.far_cutoff),
-        lattice=lattice,
-        blockwise=True,
-    )
-    result = energies_and_forces(term, graph)
-    return Evaluation(
-        energy=jnp.sum(result.energies),
-        forces=result.forces,
-        virial=result.virial[0],
-        closest=neighbors.closest(found),
-        overflow=found.overflow,
-        outputs=result.outputs,
-    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,6 +62,9 @@ class Potential:
     isolated: bool | None = None
     """Whether long-range terms ignore the cell: always, never, or (None) where the cell is so large and empty that it
     only stands for vacuum."""
+    tolerance: float | None = None
+    """eV/Å; by how much tables in place of the network's radial functions may change forces. None: no tables, and no
+    compiled kernel, which works with them."""
 
     def __repr__(self) -> str:
         names = " + ".join(term.name for term in self._terms)
@@ -137,11 +72,26 @@ class Potential:
             "any element" if self.elements is None else " ".join(chemical_symbols[z] for z in self.elements.numbers)
         )
         count = sum(leaf.size for leaf in jax.tree.leaves(self.model) if eqx.is_inexact_array(leaf))
-        return f"Potential({names}; {elements}; cutoff {self.cutoff:g} Å; {self.dtype}; {count:,} parameters)"
+        tables = "exact" if self.tolerance is None else f"tables within {self.tolerance:g} eV/Å"
+        return f"Potential({names}; {elements}; cutoff {self.cutoff:g} Å; {self.dtype}; {count:,} parameters; {tables})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what is made for this processor alone."""
+        return {name: value for name, value in self.__dict__.items() if name != "fast"}
 
     @property
     def cutoff(self) -> float:
         return self.model.cutoff
+
+    @cached_property
+    def fast(self) -> Term:
+        """The model that predictions and dynamics evaluate: `model` itself, or made ready for inference within the
+        tolerance. It can be differentiated once; training, Hessians and files take `model`.
+
+        Raises:
+            InputError: for a tolerance that is not positive, or finer than any table.
+        """
+        return self.model if self.tolerance is None else for_inference(self.model, self.tolerance)
 
     @property
     def _terms(self) -> tuple[Term, ...]:
@@ -338,8 +288,8 @@ class Potential:
             return []
         lists = lists or [self.find_pairs(system) for system in systems]
         with precision_scope(self.dtype):
-            graph = replace(make_graph(systems, lists, self.dtype, sizes), blockwise=True)
-            result = jax.device_get(compiled(self.model, graph))
+            graph = replace(make_graph(systems, lists, self.dtype, sizes), inference=True)
+            result = jax.device_get(compiled(self.fast, graph))
         starts = np.cumsum([0, *map(len, systems)]).tolist()
         return [self._split(system, n, starts[n], result) for n, system in enumerate(systems)]
 

@@ -26,7 +26,7 @@ def _name(page: Path) -> str:
 def test_page_runs(
     page: Path, blocks: Blocks, execute: Execute, example_files: None, request: pytest.FixtureRequest
 ) -> None:
-    if page.stem == "so3lr":
+    if page.stem in {"so3lr", "performance"}:
         request.getfixturevalue("published_weights")
     execute([block for block in blocks(page) if block.run and not block.slow])
 
@@ -36,7 +36,7 @@ def test_page_runs(
 def test_page_runs_slow_blocks_too(
     page: Path, blocks: Blocks, execute: Execute, example_files: None, request: pytest.FixtureRequest
 ) -> None:
-    if page.stem == "so3lr":
+    if page.stem in {"so3lr", "performance"}:
         request.getfixturevalue("published_weights")
     chosen = [block for block in blocks(page) if block.run]
     for package in sorted(

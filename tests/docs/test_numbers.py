@@ -117,6 +117,14 @@ def test_factors_with_so3lr_are_those_measured() -> None:
     assert power in page and power in " ".join(SO3LR.split())
 
 
+def test_factors_of_the_page_on_performance_are_those_measured() -> None:
+    page = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
+    names = list(stored("step_time")["rows"])
+    assert f"| {' | '.join(names)} |" in page
+    factors = " | ".join(f"{factor('step_time', name, TORCH):.1f}×" for name in names)
+    assert f"| {factors} |" in page
+
+
 def test_factors_of_the_benchmarks_are_those_measured() -> None:
     """The sentence in benchmarks/README.md, rounded as it is there."""
     page = " ".join((ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8").split())

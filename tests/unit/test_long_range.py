@@ -13,6 +13,7 @@ from oracles.models import random_model
 
 from so3krates import md
 from so3krates._errors import FileError, InputError
+from so3krates.evaluation import Topology, evaluate
 from so3krates.graph import Sizes
 from so3krates.io.model_file import load, save
 from so3krates.io.trajectory import Trajectory
@@ -20,7 +21,7 @@ from so3krates.neighbors.dense import Pairs
 from so3krates.neighbors.lists import Neighbors
 from so3krates.physics.electrostatics import Electrostatics
 from so3krates.physics.fixed_charges import FixedCharges
-from so3krates.potential import MOLECULAR_CUTOFF, PERIODIC_CUTOFF, Potential, Topology, evaluate
+from so3krates.potential import MOLECULAR_CUTOFF, PERIODIC_CUTOFF, Potential
 from so3krates.system import System, in_empty_box
 from so3krates.term import Sum
 

@@ -12,9 +12,10 @@ from oracles.long_range import long_range_potential
 from oracles.models import CONFIGS, random_model
 
 from so3krates._errors import InputError
+from so3krates.evaluation import Topology, evaluate
 from so3krates.io.model_file import inspect, save
 from so3krates.physics.lennard_jones import LennardJones
-from so3krates.potential import Potential, Topology, evaluate
+from so3krates.potential import Potential
 from so3krates.prediction import ElementTable
 from so3krates.system import System
 from so3krates.term import Sum
@@ -219,6 +220,6 @@ def test_repr_fits_on_a_line(tmp_path: Path) -> None:
     shown = repr(potential)
     save(potential, tmp_path / "model.safetensors")
     assert shown.startswith("Potential(network + zbl + electrostatics + dispersion; H C O Na Si Cl; cutoff ")
-    assert shown.endswith(f"; float64; {inspect(tmp_path / 'model.safetensors').parameters:,} parameters)")
+    assert shown.endswith(f"; float64; {inspect(tmp_path / 'model.safetensors').parameters:,} parameters; exact)")
     assert len(shown) < 200
-    assert repr(Potential(KRYPTON)) == "Potential(lennard_jones; any element; cutoff 6 Å; float64; 2 parameters)"
+    assert repr(Potential(KRYPTON)) == "Potential(lennard_jones; any element; cutoff 6 Å; float64; 2 parameters; exact)"

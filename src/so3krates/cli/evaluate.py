@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from so3krates.cli._long_range import LongRange
 from so3krates.cli._reading import Reading
+from so3krates.cli._running import Running
 
 
 def evaluate(
@@ -18,7 +18,7 @@ def evaluate(
     predictions: Path | None = None,
     batch_size: int = 32,
     dtype: Literal["float32", "float64"] = "float32",
-    long_range: LongRange | None = None,
+    running: Running | None = None,
     reading: Reading | None = None,
 ) -> None:
     """Compare a model with labelled data.
@@ -49,7 +49,7 @@ def evaluate(
 
     if predictions is not None:
         check_output(predictions, "predictions", (".extxyz", ".xyz"), [model, data])
-    potential = (long_range or LongRange()).load(model, dtype)
+    potential = (running or Running()).load(model, dtype)
     dataset = (reading or Reading()).open(data)
     with counting("evaluating") as bar, predicted_frames(predictions) as keep:
         result = run(

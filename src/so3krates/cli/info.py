@@ -19,6 +19,7 @@ def info(
     /,
     *,
     system: Annotated[bool, Parameter(negative=())] = False,
+    tables: Annotated[bool, Parameter(negative=())] = False,
     json: Annotated[bool, Parameter(negative=())] = False,
 ) -> None:
     """Describe a model file, or with --system the versions and devices of this installation.
@@ -28,7 +29,9 @@ def info(
     file
         Model file.
     system
-        Show versions and devices.
+        Show versions, devices and the compiled kernel.
+    tables
+        Also measure by how much tables in place of the network's radial functions change its forces.
     json
         Print JSON instead of a table.
     """
@@ -36,12 +39,16 @@ def info(
 
     if (file is None) != system:
         raise InputError("give either a model file or --system.")
+    if tables and file is None:
+        raise InputError("--tables is about a model; give a model file instead of --system.")
     if file is None:
         title, rows = "so3krates", describe_system()
     else:
         from so3krates.io.weights import resolved
 
         title, rows = str(file), describe_model(resolved(file))
+        if tables:
+            rows["tables"] = describe_tables(resolved(file))
     if json:
         print(json_module.dumps(rows, indent=2))
     else:
@@ -53,6 +60,21 @@ def describe_model(path: Path) -> dict[str, Any]:
     from so3krates.io.model_file import inspect
 
     return _rows(inspect(path))
+
+
+def describe_tables(path: Path) -> dict[str, Any]:
+    """What `load` puts in place of the radial functions, and what that changes."""
+    from so3krates.analysis.tables import check_tables
+    from so3krates.io.model_file import load
+
+    found = check_tables(load(path, "float64"))
+    return {
+        "tolerance_eV_per_A": found.tolerance,
+        "intervals": list(found.intervals),
+        "largest_change_of_forces_eV_per_A": found.largest_change,
+        "mean_change_of_forces_eV_per_A": found.mean_change,
+        "structures": found.structures,
+    }
 
 
 def _rows(found: "ModelInfo") -> dict[str, Any]:
@@ -97,8 +119,18 @@ def describe_system() -> dict[str, Any]:
         "platform": platform.platform(),
         **{name: _version(name) for name in PACKAGES},
         "backend": jax.default_backend(),
+        "kernel": _kernel(),
         "devices": [f"{device.platform}:{device.id} {device.device_kind}" for device in jax.devices()],
     }
+
+
+def _kernel() -> str:
+    from so3krates.nn.fused import kernels, variants
+
+    if not variants():
+        return f"none: {kernels().missing}"
+    first, *others = [variant.name for variant in variants()]
+    return f"{first} on a CPU (this processor could also run {', '.join(others)})" if others else f"{first} on a CPU"
 
 
 def _version(package: str) -> str:
@@ -134,7 +166,7 @@ def _flat(rows: dict[str, Any]) -> list[tuple[str, str]]:
                 lines.append((key, f"{value} Å"))
             case "parameters", int():
                 lines.append((key, f"{value:,}"))
-            case "architecture" | "provenance", dict():
+            case "architecture" | "provenance" | "tables", dict():
                 lines += [(f"{key} · {name}", _short(part)) for name, part in value.items()]
             case _:
                 lines.append((key, _short(value)))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from so3krates._errors import InputError
-from so3krates.cli._long_range import LongRange
+from so3krates.cli._running import Running
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -37,7 +37,7 @@ def md(
     min_distance: float = 0.5,
     max_bond_deviation: float | None = 1.0,
     dtype: Literal["float32", "float64"] = "float32",
-    long_range: LongRange | None = None,
+    running: Running | None = None,
     resume: Annotated[bool, Parameter(negative=())] = False,
     overwrite: Annotated[bool, Parameter(negative=())] = False,
 ) -> None:
@@ -106,7 +106,7 @@ def md(
         },
         "monitor",
     )
-    potential = (long_range or LongRange()).load(model, dtype)
+    potential = (running or Running()).load(model, dtype)
     console = Console()
     for remark in _remarks(potential, snapshot.system, start):
         console.print(remark, highlight=False, soft_wrap=True)

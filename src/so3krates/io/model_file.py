@@ -16,10 +16,11 @@ from so3krates._errors import ConfigError, FileError, InputError
 from so3krates._precision import checked_dtype
 from so3krates._version import __version__
 from so3krates.config import Config
+from so3krates.inference import TOLERANCE, default_tolerance
 from so3krates.io.atomic import write_atomically
 from so3krates.io.container import Contents, decode, encode
 from so3krates.io.parameters import named_parameters, with_parameters
-from so3krates.io.terms import TermHeader, described, skeleton
+from so3krates.io.terms import NetworkHeader, TermHeader, described, skeleton
 from so3krates.io.upgrade import FORMAT_VERSION, upgraded
 from so3krates.potential import Potential
 from so3krates.prediction import ElementTable
@@ -101,6 +102,8 @@ def load(
     long_range_cutoff: float | None = None,
     isolated: bool | None = None,
     full_range: bool = False,
+    exact: bool | None = None,
+    tolerance: float | None = None,
 ) -> Potential:
     """Read a potential.
 
@@ -112,6 +115,8 @@ def load(
         isolated: whether long-range terms take structures as isolated although they have a cell; if not given, where
             the cell only stands for vacuum.
         full_range: sum electrostatics over all periodic images; see `Potential.full_range`.
+        exact: no tables; if not given, in double precision alone, unless a tolerance is.
+        tolerance: of tables, eV/Å.
 
     Raises:
         FileError: for a file that is missing, truncated, changed in any byte, of another kind or of an unknown version,
@@ -130,6 +135,8 @@ def load(
         raise InputError(f"'{path}' has no long-range terms, so isolated (--isolated, --no-isolated) means nothing.")
     if long_range_cutoff is not None and not isinstance(long_range_cutoff, Real):
         raise InputError(f"long_range_cutoff is {long_range_cutoff!r}; it must be a number, in Å.")
+    if tolerance is not None and not any(isinstance(term, NetworkHeader) for term in header.terms):
+        raise InputError(f"'{path}' has no network, so there is nothing to tabulate and tolerance means nothing.")
     if long_range_cutoff is not None and not 0.0 < long_range_cutoff < np.inf:
         raise InputError(f"long_range_cutoff is {long_range_cutoff} Å; it must be positive and finite.")
     potential = Potential(
@@ -138,8 +145,19 @@ def load(
         header.provenance,
         header.long_range_cutoff if long_range_cutoff is None else long_range_cutoff,
         isolated,
+        _tolerance(target, exact, tolerance),
     )
     return potential.full_range() if full_range else potential
+
+
+def _tolerance(dtype: object, exact: bool | None, tolerance: float | None) -> float | None:
+    if tolerance is None:
+        return default_tolerance(dtype) if exact is None else None if exact else TOLERANCE
+    if exact:
+        raise InputError(f"exact=True means no tables, so tolerance={tolerance:g} means nothing; give one of them.")
+    if not tolerance > 0.0:
+        raise InputError(f"tolerance is {tolerance} eV/Å; it must be positive. exact=True evaluates without tables.")
+    return tolerance
 
 
 def inspect(path: str | Path) -> ModelInfo:

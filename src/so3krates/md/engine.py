@@ -9,6 +9,7 @@ import numpy as np
 
 from so3krates._interrupts import Interrupts
 from so3krates._typing import Float
+from so3krates.evaluation import Topology
 from so3krates.io.trajectory import OBSERVABLES, WIDE, Frames
 from so3krates.md.checkpoint import Checkpoint
 from so3krates.md.langevin import Langevin
@@ -23,7 +24,7 @@ from so3krates.md.state import Snapshot, State, make_state, origin_of, snapshot_
 from so3krates.md.summary import summarize
 from so3krates.md.velocities import kinetic_energy, maxwell_boltzmann
 from so3krates.neighbors.lists import Neighbors
-from so3krates.potential import Potential, Topology
+from so3krates.potential import Potential
 from so3krates.rollout import run_chunk
 from so3krates.system import System
 from so3krates.units import BOLTZMANN, FEMTOSECOND
@@ -60,7 +61,7 @@ class Engine:
     ) -> "Engine":
         watch = make_watch(settings.monitor, system, potential.dtype)
         topology = Topology.of(system, potential.dtype)
-        problem = Problem(potential.model, topology, settings.integrator, watch, settings.save_forces)
+        problem = Problem(potential.fast, topology, settings.integrator, watch, settings.save_forces)
         neighbors = neighbors or potential.allocate(system)
         return cls(problem, settings, system, origin_of(system), neighbors, interrupts, report)
 

@@ -7,11 +7,11 @@ import jax
 import jax.numpy as jnp
 
 from so3krates._typing import Array, Bool, Float, Int
+from so3krates.evaluation import Topology, evaluate
 from so3krates.md.monitor import Watch
 from so3krates.md.operators import kinetic_energy, refresh, temperature
 from so3krates.md.state import Integrator, State
 from so3krates.neighbors.lists import Neighbors
-from so3krates.potential import Topology, evaluate
 from so3krates.term import Term
 
 

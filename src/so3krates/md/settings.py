@@ -127,9 +127,11 @@ def make_settings(
 
 
 def potential_hash(potential: Potential) -> str:
-    """SHA-256 over the parameters, their names and everything static in a potential."""
+    """SHA-256 over the parameters, their names, everything static in a potential, and the tolerance of its tables."""
     arrays, static = eqx.partition(potential.model, eqx.is_array)
     digest = hashlib.sha256()
+    if potential.tolerance is not None:
+        digest.update(f"tables {potential.tolerance}".encode())
     # Addresses of functions differ from process to process.
     digest.update(re.sub(r" at 0x[0-9a-f]+", "", str(jax.tree.structure(static))).encode())
     for path, leaf in jax.tree_util.tree_flatten_with_path(arrays)[0]:

@@ -27,6 +27,8 @@ VALUE_SCALE = 0.3
 class PairGeometry(NamedTuple):
     """What every layer needs of the pairs; made once."""
 
+    lengths: Float[Array, " pairs"]
+    """r_ij, Å; 1 for padding."""
     basis: Float[Array, "pairs functions"]
     cutoff: Float[Array, " pairs"]
     """φ(r_ij), zero for padding."""
@@ -114,30 +116,39 @@ class Attention(eqx.Module):
         graph: Graph,
     ) -> tuple[Float[Array, "atoms features"], Float[Array, "atoms orders"], Coefficients]:
         """Messages Δf, Δx and the attention coefficients; `x` is None where all Euclidean variables are zero."""
-        atoms = AtomInputs(
+        atoms = self.atom_inputs(f, x)
+        size = sum(2 * degree + 1 for degree in self.degrees)
+        nothing = (jnp.zeros_like(f), jnp.zeros((len(f), size), f.dtype))
+        pairs = PairInputs(jnp.asarray(graph.centers), jnp.asarray(graph.others), geometry)
+        add = partial(self._messages, atoms)
+        (delta_f, delta_x), coefficients = in_blocks(add, nothing, pairs) if graph.inference else add(nothing, pairs)
+        return delta_f, delta_x, coefficients
+
+    @property
+    def heads(self) -> int:
+        """H."""
+        return self.query_f.shape[0]
+
+    def atom_inputs(self, f: Float[Array, "atoms features"], x: Float[Array, "atoms orders"] | None) -> AtomInputs:
+        """Queries, keys and values."""
+        return AtomInputs(
             jnp.concatenate([_by_chunks(f, self.query_f), _by_chunks(f, self.query_x)], axis=1),
             jnp.concatenate([_by_chunks(f, self.key_f), _by_chunks(f, self.key_x)], axis=1),
             _by_chunks(f, self.value_f),
             x,
         )
-        size = sum(2 * degree + 1 for degree in self.degrees)
-        nothing = (jnp.zeros_like(f), jnp.zeros((len(f), size), f.dtype))
-        pairs = PairInputs(jnp.asarray(graph.centers), jnp.asarray(graph.others), geometry)
-        add = partial(self._messages, atoms)
-        (delta_f, delta_x), coefficients = in_blocks(add, nothing, pairs) if graph.blockwise else add(nothing, pairs)
-        return delta_f, delta_x, coefficients
 
     def _messages(
         self, atoms: AtomInputs, sums: tuple[Array, Array], pairs: PairInputs
     ) -> tuple[tuple[Array, Array], Coefficients]:
-        x, (basis, _, _) = atoms.x, pairs.geometry
+        x, basis = atoms.x, pairs.geometry.basis
         s = None if x is None else invariants(x[pairs.others] - x[pairs.centers], self.degrees)
         return pair_attention(
             atoms,
             jnp.concatenate([self.filter_f(basis, s), self.filter_x(basis, s)], axis=1),
             pairs,
             sums,
-            heads=self.query_f.shape[0],
+            heads=self.heads,
             degrees=self.degrees,
             scales=(self.scale_f, self.scale_x),
         )

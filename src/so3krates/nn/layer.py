@@ -9,6 +9,7 @@ from so3krates.graph import Graph
 from so3krates.nn.attention import Attention, Coefficients, PairGeometry
 from so3krates.nn.dense import Dense
 from so3krates.nn.exchange import Exchange
+from so3krates.nn.tabulated import TabulatedAttention
 
 LAYER_NORM_EPSILON = 1e-6
 
@@ -33,7 +34,7 @@ class Layer(eqx.Module):
     The norms act on the invariant features alone. Article, eqs. 22–27; SO3LR uses all the optional parts.
     """
 
-    attention: Attention
+    attention: Attention | TabulatedAttention
     exchange: Exchange
     attention_norm: eqx.nn.LayerNorm | None
     residual: ResidualMLP | None
@@ -63,8 +64,9 @@ class Layer(eqx.Module):
         x: Float[Array, "atoms orders"] | None,
         geometry: PairGeometry,
         graph: Graph,
-    ) -> tuple[Float[Array, "atoms features"], Float[Array, "atoms orders"], Coefficients]:
-        """The new f and x and the attention coefficients; `x` is None where all Euclidean variables are zero."""
+    ) -> tuple[Float[Array, "atoms features"], Float[Array, "atoms orders"], Coefficients | None]:
+        """The new f and x and the attention coefficients, if they are kept; `x` is None where all Euclidean variables
+        are zero."""
         delta_f, delta_x, coefficients = self.attention(f, x, geometry, graph)
         f, x = f + delta_f, delta_x if x is None else x + delta_x
         if self.attention_norm is not None:

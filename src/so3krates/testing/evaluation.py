@@ -1,5 +1,7 @@
 """Compiled evaluations on padded graphs, and derivatives of weighted energies and forces."""
 
+from dataclasses import replace
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -52,4 +54,4 @@ def padded_graph(potential: Potential, systems: list[System], sizes: Sizes) -> G
 
 def evaluated(potential: Potential, graph: Graph) -> GraphResult:
     with precision_scope(potential.dtype):
-        return jax.device_get(compiled(potential.model, graph))
+        return jax.device_get(compiled(potential.fast, replace(graph, inference=True)))

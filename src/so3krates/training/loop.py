@@ -16,6 +16,7 @@ from so3krates._interrupts import Interrupts, deferred_interrupts
 from so3krates._precision import precision_scope
 from so3krates._version import __version__
 from so3krates.data.sample import LABELS
+from so3krates.inference import default_tolerance
 from so3krates.io.model_file import save
 from so3krates.potential import Potential
 from so3krates.training.batches import BatchStream, same_size_batches, usable_devices
@@ -219,7 +220,12 @@ class _Run:
     def _potential(self) -> Potential:
         provenance = _described(self.setup) | {"best_step": self.book.best_step, "minutes": self._minutes()}
         start = self.setup.start
-        return replace(start.potential, model=start.finished(self.best), provenance=json.dumps(provenance))
+        return replace(
+            start.potential,
+            model=start.finished(self.best),
+            provenance=json.dumps(provenance),
+            tolerance=default_tolerance(self.config.dtype),
+        )
 
     # Budget -----------------------------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ import pytest
 from so3krates.cli import main
 from so3krates.io.model_file import load, save
 from so3krates.model import ModelConfig, SO3krates
+from so3krates.nn.fused import Kernels, variants
 from so3krates.physics.zbl import ZBL
 from so3krates.potential import Potential
 from so3krates.prediction import ElementTable
@@ -58,6 +59,27 @@ def test_info_system(capsys: pytest.CaptureFixture[str]) -> None:
     told = json.loads(capsys.readouterr().out)
     assert told["jax"] == jax.__version__
     assert len(told["devices"]) == len(jax.devices())
+    names = [variant.name for variant in variants()]
+    assert told["kernel"].startswith(names[0] if names else "none") and all(name in told["kernel"] for name in names)
+
+
+def test_info_says_that_there_is_no_kernel(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("so3krates.nn.fused.variants", tuple)
+    monkeypatch.setattr("so3krates.nn.fused.kernels", lambda: Kernels((), 0, 0, 1, "it was not compiled"))
+    assert main(["info", "--system"]) == 0
+    assert "none: it was not compiled" in capsys.readouterr().out
+
+
+def test_info_tables_measures_what_they_change(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["info", str(model), "--tables", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)["tables"]
+    assert len(told["intervals"]) == 1 and told["structures"] > 0
+    assert 0.0 < told["mean_change_of_forces_eV_per_A"] < told["largest_change_of_forces_eV_per_A"] < 1e-4
+
+
+def test_info_tables_needs_a_model(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["info", "--system", "--tables"]) == 1
+    assert "--tables" in capsys.readouterr().err
 
 
 def test_info_about_other_things(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -23,6 +23,7 @@ from so3krates.io.parameters import named_parameters
 from so3krates.io.upgrade import upgraded
 from so3krates.model import ModelConfig, SO3krates
 from so3krates.physics.lennard_jones import LennardJones
+from so3krates.physics.zbl import ZBL
 from so3krates.potential import Potential
 from so3krates.prediction import ElementTable
 from so3krates.system import System
@@ -68,7 +69,7 @@ def file(tmp_path: Path) -> Path:
 def test_what_is_read_is_what_was_written(tmp_path: Path, dtype: str) -> None:
     original = potential(dtype)
     save(original, tmp_path / "m.safetensors")
-    again = load(tmp_path / "m.safetensors", dtype=dtype)
+    again = load(tmp_path / "m.safetensors", dtype=dtype, exact=True)
     assert (again.elements, again.provenance) == (original.elements, original.provenance)
     assert again.model.config == SMALL
     before, after = named_parameters(original.model), named_parameters(again.model)
@@ -258,3 +259,19 @@ def test_file_of_version_1_gives_its_energies() -> None:
     assert energy == pytest.approx(OLD_ENERGY, abs=1e-9)
     assert np.abs(forces).max() == pytest.approx(OLD_FORCE, abs=1e-9)
     assert json.loads(old.provenance) == {"made_by": "a test"}
+
+
+def test_tables_and_exact_filters(tmp_path: Path) -> None:
+    """Single precision takes tables unless told otherwise, double precision none unless a tolerance is given."""
+    saved = tmp_path / "m.safetensors"
+    save(potential(), saved)
+    assert load(saved).tolerance == 1e-4 and load(saved, exact=True).tolerance is None
+    assert load(saved, "float64").tolerance is None and load(saved, "float64", exact=False).tolerance == 1e-4
+    assert load(saved, "float64", tolerance=1e-6).tolerance == 1e-6
+    with pytest.raises(InputError, match="give one of them"):
+        load(saved, exact=True, tolerance=1e-4)
+    with pytest.raises(InputError, match="must be positive"):
+        load(saved, tolerance=0.0)
+    save(Potential(ZBL(5.0, "cosine")), tmp_path / "zbl.safetensors")
+    with pytest.raises(InputError, match="no network"):
+        load(tmp_path / "zbl.safetensors", tolerance=1e-4)

@@ -9,10 +9,10 @@ from jax.extend.random import threefry_2x32
 from scipy import stats
 
 from so3krates import md
+from so3krates.evaluation import Evaluation
 from so3krates.md.noise import normal, threefry
 from so3krates.md.operators import kinetic_energy
 from so3krates.md.state import State, make_state
-from so3krates.potential import Evaluation
 from so3krates.system import System
 from so3krates.term import Outputs
 from so3krates.units import BOLTZMANN

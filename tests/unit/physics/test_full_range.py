@@ -14,12 +14,13 @@ from scipy.special import erfc
 
 from so3krates import testing
 from so3krates._errors import InputError
+from so3krates.evaluation import Topology, evaluate
 from so3krates.io.loading import load
 from so3krates.io.model_file import save
 from so3krates.physics.electrostatics import Electrostatics
 from so3krates.physics.fixed_charges import FixedCharges
 from so3krates.physics.full_range import FullRangeElectrostatics
-from so3krates.potential import Potential, Topology, evaluate
+from so3krates.potential import Potential
 from so3krates.system import System
 from so3krates.term import Sum
 

@@ -1,4 +1,4 @@
-"""Options of every command that runs a model with long-range terms."""
+"""Options of every command that runs a model."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 @Parameter(name="*")
 @dataclass(frozen=True)
-class LongRange:
-    """How far long-range terms reach."""
+class Running:
+    """How far long-range terms reach, and whether functions of distance are read from tables."""
 
     long_range_cutoff: float | None = None
     """Å; if not given, that of the model file, if any, else 12 for periodic structures and none (1000) for
@@ -23,6 +23,9 @@ class LongRange:
     large that it only stands for vacuum."""
     full_range: bool = False
     """Sum electrostatics over all periodic images (P3M) instead of cutting it off."""
+    exact: bool | None = None
+    """Evaluate the network's functions of distance as they are, or read them from tables, which is faster; if not
+    given, exact in double precision alone."""
 
     def load(self, model: Path, dtype: str) -> "Potential":
         """The potential with these options."""
@@ -34,4 +37,5 @@ class LongRange:
             long_range_cutoff=self.long_range_cutoff,
             isolated=self.isolated,
             full_range=self.full_range,
+            exact=self.exact,
         )

@@ -1,0 +1,101 @@
+// Matrix products of a few rows, kept in registers.
+#pragma once
+
+#include "simd.h"
+
+namespace so3krates {
+namespace SO3K_VARIANT {
+
+// Rows of a tile that is so many registers wide: with one row of the matrix and a broadcast they fit into the registers.
+constexpr int tile_rows(int vectors) {
+#if SO3K_REGISTERS >= 32
+  return vectors <= 3 ? 8 : vectors == 4 ? 6 : 4;
+#else
+  return vectors <= 2 ? 6 : 4;
+#endif
+}
+
+#if SO3K_REGISTERS >= 32
+constexpr int kTileVectors = 6;
+#else
+constexpr int kTileVectors = 3;
+#endif
+
+// The inner dimension of a product: `pieces` runs of `length`, which stand `step` apart in the rows of a and follow each
+// other in b.
+struct Inner {
+  int64_t pieces, length, step;
+};
+
+template <class T, int Rows, int Vectors>
+SO3K_INLINE void tile(const T* a, int64_t a_stride, Inner inner, const T* b, int64_t b_stride, T* out,
+                      int64_t out_stride, bool add) {
+  constexpr int lanes = Simd<T>::lanes;
+  Vec<T> sums[Rows][Vectors];
+#pragma GCC unroll 8
+  for (int r = 0; r < Rows; ++r)
+#pragma GCC unroll 8
+    for (int v = 0; v < Vectors; ++v) sums[r][v] = add ? load(out + r * out_stride + v * lanes) : Vec<T>{};
+  for (int64_t piece = 0; piece < inner.pieces; ++piece) {
+    for (int64_t k = 0; k < inner.length; ++k) {
+      Vec<T> row[Vectors];
+#pragma GCC unroll 8
+      for (int v = 0; v < Vectors; ++v) row[v] = load(b + k * b_stride + v * lanes);
+#pragma GCC unroll 8
+      for (int r = 0; r < Rows; ++r) {
+        const Vec<T> factor = all<T>(a[r * a_stride + k]);
+#pragma GCC unroll 8
+        for (int v = 0; v < Vectors; ++v) sums[r][v] += factor * row[v];
+      }
+    }
+    a += inner.step;
+    b += inner.length * b_stride;
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < Rows; ++r)
+#pragma GCC unroll 8
+    for (int v = 0; v < Vectors; ++v) store(out + r * out_stride + v * lanes, sums[r][v]);
+}
+
+template <class T, int Vectors>
+void product_strip(const T* a, int64_t a_stride, int64_t rows, Inner inner, const T* b, int64_t b_stride, T* out,
+                   int64_t out_stride, bool add) {
+  constexpr int most = tile_rows(Vectors);
+  int64_t r = 0;
+  for (; r + most <= rows; r += most)
+    tile<T, most, Vectors>(a + r * a_stride, a_stride, inner, b, b_stride, out + r * out_stride, out_stride, add);
+  for (; r + 2 <= rows; r += 2)
+    tile<T, 2, Vectors>(a + r * a_stride, a_stride, inner, b, b_stride, out + r * out_stride, out_stride, add);
+  if (r < rows)
+    tile<T, 1, Vectors>(a + r * a_stride, a_stride, inner, b, b_stride, out + r * out_stride, out_stride, add);
+}
+
+// out (rows, columns) = or += a (rows, inner) · b (inner, columns); columns a multiple of the lanes. Strips of b are
+// short enough to stay in the first cache while all rows pass.
+template <class T>
+void product(const T* a, int64_t a_stride, int64_t rows, Inner inner, const T* b, int64_t b_stride, int64_t columns,
+             T* out, int64_t out_stride, bool add) {
+  constexpr int64_t lanes = Simd<T>::lanes;
+  int64_t vectors = columns / lanes;
+  while (vectors > 0) {
+    // Four registers make the best tile; else equal strips rather than full ones and a rest.
+    const int64_t strips = (vectors + kTileVectors - 1) / kTileVectors;
+    const int64_t width = vectors % 4 == 0 && kTileVectors >= 4 ? 4 : (vectors + strips - 1) / strips;
+    switch (width) {
+      case 1: product_strip<T, 1>(a, a_stride, rows, inner, b, b_stride, out, out_stride, add); break;
+      case 2: product_strip<T, 2>(a, a_stride, rows, inner, b, b_stride, out, out_stride, add); break;
+      case 3: product_strip<T, 3>(a, a_stride, rows, inner, b, b_stride, out, out_stride, add); break;
+#if SO3K_REGISTERS >= 32
+      case 4: product_strip<T, 4>(a, a_stride, rows, inner, b, b_stride, out, out_stride, add); break;
+      case 5: product_strip<T, 5>(a, a_stride, rows, inner, b, b_stride, out, out_stride, add); break;
+      case 6: product_strip<T, 6>(a, a_stride, rows, inner, b, b_stride, out, out_stride, add); break;
+#endif
+    }
+    b += width * lanes;
+    out += width * lanes;
+    vectors -= width;
+  }
+}
+
+}  // namespace SO3K_VARIANT
+}  // namespace so3krates
