@@ -11,6 +11,7 @@ from serving import Job, serve, timed, versions_of
 
 from so3krates._interrupts import Interrupts
 from so3krates._version import __version__
+from so3krates.inference import TOLERANCE
 from so3krates.io.model_file import load
 from so3krates.md import NVE
 from so3krates.md.engine import Engine
@@ -100,7 +101,7 @@ def _gentle_potential(system: System) -> Potential:
     model = SO3krates(ModelConfig(), key=jax.random.key(0))
     largest = np.abs(Potential(model).predict([system])[0].forces).max()
     scaled = eqx.tree_at(lambda m: m.energy.scale, model, model.energy.scale * np.float32(LARGEST_FORCE / largest))
-    return Potential(scaled)
+    return Potential(scaled, tolerance=TOLERANCE)
 
 
 def _training(task: dict[str, Any]) -> Job:

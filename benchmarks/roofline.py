@@ -1,0 +1,170 @@
+"""How far every stage of a step is from what the machine can do.
+
+    python benchmarks/roofline.py
+
+Counts floating-point operations and bytes of main memory per pair and per atom for a configuration, measures the two
+ceilings of this machine (a large matrix product, a large copy), and prints the time of each stage over its floor: the
+longer of operations at the measured rate and bytes at the measured bandwidth. An operation is an addition or a
+multiplication that the equations ask for; padding, and what is computed again on the way back, are not counted.
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import cyclopts
+import numpy as np
+from results import BUSY, machine, write
+from rich.console import Console
+from rich.table import Table
+from step_time import geometries, structure
+from workers import pinned
+
+RESULT = Path(__file__).parent / "results" / "roofline.json"
+NAME = "buckyball catcher"
+MATRIX = 2048
+COPY_BYTES = 2**28
+
+app = cyclopts.App(help=__doc__)
+
+
+class Work(NamedTuple):
+    """What a stage must do at least."""
+
+    operations: float
+    bytes: float
+
+    def floor_ms(self, rate: float, bandwidth: float) -> float:
+        """`rate` in operations per second, `bandwidth` in bytes per second."""
+        return 1e3 * max(self.operations / rate, self.bytes / bandwidth)
+
+
+@app.default
+def main(
+    *,
+    only: str = NAME,
+    structures: Annotated[Path | None, cyclopts.Parameter(show_default=False)] = None,
+    threads: int = 2,
+    output: Path | None = None,
+) -> None:
+    """Measure the ceilings and every stage.
+
+    Parameters
+    ----------
+    only
+        A structure of `step_time.py`.
+    structures
+        Folder of the start geometries; `structures` in SHARED_DIR, or in `shared` beside the repository.
+    threads
+        Cores to run on.
+    output
+        JSON file to write; the committed result if not given, for the default structure.
+    """
+    load = os.getloadavg()[0]
+    with pinned(threads):
+        stages, facts = _measured(only, geometries(structures))
+    result = {"benchmark": "roofline", "machine": machine(load), "threads": threads, **facts, "stages": stages}
+    console = Console()
+    _show(result, console)
+    if load > BUSY:
+        console.print(f"The machine was busy (load average {load:.2f}): these figures mean nothing.", style="yellow")
+    target = output or (RESULT if only == NAME else None)
+    if target is not None:
+        write(result, target)
+
+
+def attention_work(config: Any, atoms: int, pairs: int, *, has_x: bool) -> Work:
+    """One attention layer with tables, forward and back for forces; every operation of the equations once."""
+    features, degrees = config.features, len(config.degrees)
+    orders = sum(2 * degree + 1 for degree in config.degrees)
+    hidden = features // 4
+    projection = 2 * features * (3 * features // config.heads + 2 * features // degrees)
+    # Four products for a cubic, of all columns.
+    table = 8 * 2 * features
+    network = 2 * 2 * hidden * (degrees + features) + 3 * orders if has_x else 0
+    coefficients = 2 * 3 * 2 * features
+    messages = 2 * 2 * (features + orders)
+    forward = table + network + coefficients + messages
+    # A linear map has a transpose of the same size; a product has two factors to differentiate.
+    back = table + network + 2 * coefficients + 2 * messages
+    # f, x and their cotangents in and out, and the geometry of the pairs.
+    traffic = 4 * 4 * atoms * (features + orders) + 2 * 4 * 5 * pairs
+    return Work(2 * atoms * projection + pairs * (forward + back), traffic)
+
+
+def rest_work(config: Any, atoms: int) -> Work:
+    """Exchange of every layer and the energy head, forces included: a dense layer forward and back."""
+    width = config.features + len(config.degrees)
+    head = config.features * (config.energy_features or config.features)
+    operations = 2 * 2 * atoms * (config.layers * width * width + head)
+    return Work(operations, 4.0 * 4 * atoms * width * config.layers)
+
+
+def search_work(atoms: int) -> Work:
+    """All distances once."""
+    return Work(8.0 * atoms * (atoms - 1) / 2, 12.0 * atoms)
+
+
+def _measured(name: str, folder: Path) -> tuple[dict[str, dict[str, float]], dict[str, Any]]:
+    # Imported once the cores are chosen: compiled code sizes its pool by them.
+    import jax
+    import jax.numpy as jnp
+    from roofline_stages import Stages, median_seconds
+
+    a = jnp.asarray(np.random.default_rng(0).normal(size=(MATRIX, MATRIX)), jnp.float32)
+    product = jax.jit(lambda a: a @ a)
+    rate = 2.0 * MATRIX**3 / median_seconds(lambda: jax.block_until_ready(product(a)))
+    source, target = np.ones(COPY_BYTES // 8), np.empty(COPY_BYTES // 8)
+    bandwidth = 2.0 * COPY_BYTES / median_seconds(lambda: np.copyto(target, source))
+    stages = Stages(structure(name, folder))
+    config, atoms, pairs = stages.model.config, stages.atoms, stages.pairs
+    rows: dict[str, dict[str, float]] = {}
+
+    def add(name: str, work: Work, seconds: float) -> None:
+        floor = work.floor_ms(rate, bandwidth)
+        rows[name] = {
+            **work._asdict(),
+            "floor_ms": floor,
+            "time_ms": 1e3 * seconds,
+            "over_floor": 1e3 * seconds / floor,
+        }
+
+    works = [search_work(atoms), rest_work(config, atoms)]
+    add("neighbour search", works[0], stages.search())
+    for number in range(config.layers):
+        has_x = number > 0 or config.euclidean_start != "zero"
+        works.append(attention_work(config, atoms, pairs, has_x=has_x))
+        add(f"attention of layer {number + 1}", works[-1], stages.attention(number))
+    whole = Work(sum(work.operations for work in works), sum(work.bytes for work in works))
+    add("search, energy and forces", whole, stages.evaluate())
+    facts = {
+        "structure": name,
+        "atoms": atoms,
+        "pairs": pairs,
+        "rate_GFLOP_per_s": rate / 1e9,
+        "bandwidth_GB_per_s": bandwidth / 1e9,
+        "kernel": stages.kernel,
+    }
+    return rows, facts
+
+
+def _show(result: dict[str, Any], console: Console) -> None:
+    console.print(
+        f"{result['structure']}: {result['atoms']} atoms, {result['pairs']} pairs; kernel: {result['kernel']}; "
+        f"{result['rate_GFLOP_per_s']:.0f} GFLOP/s, {result['bandwidth_GB_per_s']:.1f} GB/s"
+    )
+    table = Table("stage", "MFLOP", "MB", "floor, ms", "time, ms", "time / floor")
+    for name, row in result["stages"].items():
+        table.add_row(
+            name,
+            f"{row['operations'] / 1e6:.1f}",
+            f"{row['bytes'] / 1e6:.2f}",
+            f"{row['floor_ms']:.3f}",
+            f"{row['time_ms']:.3f}",
+            f"{row['over_floor']:.1f}",
+        )
+    console.print(table)
+
+
+if __name__ == "__main__":
+    app()
