@@ -4,8 +4,8 @@
     python examples/so3lr_dynamics.py so3lr.safetensors water.xyz --repeat 2 --ensemble langevin --time-ps 5 --resume
 
 Steps of 0.5 fs in float32, after `--thermalise-ps` of Langevin dynamics at 300 K under strong friction that is not
-recorded. With `--resume` a run that was interrupted goes on where it was. Writes NAME.h5, NAME.json with the summary of
-the run, and NAME.svg with its energies.
+recorded. `--exact` evaluates the network without tables. With `--resume` a run that was interrupted goes on where it
+was. Writes NAME.h5, NAME.json with the summary of the run, and NAME.svg with its energies.
 """
 
 import argparse
@@ -45,6 +45,7 @@ def main() -> None:
     parser.add_argument("--time-ps", type=float, required=True)
     parser.add_argument("--thermalise-ps", type=float, default=2.0)
     parser.add_argument("--repeat", type=int, default=1, help="repeat a periodic box so often along every axis")
+    parser.add_argument("--exact", action="store_true", help="without tables and without the compiled kernel")
     parser.add_argument("--name", help="of the files; that of the structure if not given")
     parser.add_argument("--resume", action="store_true", help="go on with a run that was interrupted")
     parser.add_argument("--output", type=Path, default=Path("."))
@@ -53,7 +54,7 @@ def main() -> None:
     atoms = ase.io.read(arguments.structure)
     assert not isinstance(atoms, list)
     system = System.from_ase(atoms.repeat(arguments.repeat))
-    potential = load(arguments.model)
+    potential = load(arguments.model, exact=arguments.exact)
     print(potential.remark(system) or f"{len(system)} atoms, long-range cutoff {potential.far_cutoff(system):g} Å")
     target = arguments.output / f"{arguments.name or arguments.structure.stem}.h5"
     langevin = md.Langevin(temperature_K=TEMPERATURE_K, friction_per_ps=1.0)
