@@ -123,6 +123,11 @@ def test_factors_of_the_page_on_performance_are_those_measured() -> None:
     assert f"| {' | '.join(names)} |" in page
     factors = " | ".join(f"{factor('step_time', name, TORCH):.1f}×" for name in names)
     assert f"| {factors} |" in page
+    roofline = json.loads((ROOT / "benchmarks" / "results" / "roofline.json").read_text(encoding="utf-8"))
+    step = roofline["stages"]["search, energy and forces"]
+    assert roofline["structure"] == "buckyball catcher"
+    expected = f"takes {step['over_floor']:.1f} times as long as its {step['operations'] / 1e6:.0f} million operations"
+    assert expected in " ".join(page.split())
 
 
 def test_factors_of_the_benchmarks_are_those_measured() -> None:
