@@ -1,4 +1,4 @@
-// The transpose of a block of pairs: from cotangents of the messages to those of queries, keys, values, x and vectors.
+// The transpose of a block of pairs: from cotangents of the messages to those of queries, keys, values, x and geometry.
 #pragma once
 
 #include "block.h"
@@ -6,58 +6,80 @@
 namespace so3krates {
 namespace SO3K_VARIANT {
 
+// Cotangents of one pair's harmonics, added, and of its coefficients of x.
 template <class T>
+SO3K_INLINE void receive_orders(const Shape& s, const Orders<T>& orders, const T* harmonic, const T* weight,
+                                const T* received_i, const T* received_j, T* harmonic_back, T* coefficient) {
+  const int64_t start = s.message - s.padded_orders;
+  const T *h_i = received_i + start, *h_j = received_j + start;
+  const T *to_center = weight + s.heads, *to_other = to_center + s.chunks;
+  for (int64_t c = 0; c < s.padded_orders; c += Simd<T>::lanes)
+    store(harmonic_back + c, load(harmonic_back + c) + load(h_i + c) * orders.spread(to_center, orders.of_degree, c) +
+                                 load(h_j + c) * orders.spread(to_other, orders.parity, c));
+  T found[2][kMaxDegrees + Simd<T>::lanes];
+  orders.gathered(h_i, harmonic, orders.of_degree, found[0]);
+  orders.gathered(h_j, harmonic, orders.parity, found[1]);
+  for (int l = 0; l < s.degrees_count; ++l) {
+    coefficient[s.heads + l] = found[0][l];
+    coefficient[s.chunks + s.heads + l] = found[1][l];
+  }
+}
+
+// In the first layer nobody asks for cotangents of the features.
+template <class T, bool First>
 struct BlockBack {
   static constexpr int lanes = Simd<T>::lanes;
   Block<T> b;
   const Shape& s;
-  const Inputs<T>& in;
-  const Backward<T>& out;
-  const T* rows;
-  T* sums;                // of this part: atoms, row
-  Buffer<T> coefficient;  // cotangents of the coefficients, then times cutoff and scale: kRoom, 2, chunks
-  Buffer<T> harmonic;     // cotangents of Y: kRoom, padded_orders
-  Buffer<T> hidden;       // kRoom, 2 padded_hidden
-  alignas(64) T radial[kRoom] = {};  // ∂E/∂r
+  const Call<T>& call;
+  T* sums;                   // of this part: atoms, row
+  T *harmonic, *radial;      // cotangents of the pairs of this block
+  Buffer<T> coefficient;     // cotangents of the coefficients, then times cutoff and scale: kBlock, scores and room
+  Zeros<Vec<T>> spread;     // of one group: kBlock, 2 padded heads and room
+  Zeros<T> hidden;          // kBlock, 2 padded_hidden
+  Zeros<T> scale;           // 1/c of eq. 21: scores
+  const int64_t wide;        // row of `coefficient`
+  const int64_t heads;       // padded
 
-  BlockBack(const Shape& shape, const Inputs<T>& inputs, const Backward<T>& outputs, int64_t part)
-      : b(shape, inputs),
-        s(shape),
-        in(inputs),
-        out(outputs),
-        rows(outputs.rows),
-        sums(outputs.sums + part * shape.atoms * shape.row),
-        coefficient(kRoom * 2 * b.chunks),
-        harmonic(kRoom * shape.padded_orders),
-        hidden(kRoom * 2 * shape.padded_hidden) {}
+  BlockBack(const Call<T>& call_, int64_t layer, int64_t part)
+      : b(call_, layer),
+        s(call_.s),
+        call(call_),
+        sums(call.scratch.sums + part * s.atoms * s.row),
+        coefficient(kBlock * (s.scores + kMaxDegrees + lanes)),
+        spread(kBlock * 2 * padded(s.heads, lanes)),
+        hidden(kBlock * 2 * s.padded_hidden),
+        scale(s.scores),
+        wide(s.scores + kMaxDegrees + lanes),
+        heads(padded(s.heads, lanes)) {
+    for (int64_t c = 0; c < 2 * s.chunks; ++c) scale[c] = static_cast<T>(c % s.chunks < s.heads ? s.scale_f : s.scale_x);
+  }
 
   T* query(int64_t atom) { return sums + atom * s.row; }
   T* key(int64_t atom) { return sums + atom * s.row + s.columns; }
   T* value(int64_t atom) { return sums + atom * s.row + 2 * s.columns; }
   T* euclidean(int64_t atom) { return sums + (atom + 1) * s.row - s.padded_orders; }
-  const T* received(int64_t atom) const { return out.received + atom * (s.columns_f + s.padded_orders); }
+  const T* received(int64_t atom) const { return call.scratch.received + atom * s.message; }
 
-  void run(int64_t first, int64_t last) {
-    std::memset(out.vectors + 3 * first, 0, sizeof(T) * 3 * (last - first));
-    for (int64_t next = first; b.fill(next, last, rows, sums, s.row);) {
-      b.place();
-      b.make_harmonics();
-      b.make_filters(rows, true);
-      b.make_overlaps(rows);
+  void run(const Part& part, int64_t layer) {
+    for (int64_t start = 0; start < part.count; start += kBlock) {
+      b.choose(part, start, layer, sums, s.row);
+      harmonic = call.scratch.harmonics + (part.first + start) * s.padded_orders;
+      radial = call.scratch.radial + part.first + start;
+      b.make_filters(true);
       b.make_weights();
       values();
-      orders();
+      for (int n = 0; n < b.count; ++n)
+        receive_orders(s, b.orders, b.harmonic + n * s.padded_orders, b.weight + n * s.scores, received(b.center[n]),
+                       received(b.other[n]), harmonic + n * s.padded_orders, coefficient + n * wide);
       products();
       radii();
-      if (s.has_x) invariants();
-      vectors();
+      if (b.has_x) invariants();
     }
   }
 
   // Cotangents of the values, and of the coefficients of f.
   void values() {
-    const int chunks = b.chunks;
-    std::memset(coefficient, 0, sizeof(T) * b.count * 2 * chunks);
     for (int from = 0, to; from < b.count; from = to) {
       to = b.group_end(from);
       const int64_t i = b.center[from];
@@ -65,7 +87,7 @@ struct BlockBack {
         const Run run = b.runs[r];
         with_vectors(run.vectors, [&](auto number) {
           constexpr int N = decltype(number)::value;
-          const T *v_i = b.value(rows, i) + run.start, *g_i = received(i) + run.start;
+          const T *v_i = b.value(i) + run.start, *g_i = received(i) + run.start;
           Vec<T> own[N], got[N], back[N]{};
 #pragma GCC unroll 8
           for (int v = 0; v < N; ++v) {
@@ -74,66 +96,53 @@ struct BlockBack {
           }
           for (int n = from; n < to; ++n) {
             const int64_t j = b.other[n];
-            const T *v_j = b.value(rows, j) + run.start, *g_j = received(j) + run.start;
+            const T *v_j = b.value(j) + run.start, *g_j = received(j) + run.start;
             T* back_j = value(j) + run.start;
-            const T to_center = b.weight[n * 2 * chunks + run.chunk];
-            const T to_other = b.weight[n * 2 * chunks + chunks + run.chunk];
-            Vec<T> of_center{}, of_other{};
+            const T to_center = b.weight[n * s.scores + run.chunk];
+            const T to_other = b.weight[n * s.scores + s.chunks + run.chunk];
+            Vec<T>* place = spread + n * 2 * heads + run.chunk;
+            Vec<T> of_center = run.first ? Vec<T>{} : place[0], of_other = run.first ? Vec<T>{} : place[heads];
 #pragma GCC unroll 8
             for (int v = 0; v < N; ++v) {
               const Vec<T> g = load(g_j + v * lanes);
               of_center += got[v] * load(v_j + v * lanes);
               of_other += own[v] * g;
-              back[v] += to_other * g;
-              store(back_j + v * lanes, load(back_j + v * lanes) + to_center * got[v]);
+              if constexpr (!First) {
+                back[v] += to_other * g;
+                store(back_j + v * lanes, load(back_j + v * lanes) + to_center * got[v]);
+              }
             }
-            coefficient[n * 2 * chunks + run.chunk] += sum<T>(of_center);
-            coefficient[n * 2 * chunks + chunks + run.chunk] += sum<T>(of_other);
+            place[0] = of_center;
+            place[heads] = of_other;
           }
-          T* back_i = value(i) + run.start;
+          if constexpr (!First) {
+            T* back_i = value(i) + run.start;
 #pragma GCC unroll 8
-          for (int v = 0; v < N; ++v) store(back_i + v * lanes, load(back_i + v * lanes) + back[v]);
+            for (int v = 0; v < N; ++v) store(back_i + v * lanes, load(back_i + v * lanes) + back[v]);
+          }
         });
       }
     }
-  }
-
-  // Cotangents of the harmonics and of the coefficients of x.
-  void orders() {
-    const int64_t width = s.padded_orders;
     for (int n = 0; n < b.count; ++n) {
-      const T *h_i = received(b.center[n]) + s.columns_f, *h_j = received(b.other[n]) + s.columns_f;
-      const T* y = b.harmonic + n * width;
-      const T* to_center = b.weight + n * 2 * b.chunks + s.heads;
-      const T* to_other = to_center + b.chunks;
-      T* back = coefficient + n * 2 * b.chunks + s.heads;
-      for (int64_t c = 0; c < width; c += lanes)
-        store(harmonic + n * width + c, load(h_i + c) * b.at_orders(to_center, b.of_degree, c) +
-                                            load(h_j + c) * b.at_orders(to_other, b.parity, c));
-      for (int l = 0; l < s.degrees_count; ++l) {
-        Vec<T> of_center{}, of_other{};
-        for (int64_t c = 0; c < width; c += lanes) {
-          of_center += load(h_i + c) * load(y + c) * load(b.of_degree + l * width + c);
-          of_other += load(h_j + c) * load(y + c) * load(b.parity + l * width + c);
-        }
-        back[l] = sum<T>(of_center);
-        back[b.chunks + l] = sum<T>(of_other);
-      }
+      // What is written behind the heads, the coefficients of x replace.
+      T* own = coefficient + n * wide;
+      const Vec<T>* parts = spread + n * 2 * heads;
+      for (int64_t c = 0; c < heads; c += lanes) store(own + c, each_sum<T>(parts + c));
+      for (int64_t c = 0; c < heads; c += lanes) store(own + s.chunks + c, each_sum<T>(parts + heads + c));
     }
   }
 
   // From the coefficients to queries, keys and filters; the filters' cotangents replace the filters.
   void products() {
-    const int chunks = b.chunks;
     for (int n = 0; n < b.count; ++n) {
-      T of_cutoff = 0;
-      T* own = coefficient + n * 2 * chunks;
-      for (int c = 0; c < 2 * chunks; ++c) {
-        own[c] *= b.scale[c];
-        of_cutoff += own[c] * b.overlap[n * 2 * chunks + c];
-        own[c] *= b.phi[n];
+      T* own = coefficient + n * wide;
+      for (int64_t c = 2 * s.chunks; c < s.scores; ++c) own[c] = 0;
+      Vec<T> of_cutoff{};
+      for (int64_t c = 0; c < s.scores; c += lanes) {
+        of_cutoff += load(own + c) * load(b.score + n * s.scores + c);
+        store(own + c, load(own + c) * load(scale + c) * b.phi[n]);
       }
-      radial[n] = of_cutoff * b.phi_slope[n];
+      radial[n] += sum<T>(of_cutoff) * b.phi_slope[n];
     }
     for (int from = 0, to; from < b.count; from = to) {
       to = b.group_end(from);
@@ -142,7 +151,7 @@ struct BlockBack {
         const Run run = b.runs[r];
         with_vectors(run.vectors, [&](auto number) {
           constexpr int N = decltype(number)::value;
-          const T *q_i = b.query(rows, i) + run.start, *k_i = b.key(rows, i) + run.start;
+          const T *q_i = b.query(i) + run.start, *k_i = b.key(i) + run.start;
           Vec<T> q[N], k[N], q_back[N]{}, k_back[N]{};
 #pragma GCC unroll 8
           for (int v = 0; v < N; ++v) {
@@ -151,27 +160,32 @@ struct BlockBack {
           }
           for (int n = from; n < to; ++n) {
             const int64_t j = b.other[n];
-            const T *q_j = b.query(rows, j) + run.start, *k_j = b.key(rows, j) + run.start;
+            const T *q_j = b.query(j) + run.start, *k_j = b.key(j) + run.start;
             T *q_back_j = query(j) + run.start, *k_back_j = key(j) + run.start;
             T* w = b.filter + n * s.columns + run.start;
-            const T to_center = coefficient[n * 2 * chunks + run.chunk];
-            const T to_other = coefficient[n * 2 * chunks + chunks + run.chunk];
+            const T to_center = coefficient[n * wide + run.chunk];
+            const T to_other = coefficient[n * wide + s.chunks + run.chunk];
 #pragma GCC unroll 8
             for (int v = 0; v < N; ++v) {
-              const Vec<T> own = load(w + v * lanes), kj = load(k_j + v * lanes), qj = load(q_j + v * lanes);
-              const Vec<T> first = to_center * own, second = to_other * own;
-              q_back[v] += first * kj;
-              k_back[v] += second * qj;
-              store(k_back_j + v * lanes, load(k_back_j + v * lanes) + first * q[v]);
-              store(q_back_j + v * lanes, load(q_back_j + v * lanes) + second * k[v]);
+              const Vec<T> kj = load(k_j + v * lanes), qj = load(q_j + v * lanes);
+              if constexpr (!First) {
+                const Vec<T> own = load(w + v * lanes);
+                const Vec<T> first = to_center * own, second = to_other * own;
+                q_back[v] += first * kj;
+                k_back[v] += second * qj;
+                store(k_back_j + v * lanes, load(k_back_j + v * lanes) + first * q[v]);
+                store(q_back_j + v * lanes, load(q_back_j + v * lanes) + second * k[v]);
+              }
               store(w + v * lanes, to_center * (q[v] * kj) + to_other * (k[v] * qj));
             }
           }
-          T *q_back_i = query(i) + run.start, *k_back_i = key(i) + run.start;
+          if constexpr (!First) {
+            T *q_back_i = query(i) + run.start, *k_back_i = key(i) + run.start;
 #pragma GCC unroll 8
-          for (int v = 0; v < N; ++v) {
-            store(q_back_i + v * lanes, load(q_back_i + v * lanes) + q_back[v]);
-            store(k_back_i + v * lanes, load(k_back_i + v * lanes) + k_back[v]);
+            for (int v = 0; v < N; ++v) {
+              store(q_back_i + v * lanes, load(q_back_i + v * lanes) + q_back[v]);
+              store(k_back_i + v * lanes, load(k_back_i + v * lanes) + k_back[v]);
+            }
           }
         });
       }
@@ -181,56 +195,52 @@ struct BlockBack {
   // ∂E/∂r through the filters' tables.
   void radii() {
     for (int n = 0; n < b.count; ++n) {
-      const T t = b.position[n];
-      const T h00 = 6 * t * (t - 1), h10 = 1 + t * (3 * t - 4), h11 = t * (3 * t - 2);
-      const T* table = in.radial + b.knot[n] * 2 * s.columns;
+      const Hermite<T> between = Hermite<T>::slopes(b.position[n], b.stretch[n]);
+      const T* table = b.in.radial + 2 * b.knot[n] * s.columns;
       const T* w = b.filter + n * s.columns;
       Vec<T> total{};
-      for (int64_t c = 0; c < s.columns; c += lanes)
-        total += load(w + c) * (h00 * (load(table + c) - load(table + 2 * s.columns + c)) +
-                                h10 * load(table + s.columns + c) + h11 * load(table + 3 * s.columns + c));
-      radial[n] += sum<T>(total) * b.stretch[n];
+      for (int64_t c = 0; c < s.columns; c += lanes) total += load(w + c) * between.at(table + c, s.columns);
+      radial[n] += sum<T>(total);
     }
   }
 
   // From the filters through the network of the invariants to x.
   void invariants() {
     const int64_t width = 2 * s.padded_hidden;
+    // One or two hidden units beyond whole registers cost less as sums along the features.
+    const int64_t rest = s.hidden % lanes <= 2 ? s.hidden % lanes : 0;
+    const int64_t columns = rest ? s.hidden - rest : s.padded_hidden;
     for (int half = 0; half < 2; ++half) {
       const bool second = half == 1;
-      const int64_t chunks = second ? s.degrees_count : s.heads;
-      const int64_t chunk = second ? s.chunk_width : s.head_width, step = second ? s.padded_chunk : s.padded_head;
-      product<T>(b.filter + (second ? s.columns_f : 0), s.columns, b.count, {chunks, chunk, step},
-                 in.outer_back + half * s.features * s.padded_hidden, s.padded_hidden, s.padded_hidden,
-                 hidden + half * s.padded_hidden, width, false);
+      const Half& columns_of = second ? s.x : s.f;
+      const int64_t start = columns_of.start, end = start + columns_of.columns;
+      T* out = hidden + half * s.padded_hidden;
+      product<T>(b.filter + start, s.columns, b.count,
+                 {columns_of.chunks, columns_of.width, columns_of.padded_width},
+                 b.in.outer_back + half * s.features * s.padded_hidden, s.padded_hidden, columns, out, width, false);
+      for (int64_t unit = columns; unit < columns + rest; ++unit)
+        for (int n = 0; n < b.count; ++n) {
+          const T *w = b.filter + n * s.columns, *own = b.in.outer + unit * s.columns;
+          Vec<T> total{};
+          for (int64_t c = start; c < end; c += lanes) total += load(w + c) * load(own + c);
+          out[n * width + unit] = sum<T>(total);
+        }
     }
     for (int n = 0; n < b.count; ++n) {
-      T back[kMaxDegrees];
-      for (int l = 0; l < s.degrees_count; ++l) {
-        Vec<T> total{};
-        for (int64_t c = 0; c < width; c += lanes)
-          total += load(hidden + n * width + c) * load(b.hidden_slope + n * width + c) * load(in.inner + l * width + c);
-        back[l] = 2 * sum<T>(total) * b.contraction[l];
+      Vec<T> totals[kMaxDegrees + lanes] = {};
+      for (int64_t c = 0; c < width; c += lanes) {
+        const Vec<T> own = load(hidden + n * width + c) * load(b.hidden_slope + n * width + c);
+        for (int l = 0; l < s.degrees_count; ++l) totals[l] += own * load(b.in.inner + l * width + c);
       }
+      T back[kMaxDegrees + lanes];
+      for (int l = 0; l < s.degrees_count; l += lanes)
+        store(back + l, static_cast<T>(2) * each_sum<T>(totals + l) * load(b.orders.contraction + l));
       T *own = euclidean(b.center[n]), *far = euclidean(b.other[n]);
       for (int64_t c = 0; c < s.padded_orders; c += lanes) {
-        const Vec<T> step = b.at_orders(back, b.of_degree, c) * load(b.difference + n * s.padded_orders + c);
+        const Vec<T> step = b.orders.spread(back, b.orders.of_degree, c) * load(b.difference + n * s.padded_orders + c);
         store(far + c, load(far + c) + step);
         store(own + c, load(own + c) - step);
       }
-    }
-  }
-
-  // From lengths and directions to vectors: ∂E/∂r u + (g − u (u·g))/r.
-  void vectors() {
-    for (int n = 0; n < b.count; n += lanes) {
-      const Vec<T> x = load(b.x + n), y = load(b.y + n), z = load(b.z + n), inverse = load(b.inverse + n);
-      Vec<T> g[3];
-      harmonics_back<T>(s, b.norms, b.top, x, y, z, harmonic + n * s.padded_orders, s.padded_orders, g);
-      const Vec<T> along = load(radial + n) - (x * g[0] + y * g[1] + z * g[2]) * inverse;
-      const Vec<T> result[3] = {along * x + g[0] * inverse, along * y + g[1] * inverse, along * z + g[2] * inverse};
-      for (int lane = 0; lane < lanes && n + lane < b.count; ++lane)
-        for (int a = 0; a < 3; ++a) out.vectors[3 * b.pair[n + lane] + a] = result[a][lane];
     }
   }
 };

@@ -2,7 +2,7 @@
 // The same recursions as in so3krates/nn/spherical.py; d/dz of Q_lm is Q_l,m+1.
 #pragma once
 
-#include "attention.h"
+#include "network.h"
 #include "simd.h"
 
 namespace so3krates {

@@ -1,5 +1,6 @@
 // The FFI calls and the Python module around them.
 #include <nanobind/nanobind.h>
+#include <nanobind/stl/vector.h>
 
 #include <algorithm>
 #include <functional>
@@ -8,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include "attention.h"
+#include "network.h"
 #include "team.h"
 #include "xla/ffi/api/ffi.h"
 
@@ -61,83 +62,210 @@ const Stages<T>& stages_of(const Variant& variant) {
     return variant.twofold;
 }
 
-// Atoms that a thread takes at a time: a few tiles of the products.
-constexpr int64_t kAtoms = 48;
+// Atoms that a thread takes at a time: a few tiles of the products, and pieces enough for all threads.
+constexpr int64_t kFewestAtoms = 8, kMostAtoms = 48;
+constexpr int64_t kKnots = 32;
 
-template <ffi::DataType D>
-using Array = ffi::Buffer<D>;
-using Indices = ffi::Buffer<ffi::S32>;
-using Flags = ffi::Buffer<ffi::PRED>;
+using Bytes = ffi::Buffer<ffi::U8>;
 
-// A layer as it comes from XLA: everything but what a call gives back.
-template <ffi::DataType D>
-struct Layer {
+ffi::Error refusal(const std::string& why) { return ffi::Error::InvalidArgument("compiled kernel: " + why); }
+
+// Sizes from the attributes of a call, or from Python, and the instruction set.
+template <class Get>
+Shape shape_of(const Variant& variant, int64_t bytes, const Get& get, const int64_t* degrees, size_t degrees_count) {
+  Shape s{};
+  s.layers = get("layers");
+  s.heads = get("heads");
+  s.hidden = get("hidden");
+  s.intervals = get("intervals");
+  s.features = get("features");
+  s.atoms = get("atoms");
+  s.pairs = get("pairs");
+  s.parts = get("parts");
+  s.starts_at_zero = get("starts_at_zero") != 0;
+  s.attention_norm = get("attention_norm") != 0;
+  s.residual = get("residual") != 0;
+  s.exchange_norm = get("exchange_norm") != 0;
+  s.degrees_count = static_cast<int>(degrees_count);
+  std::copy(degrees, degrees + degrees_count, s.degrees);
+  return completed(s, variant.bytes / bytes);
+}
+
+// Bytes of types, of what is saved for the way back, and of scratch memory forward and back.
+nb::tuple workspace(int64_t variant, int64_t bytes, nb::dict sizes, std::vector<int64_t> degrees) {
+  const Shape s = shape_of(
+      *variant_of(variant), bytes, [&](const char* name) { return nb::cast<int64_t>(sizes[name]); }, degrees.data(),
+      degrees.size());
+  const auto count = [&](auto number) {
+    using T = decltype(number);
+    Types<T> types;
+    Saved<T> saved;
+    Scratch<T> scratch;
+    return nb::make_tuple(lay_out<T>(s, nullptr, types), lay_out<T>(s, nullptr, saved), lay_out<T>(s, nullptr, scratch, false),
+                          lay_out<T>(s, nullptr, scratch, true));
+  };
+  return bytes == 4 ? count(0.0f) : count(0.0);
+}
+
+// Takes arrays one after another from the arguments of a call, or from its results.
+template <ffi::DataType D, class Remaining>
+class Arrays {
+ public:
   using T = ffi::NativeType<D>;
-  Array<D> f, x, vectors;
-  Indices centers, others;
-  Flags mask;
-  Array<D> cutoff_table, radial, inner, outer, outer_back, project_f, project_x, back_f, back_x;
+  explicit Arrays(const Remaining& all) : all_(all) {}
+
+  template <class A = T>
+  A* take(ffi::DataType type, int64_t elements) {
+    const auto found = all_.template get<ffi::AnyBuffer>(next_++);
+    if (!found.has_value()) return fail("too few arrays");
+    const ffi::AnyBuffer array = buffer(*found);
+    if (array.element_type() != type) return fail("an array of another type");
+    if (elements >= 0 && static_cast<int64_t>(array.element_count()) != elements)
+      return fail("array " + std::to_string(next_ - 1) + " has " + std::to_string(array.element_count()) + " numbers, not " +
+                  std::to_string(elements) + "; were parameters arranged for another instruction set or precision?");
+    return reinterpret_cast<A*>(array.untyped_data());
+  }
+  T* numbers(int64_t elements) { return take(D, elements); }
+  const std::string& error() const { return error_; }
+
+ private:
+  static ffi::AnyBuffer buffer(const ffi::AnyBuffer& array) { return array; }
+  static ffi::AnyBuffer buffer(ffi::Result<ffi::AnyBuffer> array) { return *array; }
+  std::nullptr_t fail(const std::string& why) {
+    if (error_.empty()) error_ = why;
+    return nullptr;
+  }
+
+  const Remaining& all_;
+  size_t next_ = 0;
+  std::string error_;
+};
+
+enum class What { types, forward, back };
+
+// A call as it comes from XLA.
+template <ffi::DataType D>
+struct Request {
+  using T = ffi::NativeType<D>;
   const Variant* variant;
-  int64_t heads, hidden;
-  ffi::Span<const int64_t> degrees;
-  double scale_f, scale_x, cutoff, bend;
+  Call<T> call;
 
-  Inputs<T> inputs() const {
-    return {f.typed_data(),         x.typed_data(),         vectors.typed_data(), centers.typed_data(),
-            others.typed_data(),    mask.typed_data(),      cutoff_table.typed_data(),
-            radial.typed_data(),    inner.typed_data(),     outer.typed_data(),   outer_back.typed_data(),
-            project_f.typed_data(), project_x.typed_data(), back_f.typed_data(),  back_x.typed_data()};
-  }
+  const bool* atom_mask = nullptr;  // of a call for types
 
-  // Sizes of everything; `sums` has a leading axis for the parts.
-  ffi::ErrorOr<Shape> shape(const Array<D>& sums) const {
-    if (variant == nullptr) return refusal("this processor has no such instruction set");
-    const int64_t parts = sums.dimensions()[0];
-    if (parts < 1 || parts > kMaxParts) return refusal("too many parts");
-    if (degrees.size() > kMaxDegrees) return refusal("too many degrees");
-    Shape s{};
-    s.atoms = f.dimensions()[0];
-    s.features = f.dimensions()[1];
-    s.pairs = vectors.dimensions()[0];
-    s.heads = heads;
-    s.hidden = hidden;
-    s.intervals = radial.dimensions()[0] - 1;
-    s.degrees_count = static_cast<int>(degrees.size());
-    for (int n = 0; n < s.degrees_count; ++n) {
-      if (degrees[n] > kMaxDegree) return refusal("a degree is too high");
-      s.degrees[n] = static_cast<int>(degrees[n]);
+  // Why it cannot be; empty if it can.
+  std::string read(const ffi::RemainingArgs& args, const ffi::RemainingRets& results, const ffi::Dictionary& attributes,
+                   What what) {
+    const bool back = what == What::back;
+    std::string missing;
+    const auto integer = [&](const char* name) -> int64_t {
+      const auto found = attributes.get<int64_t>(name);
+      if (!found.has_value()) missing = name;
+      return found.has_value() ? *found : 0;
+    };
+    const auto number = [&](const char* name) -> double {
+      const auto found = attributes.get<double>(name);
+      if (!found.has_value()) missing = name;
+      return found.has_value() ? *found : 0.0;
+    };
+    variant = variant_of(integer("variant"));
+    if (variant == nullptr) return "this processor has no such instruction set";
+    const auto degrees = attributes.get<ffi::Span<const int64_t>>("degrees");
+    if (!degrees.has_value() || degrees->size() < 1 || degrees->size() > kMaxDegrees) return "no degrees, or too many";
+    for (const int64_t degree : *degrees)
+      if (degree < 0 || degree > kMaxDegree) return "a degree is too high";
+    call.s = shape_of(*variant, sizeof(T), integer, degrees->begin(), degrees->size());
+    Shape& s = call.s;
+    s.scale_f = number("scale_f");
+    s.scale_x = number("scale_x");
+    s.cutoff = number("cutoff");
+    s.epsilon = number("epsilon");
+    if (!missing.empty()) return "attribute " + missing + " is missing";
+    if (s.parts < 1 || s.parts > kMaxParts) return "too many parts";
+
+    const int64_t orders = s.atoms * s.orders, known = s.starts_at_zero ? 0 : orders;
+    Arrays<D, ffi::RemainingArgs> in(args);
+    if (back) {
+      call.cotangent_f = in.numbers(s.atoms * s.features);
+      call.cotangent_x = in.numbers(orders);
+      lay_out<T>(s, in.template take<char>(ffi::U8, -1), call.saved);
     }
-    s.scale_f = scale_f;
-    s.scale_x = scale_x;
-    s.cutoff = cutoff;
-    s.bend = bend;
-    s.has_x = x.element_count() > 0;
-    s.parts = parts;
-    s = completed(s, variant->bytes / sizeof(T));
-    if (radial.dimensions()[2] != s.columns || inner.dimensions()[2] != s.padded_hidden ||
-        project_f.dimensions()[2] != s.padded_head || project_x.dimensions()[2] != s.padded_chunk)
-      return refusal("parameters were arranged for another instruction set or precision");
-    cut(s, mask.typed_data());
-    return s;
+    Arrays<D, ffi::RemainingRets> out(results);
+    Types<T> no_types;
+    const int64_t types_bytes = lay_out<T>(s, nullptr, no_types);
+    if (what == What::types) {
+      call.in.f = in.numbers(s.atoms * s.features);
+      atom_mask = in.template take<bool>(ffi::PRED, s.atoms);
+      read_parameters(in);
+      lay_out<T>(s, out.template take<char>(ffi::U8, types_bytes), call.types);
+      return in.error().empty() ? out.error() : in.error();
+    }
+    lay_out<T>(s, in.template take<char>(ffi::U8, types_bytes), call.types);
+    read_inputs(in, known);
+    read_parameters(in);
+    call.f = back ? nullptr : out.numbers(s.atoms * s.features);
+    call.x = out.numbers(back ? known : orders);
+    call.vectors = back ? out.numbers(3 * s.pairs) : nullptr;
+    if (!back) {
+      Saved<T> none;
+      lay_out<T>(s, out.template take<char>(ffi::U8, lay_out<T>(s, nullptr, none)), call.saved);
+    }
+    Scratch<T> none;
+    lay_out<T>(s, out.template take<char>(ffi::U8, lay_out<T>(s, nullptr, none, back)), call.scratch, back);
+    return in.error().empty() ? out.error() : in.error();
   }
 
-  static ffi::Unexpected<ffi::Error> refusal(const char* why) {
-    return ffi::Unexpected(ffi::Error::InvalidArgument(std::string("attention kernel: ") + why));
+  void read_inputs(Arrays<D, ffi::RemainingArgs>& from, int64_t known) {
+    const Shape& s = call.s;
+    Inputs<T>& in = call.in;
+    in.f = from.numbers(s.atoms * s.features);
+    in.x = from.numbers(known);
+    in.vectors = from.numbers(3 * s.pairs);
+    in.centers = from.template take<int32_t>(ffi::S32, s.pairs);
+    in.others = from.template take<int32_t>(ffi::S32, s.pairs);
+    in.mask = from.template take<bool>(ffi::PRED, s.pairs);
+  }
+
+  void read_parameters(Arrays<D, ffi::RemainingArgs>& from) {
+    const Shape& s = call.s;
+    Inputs<T>& in = call.in;
+    const int64_t inputs = s.features + s.degrees_count, width = s.padded_features;
+    const int64_t norms = s.attention_norm || s.exchange_norm;
+    in.knots = from.numbers(s.intervals + 1);
+    in.cutoff = from.numbers((s.intervals + 1) * 2);
+    in.radial = from.numbers(s.layers * (s.intervals + 1) * 2 * s.columns);
+    in.inner = from.numbers(s.layers * (s.degrees_count + 1) * 2 * s.padded_hidden);
+    in.outer = from.numbers(s.layers * s.hidden * s.columns);
+    in.outer_back = from.numbers(s.layers * 2 * s.features * s.padded_hidden);
+    in.project_f = from.numbers(s.layers * 3 * s.features * s.f.padded_width);
+    in.project_x = from.numbers(s.layers * 2 * s.features * s.x.padded_width);
+    in.back_f = from.numbers(s.layers * 3 * s.features * s.f.padded_width);
+    in.back_x = from.numbers(s.layers * 2 * s.features * s.x.padded_width);
+    in.norms = from.numbers(norms * s.layers * kNormRows * width);
+    in.residual = from.numbers(s.residual * s.layers * 2 * (s.features + 1) * width);
+    in.residual_back = from.numbers(s.residual * s.layers * 2 * s.features * width);
+    in.exchange = from.numbers(s.layers * (inputs + 1) * s.exchange);
+    in.exchange_back = from.numbers(s.layers * inputs * s.exchange);
   }
 };
 
 // The stages of a call, with the threads of the pool.
 class Crew {
  public:
-  Crew(ffi::ThreadPool& pool, const Shape& s) : atoms_(s.atoms), parts_(s.parts) {
+  Crew(ffi::ThreadPool& pool, const Shape& s) : parts_(s.parts) {
+    atoms_ = std::clamp(padded(s.atoms / (8 * parts_), kFewestAtoms), kFewestAtoms, kMostAtoms);
     team_.enlist(std::min(s.parts, pool.num_threads()) - 1,
                  [&](std::function<void()> help) { pool.Schedule(std::move(help)); });
   }
 
   template <class Work>
-  void over_atoms(const Work& work) {
-    team_.run((atoms_ + kAtoms - 1) / kAtoms,
-              [&](int64_t piece) { work(piece * kAtoms, std::min(atoms_, (piece + 1) * kAtoms)); });
+  void over_atoms(int64_t count, const Work& work) {
+    over(count, atoms_, work);
+  }
+
+  template <class Work>
+  void over(int64_t count, int64_t size, const Work& work) {
+    team_.run((count + size - 1) / size,
+              [&](int64_t piece) { work(piece * size, std::min(count, (piece + 1) * size)); });
   }
 
   template <class Work>
@@ -146,7 +274,7 @@ class Crew {
   }
 
   ffi::Error result() const {
-    return team_.failed() ? ffi::Error::Internal("attention kernel: out of memory") : ffi::Error::Success();
+    return team_.failed() ? ffi::Error::Internal("compiled kernel: out of memory") : ffi::Error::Success();
   }
 
  private:
@@ -155,132 +283,66 @@ class Crew {
 };
 
 template <ffi::DataType D>
-ffi::Error forward(ffi::ThreadPool pool, const Layer<D>& layer, ffi::Result<Array<D>> delta_f,
-                   ffi::Result<Array<D>> delta_x, ffi::Result<Array<D>> rows, ffi::Result<Array<D>> sums) {
+ffi::Error types(ffi::ThreadPool pool, ffi::RemainingArgs args, ffi::RemainingRets results, ffi::Dictionary attributes) {
   using T = ffi::NativeType<D>;
-  const auto shape = layer.shape(*sums);
-  if (shape.has_error()) return shape.error();
-  const Shape& s = *shape;
-  if (rows->dimensions()[1] != s.row || sums->dimensions()[2] != s.columns_f + s.padded_orders)
-    return ffi::Error::InvalidArgument("attention kernel: wrong sizes of results");
-  const Inputs<T> in = layer.inputs();
-  const Forward<T> out{delta_f->typed_data(), delta_x->typed_data(), rows->typed_data(), sums->typed_data()};
-  const Stages<T>& stages = stages_of<T>(*layer.variant);
-  Crew crew(pool, s);
-  crew.over_atoms([&](int64_t first, int64_t last) { stages.project(s, in, out, first, last); });
-  crew.over_parts([&](int64_t part) { stages.attend(s, in, out, part); });
-  crew.over_atoms([&](int64_t first, int64_t last) { stages.collect(s, in, out, first, last); });
+  Request<D> request;
+  const std::string why = request.read(args, results, attributes, What::types);
+  if (!why.empty()) return refusal(why);
+  const Call<T>& call = request.call;
+  const Stages<T>& stages = stages_of<T>(*request.variant);
+  Crew crew(pool, call.s);
+  if (stages.find_types(call, request.atom_mask))
+    crew.over(call.s.intervals + 1, kKnots,
+              [&](int64_t first, int64_t last) { stages.make_tables(call, first, last); });
   return crew.result();
 }
 
 template <ffi::DataType D>
-ffi::Error backward(ffi::ThreadPool pool, Array<D> cotangent_f, Array<D> cotangent_x, Array<D> saved,
-                    const Layer<D>& layer, ffi::Result<Array<D>> f_back, ffi::Result<Array<D>> x_back,
-                    ffi::Result<Array<D>> vectors_back, ffi::Result<Array<D>> received, ffi::Result<Array<D>> sums) {
+ffi::Error forward(ffi::ThreadPool pool, ffi::RemainingArgs args, ffi::RemainingRets results,
+                   ffi::Dictionary attributes) {
   using T = ffi::NativeType<D>;
-  const auto shape = layer.shape(*sums);
-  if (shape.has_error()) return shape.error();
-  const Shape& s = *shape;
-  if (saved.dimensions()[1] != s.row || sums->dimensions()[2] != s.row ||
-      received->dimensions()[1] != s.columns_f + s.padded_orders)
-    return ffi::Error::InvalidArgument("attention kernel: wrong sizes of results");
-  const Inputs<T> in = layer.inputs();
-  const Backward<T> out{saved.typed_data(),   cotangent_f.typed_data(),   cotangent_x.typed_data(),
-                        f_back->typed_data(), x_back->typed_data(),       vectors_back->typed_data(),
-                        received->typed_data(), sums->typed_data()};
-  const Stages<T>& stages = stages_of<T>(*layer.variant);
+  Request<D> request;
+  const std::string why = request.read(args, results, attributes, What::forward);
+  if (!why.empty()) return refusal(why);
+  const Call<T>& call = request.call;
+  const Shape& s = call.s;
+  const Stages<T>& stages = stages_of<T>(*request.variant);
+  cut(s, call.in.mask, call.saved.parts);
   Crew crew(pool, s);
-  crew.over_atoms([&](int64_t first, int64_t last) { stages.receive(s, in, out, first, last); });
-  crew.over_parts([&](int64_t part) { stages.attend_back(s, in, out, part); });
-  crew.over_atoms([&](int64_t first, int64_t last) { stages.collect_back(s, in, out, first, last); });
+  stages.prepare(call);
+  crew.over_parts([&](int64_t part) { stages.measure(call, part); });
+  crew.over_atoms(s.atoms, [&](int64_t first, int64_t last) { stages.begin(call, first, last); });
+  for (int64_t layer = 0; layer < s.layers; ++layer) {
+    crew.over_parts([&](int64_t part) { stages.attend(call, layer, part); });
+    crew.over_atoms(s.atoms, [&](int64_t first, int64_t last) { stages.update(call, layer, first, last); });
+  }
   return crew.result();
 }
 
-template <ffi::DataType D, class Binding>
-auto with_layer(Binding binding) {
-  return std::move(binding)
-      .template Arg<Array<D>>()   // f
-      .template Arg<Array<D>>()   // x
-      .template Arg<Array<D>>()   // vectors
-      .template Arg<Indices>()    // centers
-      .template Arg<Indices>()    // others
-      .template Arg<Flags>()      // mask
-      .template Arg<Array<D>>()   // cutoff
-      .template Arg<Array<D>>()   // radial
-      .template Arg<Array<D>>()   // inner
-      .template Arg<Array<D>>()   // outer
-      .template Arg<Array<D>>()   // outer_back
-      .template Arg<Array<D>>()   // project_f
-      .template Arg<Array<D>>()   // project_x
-      .template Arg<Array<D>>()   // back_f
-      .template Arg<Array<D>>();  // back_x
-}
-
-template <class Binding>
-auto with_attributes(Binding binding) {
-  return std::move(binding)
-      .template Attr<int64_t>("variant")
-      .template Attr<int64_t>("heads")
-      .template Attr<int64_t>("hidden")
-      .template Attr<ffi::Span<const int64_t>>("degrees")
-      .template Attr<double>("scale_f")
-      .template Attr<double>("scale_x")
-      .template Attr<double>("cutoff")
-      .template Attr<double>("bend");
-}
-
 template <ffi::DataType D>
-XLA_FFI_Error* forward_call(XLA_FFI_CallFrame* frame) {
-  using Out = ffi::Result<Array<D>>;
-  static auto* handler =
-      with_attributes(with_layer<D>(ffi::Ffi::Bind().Ctx<ffi::ThreadPool>())
-                          .template Ret<Array<D>>()    // Δf
-                          .template Ret<Array<D>>()    // Δx
-                          .template Ret<Array<D>>()    // rows
-                          .template Ret<Array<D>>())   // sums
-          .To([](ffi::ThreadPool pool, Array<D> f, Array<D> x, Array<D> vectors, Indices centers, Indices others, Flags mask,
-                 Array<D> cutoff_table, Array<D> radial, Array<D> inner, Array<D> outer, Array<D> outer_back,
-                 Array<D> project_f, Array<D> project_x, Array<D> back_f, Array<D> back_x,
-                 Out delta_f, Out delta_x, Out rows, Out sums, int64_t variant, int64_t heads, int64_t hidden, ffi::Span<const int64_t> degrees, double scale_f,
-                 double scale_x, double cutoff, double bend) {
-            return forward<D>(pool,
-                              Layer<D>{f, x, vectors, centers, others, mask, cutoff_table, radial, inner, outer, outer_back, project_f,
-                                       project_x, back_f, back_x, variant_of(variant), heads, hidden, degrees, scale_f, scale_x, cutoff,
-                                       bend},
-                              delta_f, delta_x, rows, sums);
-          })
-          .release();
-  return handler->Call(frame);
+ffi::Error backward(ffi::ThreadPool pool, ffi::RemainingArgs args, ffi::RemainingRets results,
+                    ffi::Dictionary attributes) {
+  using T = ffi::NativeType<D>;
+  Request<D> request;
+  const std::string why = request.read(args, results, attributes, What::back);
+  if (!why.empty()) return refusal(why);
+  const Call<T>& call = request.call;
+  const Shape& s = call.s;
+  const Stages<T>& stages = stages_of<T>(*request.variant);
+  Crew crew(pool, s);
+  crew.over_atoms(s.atoms, [&](int64_t first, int64_t last) { stages.receive(call, first, last); });
+  for (int64_t layer = s.layers - 1; layer >= 0; --layer) {
+    crew.over_parts([&](int64_t part) { stages.attend_back(call, layer, part); });
+    if (layer > 0 || !s.starts_at_zero)
+      crew.over_atoms(s.atoms, [&](int64_t first, int64_t last) { stages.update_back(call, layer, first, last); });
+  }
+  return crew.result();
 }
 
-template <ffi::DataType D>
-XLA_FFI_Error* backward_call(XLA_FFI_CallFrame* frame) {
-  using Out = ffi::Result<Array<D>>;
+template <ffi::Error (*Run)(ffi::ThreadPool, ffi::RemainingArgs, ffi::RemainingRets, ffi::Dictionary)>
+XLA_FFI_Error* entry(XLA_FFI_CallFrame* frame) {
   static auto* handler =
-      with_attributes(with_layer<D>(ffi::Ffi::Bind()
-                                        .Ctx<ffi::ThreadPool>()
-                                        .template Arg<Array<D>>()   // cotangent of Δf
-                                        .template Arg<Array<D>>()   // cotangent of Δx
-                                        .template Arg<Array<D>>())  // rows
-                          .template Ret<Array<D>>()    // f
-                          .template Ret<Array<D>>()    // x
-                          .template Ret<Array<D>>()    // vectors
-                          .template Ret<Array<D>>()    // received
-                          .template Ret<Array<D>>())   // sums
-          .To([](ffi::ThreadPool pool, Array<D> cotangent_f, Array<D> cotangent_x, Array<D> saved,
-                 Array<D> f, Array<D> x, Array<D> vectors, Indices centers, Indices others, Flags mask,
-                 Array<D> cutoff_table, Array<D> radial, Array<D> inner, Array<D> outer, Array<D> outer_back,
-                 Array<D> project_f, Array<D> project_x, Array<D> back_f, Array<D> back_x,
-                 Out f_back, Out x_back, Out vectors_back, Out received, Out sums,
-                 int64_t variant, int64_t heads, int64_t hidden, ffi::Span<const int64_t> degrees, double scale_f,
-                 double scale_x, double cutoff, double bend) {
-            return backward<D>(pool, cotangent_f, cotangent_x, saved,
-                               Layer<D>{f, x, vectors, centers, others, mask, cutoff_table, radial, inner, outer, outer_back, project_f,
-                                        project_x, back_f, back_x, variant_of(variant), heads, hidden, degrees, scale_f, scale_x, cutoff,
-                                        bend},
-                               f_back, x_back, vectors_back, received, sums);
-          })
-          .release();
+      ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().RemainingArgs().RemainingRets().Attrs().To(Run).release();
   return handler->Call(frame);
 }
 
@@ -291,13 +353,15 @@ nb::capsule capsule(XLA_FFI_Error* (*call)(XLA_FFI_CallFrame*)) { return nb::cap
 
 NB_MODULE(_kernels, m) {
   using namespace so3krates;
-  m.doc() = "Fused attention on a CPU: FFI calls for JAX, and the instruction sets they can use here.";
+  m.doc() = "The layers of the network on a CPU: FFI calls for JAX, and the instruction sets they can use here.";
   m.def("targets", [] {
     nb::dict found;
-    found["so3krates_attention_f32"] = capsule(forward_call<ffi::F32>);
-    found["so3krates_attention_f64"] = capsule(forward_call<ffi::F64>);
-    found["so3krates_attention_back_f32"] = capsule(backward_call<ffi::F32>);
-    found["so3krates_attention_back_f64"] = capsule(backward_call<ffi::F64>);
+    found["so3krates_types_f32"] = capsule(entry<types<ffi::F32>>);
+    found["so3krates_types_f64"] = capsule(entry<types<ffi::F64>>);
+    found["so3krates_layers_f32"] = capsule(entry<forward<ffi::F32>>);
+    found["so3krates_layers_f64"] = capsule(entry<forward<ffi::F64>>);
+    found["so3krates_layers_back_f32"] = capsule(entry<backward<ffi::F32>>);
+    found["so3krates_layers_back_f64"] = capsule(entry<backward<ffi::F64>>);
     return found;
   });
   m.def("variants", [] {
@@ -306,6 +370,7 @@ NB_MODULE(_kernels, m) {
       found.append(nb::make_tuple(variant->name, variant->bytes));
     return found;
   });
+  m.def("workspace", &workspace, "Bytes of types, of what is saved for the way back, and of scratch memory forward and back.");
   m.attr("max_degree") = kMaxDegree;
   m.attr("max_degrees") = kMaxDegrees;
   m.attr("max_parts") = kMaxParts;

@@ -4,30 +4,36 @@
 
 #include <cstdint>
 #include <cstring>
+#include <utility>
 
 namespace so3krates {
 namespace SO3K_VARIANT {
 
-template <class T>
-struct Simd {
-  static constexpr int lanes = SO3K_BYTES / sizeof(T);
-  typedef T Vec __attribute__((vector_size(SO3K_BYTES)));
-  typedef T Loose __attribute__((vector_size(SO3K_BYTES), aligned(alignof(T)), may_alias));
+#define SO3K_INLINE inline __attribute__((always_inline))
+
+template <class T, int Bytes>
+struct Register {
+  static constexpr int lanes = Bytes / sizeof(T);
+  typedef T Vec __attribute__((vector_size(Bytes)));
+  typedef T Loose __attribute__((vector_size(Bytes), aligned(alignof(T)), may_alias));
+  static SO3K_INLINE Vec load(const T* from) { return *reinterpret_cast<const Loose*>(from); }
+  static SO3K_INLINE void store(T* to, Vec value) { *reinterpret_cast<Loose*>(to) = value; }
 };
+
+template <class T>
+using Simd = Register<T, SO3K_BYTES>;
 
 template <class T>
 using Vec = typename Simd<T>::Vec;
 
-#define SO3K_INLINE inline __attribute__((always_inline))
-
 template <class T>
 SO3K_INLINE Vec<T> load(const T* from) {
-  return *reinterpret_cast<const typename Simd<T>::Loose*>(from);
+  return Simd<T>::load(from);
 }
 
 template <class T>
 SO3K_INLINE void store(T* to, Vec<T> value) {
-  *reinterpret_cast<typename Simd<T>::Loose*>(to) = value;
+  Simd<T>::store(to, value);
 }
 
 template <class T>
@@ -56,6 +62,50 @@ SO3K_INLINE T sum(Vec<T> v) {
     v += __builtin_shufflevector(v, v, 1, 0);
   }
   return v[0];
+}
+
+// Two registers that hold sums in the making, each spread over `Width` lanes, as one register of twice as many, each
+// spread over half as many.
+template <class T, int Width, int... Lane>
+SO3K_INLINE Vec<T> folded(Vec<T> a, Vec<T> b, std::integer_sequence<int, Lane...>) {
+  constexpr int half = Width / 2;
+  return __builtin_shufflevector(a, b, (Lane / half * Width + Lane % half)...) +
+         __builtin_shufflevector(a, b, (Lane / half * Width + Lane % half + half)...);
+}
+
+template <class T, int Count>
+SO3K_INLINE Vec<T> each_sum_from(const Vec<T>* v) {
+  constexpr int lanes = Simd<T>::lanes;
+  if constexpr (Count == 1) {
+    return v[0];
+  } else {
+    return folded<T, 2 * lanes / Count>(each_sum_from<T, Count / 2>(v), each_sum_from<T, Count / 2>(v + Count / 2),
+                                        std::make_integer_sequence<int, lanes>());
+  }
+}
+
+// The sums of as many registers as a register has lanes, in their order: far fewer operations than one after another.
+template <class T>
+SO3K_INLINE Vec<T> each_sum(const Vec<T>* v) {
+  return each_sum_from<T, Simd<T>::lanes>(v);
+}
+
+template <class T, int Step, int... Lane>
+SO3K_INLINE void exchange_lanes(Vec<T>& a, Vec<T>& b, std::integer_sequence<int, Lane...>) {
+  constexpr int lanes = Simd<T>::lanes;
+  const Vec<T> first = __builtin_shufflevector(a, b, (Lane & Step ? lanes + Lane - Step : Lane)...);
+  b = __builtin_shufflevector(a, b, (Lane & Step ? lanes + Lane : Lane + Step)...);
+  a = first;
+}
+
+// As many registers as a register has lanes, rows and columns exchanged.
+template <class T, int Step = Simd<T>::lanes / 2>
+SO3K_INLINE void transpose(Vec<T>* v) {
+  if constexpr (Step > 0) {
+    for (int n = 0; n < Simd<T>::lanes; ++n)
+      if ((n & Step) == 0) exchange_lanes<T, Step>(v[n], v[n + Step], std::make_integer_sequence<int, Simd<T>::lanes>());
+    transpose<T, Step / 2>(v);
+  }
 }
 
 template <class T>
@@ -103,6 +153,18 @@ SO3K_INLINE Vec<T> exponential(Vec<T> x) {
   Vec<T> power;
   std::memcpy(&power, &bits, sizeof(power));
   return value * power;
+}
+
+template <class T>
+SO3K_INLINE Vec<T> sigmoid(Vec<T> x) {
+  return static_cast<T>(1) / (static_cast<T>(1) + exponential<T>(-x));
+}
+
+// d/dx of SiLU(x) = x σ(x).
+template <class T>
+SO3K_INLINE Vec<T> silu_slope(Vec<T> x) {
+  const Vec<T> gate = sigmoid<T>(x);
+  return gate * (static_cast<T>(1) + x * (static_cast<T>(1) - gate));
 }
 
 }  // namespace SO3K_VARIANT

@@ -1,7 +1,8 @@
 // Work shared between the calling thread and the threads of XLA's pool, without ever waiting for a thread that has not
-// begun: the caller takes whatever nobody else has taken.
+// begun: whoever has done its share takes what is left of the others'.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <functional>
@@ -9,6 +10,8 @@
 #include <thread>
 
 namespace so3krates {
+
+constexpr int64_t kMaxThreads = 16;
 
 // Waiting: at first without giving up the core, since most waits are short, then for whoever else wants it.
 class Patience {
@@ -27,15 +30,17 @@ class Patience {
   int rounds_ = 0;
 };
 
-// A sequence of stages, each of so many independent pieces; all of a stage are done before the next begins.
+// A sequence of stages, each of so many independent pieces; all of a stage are done before the next begins. Every thread
+// has the same share of the pieces in each stage, so that what it left in its cache serves it again.
 class Team {
  public:
   Team() : state_(std::make_shared<State>()) { state_->leader = std::this_thread::get_id(); }
 
-  // Asks for helpers by `schedule(std::function<void()>)`; they work until the team is gone.
+  // Asks for helpers by `schedule(std::function<void()>)`; they work until the team is gone. Before the first stage.
   template <class Schedule>
   void enlist(int64_t helpers, const Schedule& schedule) {
-    for (int64_t n = 0; n < helpers; ++n) schedule([state = state_] { state->help(); });
+    state_->threads = std::min(helpers + 1, kMaxThreads);
+    for (int64_t n = 1; n < state_->threads; ++n) schedule([state = state_] { state->help(); });
   }
 
   ~Team() { state_->over.store(true, std::memory_order_release); }
@@ -46,19 +51,29 @@ class Team {
   bool failed() const { return state_->failed.load(std::memory_order_acquire); }
 
  private:
+  // A thread's share of a stage. The stage's number is in the high half, the next piece in the low half: taking a piece of
+  // a stage that is over fails. Shares stand in cache lines of their own.
+  struct alignas(64) Share {
+    std::atomic<uint64_t> next{0};
+    std::atomic<int64_t> end{0};
+  };
+
   struct State {
     std::atomic<bool> over{false};
-    // Stage number in the high half, next free piece in the low half: taking a piece of a stage that is over fails.
-    std::atomic<uint64_t> next{0};
-    std::atomic<int64_t> pieces{0}, done{0};
     std::atomic<bool> failed{false};
+    std::atomic<uint64_t> stage{0};
+    std::atomic<int64_t> done{0};
+    std::atomic<int64_t> joined{1};  // the caller is the first
+    int64_t threads = 1;
     const std::function<void(int64_t)>* work = nullptr;
     std::thread::id leader;
+    Share shares[kMaxThreads];
 
-    bool take(uint64_t stage, int64_t& piece) {
-      uint64_t seen = next.load(std::memory_order_acquire);
-      while ((seen >> 32) == stage && static_cast<int64_t>(seen & 0xffffffffu) < pieces.load(std::memory_order_acquire)) {
-        if (next.compare_exchange_weak(seen, seen + 1, std::memory_order_acq_rel)) {
+    bool take_from(Share& share, uint64_t now, int64_t& piece) {
+      uint64_t seen = share.next.load(std::memory_order_acquire);
+      while ((seen >> 32) == now &&
+             static_cast<int64_t>(seen & 0xffffffffu) < share.end.load(std::memory_order_acquire)) {
+        if (share.next.compare_exchange_weak(seen, seen + 1, std::memory_order_acq_rel)) {
           piece = static_cast<int64_t>(seen & 0xffffffffu);
           return true;
         }
@@ -66,16 +81,25 @@ class Team {
       return false;
     }
 
+    bool take(int64_t thread, uint64_t now, int64_t& piece) {
+      for (int64_t n = 0; n < threads; ++n)
+        if (take_from(shares[(thread + n) % threads], now, piece)) return true;
+      return false;
+    }
+
     void lead(int64_t count, const std::function<void(int64_t)>& job) {
-      const uint64_t stage = (next.load(std::memory_order_relaxed) >> 32) + 1;
-      // Closed while it is prepared: no piece of it can be taken.
-      pieces.store(0, std::memory_order_release);
-      next.store(stage << 32, std::memory_order_release);
+      const uint64_t now = stage.load(std::memory_order_relaxed) + 1;
       work = &job;
       done.store(0, std::memory_order_release);
-      pieces.store(count, std::memory_order_release);
+      for (int64_t n = 0; n < threads; ++n) {
+        // Closed while it is prepared: no piece of it can be taken.
+        shares[n].end.store(0, std::memory_order_release);
+        shares[n].next.store(now << 32 | static_cast<uint64_t>(count * n / threads), std::memory_order_release);
+        shares[n].end.store(count * (n + 1) / threads, std::memory_order_release);
+      }
+      stage.store(now, std::memory_order_release);
       int64_t piece;
-      while (take(stage, piece)) finish(piece);
+      while (take(0, now, piece)) finish(piece);
       for (Patience patience; done.load(std::memory_order_acquire) < count;) patience.wait();
     }
 
@@ -90,11 +114,12 @@ class Team {
 
     void help() {
       if (std::this_thread::get_id() == leader) return;  // a pool that has no room runs a task where it is scheduled
+      const int64_t thread = joined.fetch_add(1, std::memory_order_acq_rel);
       Patience patience;
       while (!over.load(std::memory_order_acquire)) {
-        const uint64_t stage = next.load(std::memory_order_acquire) >> 32;
+        const uint64_t now = stage.load(std::memory_order_acquire);
         int64_t piece;
-        if (stage > 0 && take(stage, piece)) {
+        if (now > 0 && take(thread, now, piece)) {
           finish(piece);
           patience = Patience();
         } else {

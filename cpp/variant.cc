@@ -1,10 +1,9 @@
-// The stages of attention for one instruction set; compiled once for each with other flags (CMakeLists.txt).
-#include <cstring>
-
-#include "attention.h"
-#include "block.h"
+// The stages of the network for one instruction set; compiled once for each with other flags (CMakeLists.txt).
 #include "block_back.h"
-#include "products.h"
+#include "first_layer.h"
+#include "geometry.h"
+#include "network.h"
+#include "nodes.h"
 
 #define SO3K_TEXT(name) #name
 #define SO3K_NAME(name) SO3K_TEXT(name)
@@ -13,116 +12,98 @@ namespace so3krates {
 namespace SO3K_VARIANT {
 namespace {
 
-// out (atoms, chunks of padded width) = f (atoms, chunks of width), each chunk times its own matrix.
 template <class T>
-void by_chunks(const T* f, int64_t f_stride, int64_t atoms, int64_t chunks, int64_t width, int64_t padded,
-               const T* matrices, T* out, int64_t out_stride) {
-  for (int64_t c = 0; c < chunks; ++c)
-    product<T>(f + c * width, f_stride, atoms, {1, width, 0}, matrices + c * width * padded, padded, padded,
-               out + c * padded, out_stride, false);
+void prepare(const Call<T>& call) {
+  Orders<T>::prepare(call);
+  index_knots(call);
 }
 
+// f and x as they are kept between the layers, and, but where there are tables of types, rows for the first one.
 template <class T>
-void project(const Shape& s, const Inputs<T>& in, const Forward<T>& out, int64_t first, int64_t last) {
-  const T* f = in.f + first * s.features;
-  T* rows = out.rows + first * s.row;
-  const int64_t count = last - first;
-  const int64_t places_f[] = {0, s.columns, 2 * s.columns};
-  for (int n = 0; n < 3; ++n)
-    by_chunks<T>(f, s.features, count, s.heads, s.head_width, s.padded_head,
-                 in.project_f + n * s.features * s.padded_head, rows + places_f[n], s.row);
-  for (int n = 0; n < 2; ++n)
-    by_chunks<T>(f, s.features, count, s.degrees_count, s.chunk_width, s.padded_chunk,
-                 in.project_x + n * s.features * s.padded_chunk, rows + places_f[n] + s.columns_f, s.row);
+void begin(const Call<T>& call, int64_t first, int64_t last) {
+  const Shape& s = call.s;
+  const bool zero = s.starts_at_zero;
   for (int64_t atom = first; atom < last; ++atom) {
-    T* x = out.rows + (atom + 1) * s.row - s.padded_orders;
-    for (int64_t c = 0; c < s.padded_orders; ++c) x[c] = s.has_x && c < s.orders ? in.x[atom * s.orders + c] : 0;
+    T *f = call.scratch.f + atom * s.padded_features, *x = call.scratch.x + atom * s.padded_orders;
+    std::memcpy(f, call.in.f + atom * s.features, sizeof(T) * s.features);
+    clear(f + s.features, s.padded_features - s.features);
+    clear(x, s.padded_orders);
+    if (!zero) std::memcpy(x, call.in.x + atom * s.orders, sizeof(T) * s.orders);
   }
+  if (!call.by_type()) Nodes<T>::ready(call, 0, first, last - first);
 }
 
 template <class T>
-void attend(const Shape& s, const Inputs<T>& in, const Forward<T>& out, int64_t part) {
-  T* sums = out.sums + part * s.atoms * (s.columns_f + s.padded_orders);
-  std::memset(static_cast<void*>(sums), 0, sizeof(T) * s.atoms * (s.columns_f + s.padded_orders));
-  Block<T> block(s, in);
-  for (int64_t next = s.starts[part]; block.fill(next, s.starts[part + 1], out.rows, sums, s.columns_f + s.padded_orders);) {
-    block.place();
-    block.make_harmonics();
-    block.make_filters(out.rows, false);
-    block.make_overlaps(out.rows);
+void attend(const Call<T>& call, int64_t layer, int64_t number) {
+  const Shape& s = call.s;
+  const Part& part = call.saved.parts[number];
+  T* sums = call.scratch.sums + number * s.atoms * s.message;
+  if (part.beyond > part.lowest) clear(sums + part.lowest * s.message, (part.beyond - part.lowest) * s.message);
+  if (layer == 0 && call.by_type()) return attend_types(call, number);
+  Block<T> block(call, layer);
+  for (int64_t start = 0; start < part.count; start += kBlock) {
+    block.choose(part, start, layer, sums, s.message);
+    block.make_filters(false);
+    block.make_scores();
     block.make_weights();
-    block.send(out.rows, sums);
+    block.send(sums);
   }
 }
 
 template <class T>
-void collect(const Shape& s, const Inputs<T>&, const Forward<T>& out, int64_t first, int64_t last) {
-  const int64_t width = s.columns_f + s.padded_orders;
+void update(const Call<T>& call, int64_t layer, int64_t first, int64_t last) {
+  Nodes<T>(call, layer, first, last).run();
+}
+
+template <class T>
+void receive(const Call<T>& call, int64_t first, int64_t last) {
+  const Shape& s = call.s;
   for (int64_t atom = first; atom < last; ++atom) {
-    T* own = out.sums + atom * width;
-    for (int64_t part = 1; part < s.parts; ++part) {
-      const T* more = own + part * s.atoms * width;
-      for (int64_t c = 0; c < width; ++c) own[c] += more[c];
-    }
-    for (int64_t h = 0; h < s.heads; ++h)
-      std::memcpy(out.delta_f + atom * s.features + h * s.head_width, own + h * s.padded_head, sizeof(T) * s.head_width);
-    std::memcpy(out.delta_x + atom * s.orders, own + s.columns_f, sizeof(T) * s.orders);
+    T *f = call.scratch.f + atom * s.padded_features, *x = call.scratch.x + atom * s.padded_orders;
+    std::memcpy(f, call.cotangent_f + atom * s.features, sizeof(T) * s.features);
+    clear(f + s.features, s.padded_features - s.features);
+    std::memcpy(x, call.cotangent_x + atom * s.orders, sizeof(T) * s.orders);
+    clear(x + s.orders, s.padded_orders - s.orders);
   }
+  Nodes<T>(call, s.layers - 1, first, last).back();
 }
 
 template <class T>
-void receive(const Shape& s, const Inputs<T>&, const Backward<T>& out, int64_t first, int64_t last) {
-  const int64_t width = s.columns_f + s.padded_orders;
-  for (int64_t atom = first; atom < last; ++atom) {
-    T* own = out.received + atom * width;
-    std::memset(static_cast<void*>(own), 0, sizeof(T) * width);
-    for (int64_t h = 0; h < s.heads; ++h)
-      std::memcpy(own + h * s.padded_head, out.cotangent_f + atom * s.features + h * s.head_width,
-                  sizeof(T) * s.head_width);
-    std::memcpy(own + s.columns_f, out.cotangent_x + atom * s.orders, sizeof(T) * s.orders);
+void attend_back(const Call<T>& call, int64_t layer, int64_t number) {
+  const Shape& s = call.s;
+  const Part& part = call.saved.parts[number];
+  if (layer == s.layers - 1) {
+    clear(call.scratch.harmonics + part.first * s.padded_orders, part.count * s.padded_orders);
+    clear(call.scratch.radial + part.first, part.count);
   }
+  const bool by_type = layer == 0 && call.by_type();
+  if (by_type) {
+    attend_types_back(call, number);
+  } else {
+    T* sums = call.scratch.sums + number * s.atoms * s.row;
+    if (part.beyond > part.lowest) clear(sums + part.lowest * s.row, (part.beyond - part.lowest) * s.row);
+    if (layer == 0)
+      BlockBack<T, true>(call, layer, number).run(part, layer);
+    else
+      BlockBack<T, false>(call, layer, number).run(part, layer);
+  }
+  if (layer == 0) vectors_back(call, number);
 }
 
+// From the pairs of a layer to what was before it, and on through the exchange of the layer below.
 template <class T>
-void attend_back(const Shape& s, const Inputs<T>& in, const Backward<T>& out, int64_t part) {
-  std::memset(static_cast<void*>(out.sums + part * s.atoms * s.row), 0, sizeof(T) * s.atoms * s.row);
-  BlockBack<T>(s, in, out, part).run(s.starts[part], s.starts[part + 1]);
-}
-
-template <class T>
-void collect_back(const Shape& s, const Inputs<T>& in, const Backward<T>& out, int64_t first, int64_t last) {
-  for (int64_t atom = first; atom < last; ++atom) {
-    T* own = out.sums + atom * s.row;
-    for (int64_t part = 1; part < s.parts; ++part) {
-      const T* more = own + part * s.atoms * s.row;
-      for (int64_t c = 0; c < s.row; ++c) own[c] += more[c];
-    }
-    if (s.has_x) std::memcpy(out.x + atom * s.orders, own + s.row - s.padded_orders, sizeof(T) * s.orders);
-  }
-  // Chunks of f overlap for heads and degrees, and their padded results would run into each other: through a buffer.
-  const int64_t count = last - first, widest = s.padded_head > s.padded_chunk ? s.padded_head : s.padded_chunk;
-  Buffer<T> chunk(count * widest);
-  const T* rows = out.sums + first * s.row;
-  std::memset(static_cast<void*>(out.f + first * s.features), 0, sizeof(T) * count * s.features);
-  const int64_t places[] = {0, s.columns, 2 * s.columns};
-  for (int x = 0; x < 2; ++x) {
-    const int64_t chunks = x ? s.degrees_count : s.heads, width = x ? s.chunk_width : s.head_width;
-    const int64_t padded = x ? s.padded_chunk : s.padded_head;
-    for (int64_t c = 0; c < chunks; ++c) {
-      for (int n = 0; n < (x ? 2 : 3); ++n)
-        product<T>(rows + places[n] + (x ? s.columns_f : 0) + c * padded, s.row, count, {1, width, 0},
-                   (x ? in.back_x : in.back_f) + (n * s.features + c * width) * padded, padded, padded, chunk, padded,
-                   n > 0);
-      for (int64_t atom = 0; atom < count; ++atom)
-        for (int64_t k = 0; k < width; ++k)
-          out.f[(first + atom) * s.features + c * width + k] += chunk[atom * padded + k];
-    }
-  }
+void update_back(const Call<T>& call, int64_t layer, int64_t first, int64_t last) {
+  const Shape& s = call.s;
+  Nodes<T>(call, layer, first, last).gather();
+  if (layer > 0) return Nodes<T>(call, layer - 1, first, last).back();
+  for (int64_t atom = first; atom < last; ++atom)
+    std::memcpy(call.x + atom * s.orders, call.scratch.x + atom * s.padded_orders, sizeof(T) * s.orders);
 }
 
 template <class T>
 constexpr Stages<T> stages() {
-  return {project<T>, attend<T>, collect<T>, receive<T>, attend_back<T>, collect_back<T>};
+  return {find_types<T>, make_tables<T>, prepare<T>, measure<T>,     begin<T>,
+          attend<T>,     update<T>,      receive<T>, attend_back<T>, update_back<T>};
 }
 
 }  // namespace

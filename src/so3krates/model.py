@@ -19,12 +19,14 @@ from so3krates.nn.attention import Attention, Coefficients, PairGeometry
 from so3krates.nn.cutoff import CUTOFF_FUNCTIONS
 from so3krates.nn.embedding import ElectronicEmbedding, ElementEmbedding, neighbor_harmonics
 from so3krates.nn.exchange import Exchange
-from so3krates.nn.fused import Variant
+from so3krates.nn.fused import FusedLayers, Variant, fits
 from so3krates.nn.heads import ChargeHead, EnergyHead, HirshfeldHead
 from so3krates.nn.layer import Layer
+from so3krates.nn.packed import packed
 from so3krates.nn.radial import RADIAL_BASES, basis_scale
+from so3krates.nn.radial_table import RadialTable
 from so3krates.nn.spherical import spherical_harmonics
-from so3krates.nn.tabulated import RadialPart, tabulated
+from so3krates.nn.tabulated import RadialPart, TabulatedAttention, filter_tables
 from so3krates.term import Outputs
 
 EMBEDDING_SCALE = 0.5
@@ -110,6 +112,8 @@ class SO3krates(eqx.Module):
     charge_embedding: ElectronicEmbedding | None
     spin_embedding: ElectronicEmbedding | None
     layers: tuple[Layer, ...]
+    fused: FusedLayers | None
+    """The same layers for the compiled kernel, in a network made ready for inference."""
     energy: EnergyHead
     charges: ChargeHead | None
     hirshfeld: HirshfeldHead | None
@@ -136,6 +140,7 @@ class SO3krates(eqx.Module):
             )
             basis = basis_scale(config.radial_basis, config.radial_functions, config.cutoff)
             self.layers = tuple(_layer(config, basis, rng, dtype) for _ in range(config.layers))
+            self.fused = None
             self.energy = EnergyHead(features, config.energy_features or features, rng=rng, dtype=dtype)
             self.charges = ChargeHead(features, rng=rng, dtype=dtype) if config.charges else None
             self.hirshfeld = HirshfeldHead(features, rng=rng, dtype=dtype) if config.hirshfeld_ratios else None
@@ -189,10 +194,12 @@ class SO3krates(eqx.Module):
         geometry = self._geometry(graph)
         f = self._features(graph)
         x = self._start(geometry, graph)
-        attention = []
-        for layer in self.layers:
-            f, x, coefficients = layer(f, x, geometry, graph)
-            attention.append(coefficients)
+        attention: list[Coefficients | None] = [None] * len(self.layers)
+        if self.fused is not None and graph.inference and jax.default_backend() == "cpu":
+            f, x = self.fused(f, x, graph)
+        else:
+            for n, layer in enumerate(self.layers):
+                f, x, attention[n] = layer(f, x, geometry, graph)
         assert x is not None  # there is at least one layer
         energies = masked(self.energy(f, graph.numbers), graph.atom_mask)
         return Details(energies, f, x, tuple(attention))
@@ -201,27 +208,31 @@ class SO3krates(eqx.Module):
         """The same network with tables in place of its radial networks, for inference.
 
         Args:
-            tolerance: of the slopes of the tables, 1/Å (`radial_table.table_values`).
+            tolerance: of the slopes of the tables, 1/Å (`radial_table.tabulate`).
             variant: instruction set of the compiled kernel; None for the path in JAX alone.
 
         Raises:
             InputError: if no table keeps to the tolerance.
         """
         config = self.config
+        exact = [layer.attention for layer in self.layers if isinstance(layer.attention, Attention)]
+        if len(exact) < len(self.layers):
+            return self
         radial = RadialPart(config.cutoff, config.cutoff_function, config.radial_basis, config.radial_functions)
+        zero = config.euclidean_start == "zero"
+        knots, tables = filter_tables(exact, radial, starts_at_zero=zero, tolerance=tolerance)
         layers = []
-        for number, layer in enumerate(self.layers):
-            if not isinstance(layer.attention, Attention):
-                return self
-            attention = tabulated(
-                layer.attention,
-                radial,
-                starts_at_zero=number == 0 and config.euclidean_start == "zero",
-                tolerance=tolerance,
-                variant=variant,
-            )
+        for n, layer in enumerate(self.layers):
+            with precision_scope(self.dtype):
+                table = RadialTable(jnp.asarray(knots, self.dtype), jnp.asarray(tables[:, :, n], self.dtype))
+            attention = TabulatedAttention(exact[n], table, zero and n == 0)
             layers.append(eqx.tree_at(lambda each: each.attention, layer, attention))
-        return eqx.tree_at(lambda model: model.layers, self, tuple(layers))
+        fused = None
+        if variant is not None and fits(config.degrees):
+            fused = packed(self.layers, knots, tables, starts_at_zero=zero, variant=variant, dtype=self.dtype)
+        return eqx.tree_at(
+            lambda model: (model.layers, model.fused), self, (tuple(layers), fused), is_leaf=lambda leaf: leaf is None
+        )
 
     def _geometry(self, graph: Graph) -> PairGeometry:
         config = self.config

@@ -1,11 +1,12 @@
-"""The compiled kernel for attention on a CPU: parameters as it wants them, and the call with its derivative.
+"""The compiled kernel for the layers of the network on a CPU: the call with its derivative.
 
 `cpp/` holds the kernel: a block of pairs goes from geometry to messages, and back, without leaving the cache. Where the
-package was installed without a compiler, or on another device, attention runs in JAX (`TabulatedAttention`).
+package was installed without a compiler, or on another device, layers run in JAX (`TabulatedAttention`).
 """
 
 import logging
 import os
+from collections.abc import Callable
 from functools import cache
 from importlib import import_module
 from importlib.metadata import version
@@ -16,7 +17,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from so3krates._typing import Array, Bool, Float, Int
+from so3krates._typing import Array, Bool, Float, Int, UInt
+from so3krates.graph import Graph
 
 WITHOUT = "so3krates runs without its compiled kernel, with the same results, several times slower on a CPU"
 SUMS_BYTES = 2**30
@@ -39,31 +41,68 @@ class Variant(NamedTuple):
         return self.bytes // np.dtype(dtype).itemsize  # type: ignore[call-overload]
 
 
-class KernelLayer(NamedTuple):
-    """What the kernel must know of a layer beside its parameters."""
+class KernelShape(NamedTuple):
+    """What the kernel must know of the layers beside their parameters."""
 
     variant: Variant
+    layers: int
     heads: int
     hidden: int
+    intervals: int
+    features: int
     degrees: tuple[int, ...]
     scales: tuple[float, float]
     cutoff: float
-    bend: float
+    epsilon: float
+    starts_at_zero: bool
+    attention_norm: bool
+    residual: bool
+    exchange_norm: bool
+
+    @property
+    def orders(self) -> int:
+        return sum(2 * degree + 1 for degree in self.degrees)
+
+    def sizes(self, atoms: int, pairs: int, parts: int) -> dict[str, int]:
+        """Of everything in a call."""
+        names = ("layers", "heads", "hidden", "intervals", "features", "starts_at_zero", "attention_norm", "residual")
+        own = {name: int(getattr(self, name)) for name in (*names, "exchange_norm")}
+        return {**own, "atoms": atoms, "pairs": pairs, "parts": parts}
 
 
-class KernelParameters(eqx.Module):
-    """Parameters of one attention layer, chunks padded to whole registers; see `cpp/attention.h`."""
+class FusedLayers(eqx.Module):
+    """All layers of a network for the kernel; parameters as `cpp/network.h` has them, made by `packed`."""
 
+    knots: Float[Array, " knots"]
     cutoff: Float[Array, "knots 2"]
-    radial: Float[Array, "knots 2 columns"]
-    inner: Float[Array, "inputs 2 padded_hidden"]
-    outer: Float[Array, "hidden columns"]
-    outer_back: Float[Array, "2 features padded_hidden"]
-    project_f: Float[Array, "3 features padded_head"]
-    project_x: Float[Array, "2 features padded_chunk"]
-    back_f: Float[Array, "3 features padded_head"]
-    back_x: Float[Array, "2 features padded_chunk"]
-    layer: KernelLayer = eqx.field(static=True)
+    radial: Float[Array, "layers knots 2 columns"]
+    inner: Float[Array, "layers inputs 2 padded_hidden"]
+    outer: Float[Array, "layers hidden columns"]
+    outer_back: Float[Array, "layers 2 features padded_hidden"]
+    project_f: Float[Array, "layers 3 features padded_head"]
+    project_x: Float[Array, "layers 2 features padded_chunk"]
+    back_f: Float[Array, "layers 3 features padded_head"]
+    back_x: Float[Array, "layers 2 features padded_chunk"]
+    norms: Float[Array, "layers rows padded_features"]
+    residual: Float[Array, "layers matrices rows padded_features"]
+    residual_back: Float[Array, "layers matrices features padded_features"]
+    exchange: Float[Array, "layers rows exchange"]
+    exchange_back: Float[Array, "layers rows exchange"]
+    shape: KernelShape = eqx.field(static=True)
+
+    def __call__(
+        self, f: Float[Array, "atoms features"], x: Float[Array, "atoms orders"] | None, graph: Graph
+    ) -> tuple[Float[Array, "atoms features"], Float[Array, "atoms orders"]]:
+        """The final f and x; `x` is None where all Euclidean variables start at zero.
+
+        Differentiable once, in x and the graph's vectors: for forces and stress. Derivatives with respect to f and to
+        parameters are NaN.
+        """
+        assert (x is None) == self.shape.starts_at_zero
+        edges = Edges(jnp.asarray(graph.centers), jnp.asarray(graph.others), jnp.asarray(graph.pair_mask))
+        known = jnp.zeros((len(f), 0), f.dtype) if x is None else x
+        types = _types(jax.lax.stop_gradient(f), jnp.asarray(graph.atom_mask), self)
+        return _fused(f, known, jnp.asarray(graph.vectors), edges, types, self)
 
 
 class Kernels(NamedTuple):
@@ -74,6 +113,8 @@ class Kernels(NamedTuple):
     most_degrees: int
     highest_degree: int
     most_parts: int
+    workspace: Callable[..., tuple[int, int, int, int]] | None
+    """Bytes of types, of what is saved for the way back, and of scratch memory forward and back."""
     missing: str
     """Why there are no variants; empty if there are."""
 
@@ -85,16 +126,16 @@ def kernels() -> Kernels:
         # By name: where the package was installed without a compiler there is no such module.
         module: Any = import_module("so3krates._kernels")
     except ModuleNotFoundError:
-        return Kernels((), 0, 0, 1, "it was not compiled when the package was installed, which takes GCC 12 or Clang")
+        return Kernels((), 0, 0, 1, None, "it was not compiled when the package was installed, which takes GCC 12 or Clang")
     except ImportError as error:
-        return Kernels((), 0, 0, 1, f"it cannot be loaded: {error}")
+        return Kernels((), 0, 0, 1, None, f"it cannot be loaded: {error}")
     try:
         for name, capsule in module.targets().items():
             jax.ffi.register_ffi_target(name, capsule, platform="cpu")
     except Exception as error:  # of XLA, where the kernel was compiled for a jaxlib that is newer than this one
-        return Kernels((), 0, 0, 1, f"jaxlib {version('jaxlib')} does not take it: {error}")
+        return Kernels((), 0, 0, 1, None, f"jaxlib {version('jaxlib')} does not take it: {error}")
     found = tuple(Variant(n, name, size) for n, (name, size) in enumerate(module.variants()))
-    return Kernels(found, module.max_degrees, module.max_degree, module.max_parts, "")
+    return Kernels(found, module.max_degrees, module.max_degree, module.max_parts, module.workspace, "")
 
 
 def variants() -> tuple[Variant, ...]:
@@ -127,110 +168,99 @@ class Edges(NamedTuple):
     mask: Bool[Array, " pairs"]
 
 
+def _types(f: Float[Array, "atoms features"], mask: Bool[Array, " atoms"], layers: FusedLayers) -> UInt[Array, " bytes"]:
+    """What the features at the start decide. A call of its own: in a loop over steps XLA makes it once, before them."""
+    if not layers.shape.starts_at_zero:
+        return jnp.zeros(0, jnp.uint8)
+    call = _Call.of(layers.shape, len(f), 0, f.dtype)
+    made = jax.ffi.ffi_call(
+        f"so3krates_types_{call.suffix}", jax.ShapeDtypeStruct((call.types,), jnp.uint8), vmap_method="sequential"
+    )
+    return made(f, mask, *jax.tree.leaves(jax.lax.stop_gradient(layers)), **call.attributes)
+
+
 @jax.custom_vjp
-def fused_attention(
+def _fused(
     f: Float[Array, "atoms features"],
     x: Float[Array, "atoms known"],
     vectors: Float[Array, "pairs 3"],
     edges: Edges,
-    parameters: KernelParameters,
+    types: UInt[Array, " bytes"],
+    layers: FusedLayers,
 ) -> tuple[Float[Array, "atoms features"], Float[Array, "atoms orders"]]:
-    """Messages Δf and Δx by the kernel; `x` has no columns where all Euclidean variables are zero.
-
-    Differentiable once, in f, x and vectors: for forces and stress. Derivatives with respect to parameters are NaN.
-    """
-    return _forward(f, x, vectors, edges, parameters)[0]
+    return _forward(f, x, vectors, edges, types, layers)[0]
 
 
-def _forward(f: Array, x: Array, vectors: Array, edges: Edges, parameters: KernelParameters) -> tuple:
-    sizes = _sizes(parameters, len(f), len(vectors))
+def _forward(f: Array, x: Array, vectors: Array, edges: Edges, types: Array, layers: FusedLayers) -> tuple:
     out = jax.ShapeDtypeStruct
-    dtype = f.dtype
-    call = jax.ffi.ffi_call(
-        f"so3krates_attention_{_suffix(dtype)}",
+    call = _Call.of(layers.shape, len(f), len(vectors), f.dtype)
+    run = jax.ffi.ffi_call(
+        f"so3krates_layers_{call.suffix}",
         (
-            out(f.shape, dtype),
-            out((len(f), sizes.orders), dtype),
-            out((len(f), sizes.row), dtype),
-            out((sizes.parts, len(f), sizes.sums), dtype),
+            out(f.shape, f.dtype),
+            out((len(f), layers.shape.orders), f.dtype),
+            out((call.saved,), jnp.uint8),
+            out((call.scratch,), jnp.uint8),
         ),
         vmap_method="sequential",
     )
-    delta_f, delta_x, rows, _ = call(f, x, vectors, *edges, *_arrays(parameters), **_attributes(parameters))
-    return (delta_f, delta_x), (rows, f, x, vectors, edges, parameters)
+    new_f, new_x, kept, _ = run(types, f, x, vectors, *edges, *jax.tree.leaves(layers), **call.attributes)
+    return (new_f, new_x), (kept, f, x, vectors, edges, types, layers)
 
 
 def _backward(saved: tuple, cotangents: tuple[Array, Array]) -> tuple:
-    rows, f, x, vectors, edges, parameters = saved
-    sizes = _sizes(parameters, len(f), len(vectors))
+    kept, f, x, vectors, edges, types, layers = saved
     out = jax.ShapeDtypeStruct
-    dtype = f.dtype
-    call = jax.ffi.ffi_call(
-        f"so3krates_attention_back_{_suffix(dtype)}",
-        (
-            out(f.shape, dtype),
-            out(x.shape, dtype),
-            out(vectors.shape, dtype),
-            out((len(f), sizes.sums), dtype),
-            out((sizes.parts, len(f), sizes.row), dtype),
-        ),
+    call = _Call.of(layers.shape, len(f), len(vectors), f.dtype)
+    run = jax.ffi.ffi_call(
+        f"so3krates_layers_back_{call.suffix}",
+        (out(x.shape, x.dtype), out(vectors.shape, x.dtype), out((call.scratch_back,), jnp.uint8)),
         vmap_method="sequential",
     )
-    back = call(*cotangents, rows, f, x, vectors, *edges, *_arrays(parameters), **_attributes(parameters))
+    given = (*cotangents, kept, types, f, x, vectors, *edges, *jax.tree.leaves(layers))
+    x_back, vectors_back, _ = run(*given, **call.attributes)
     # Nobody shall train with this and not notice; where it is not used it costs nothing.
-    unknown = jax.tree.map(lambda values: jnp.full_like(values, jnp.nan), parameters)
-    return back[0], back[1], back[2], None, unknown
+    unknown_f, unknown = jax.tree.map(lambda values: jnp.full_like(values, jnp.nan), (f, layers))
+    return unknown_f, x_back, vectors_back, None, None, unknown
 
 
-fused_attention.defvjp(_forward, _backward)
+_fused.defvjp(_forward, _backward)
 
 
-class _Sizes(NamedTuple):
-    orders: int
-    row: int
-    sums: int
-    parts: int
+class _Call(NamedTuple):
+    """Sizes of one call, in bytes, and what it is told beside its arrays."""
 
+    types: int
+    saved: int
+    scratch: int
+    scratch_back: int
+    attributes: dict[str, Any]
+    suffix: str
 
-def _sizes(parameters: KernelParameters, atoms: int, pairs: int) -> _Sizes:
-    layer = parameters.layer
-    lanes = layer.variant.lanes(parameters.radial.dtype)
-    orders = sum(2 * degree + 1 for degree in layer.degrees)
-    columns, columns_f = parameters.radial.shape[2], layer.heads * parameters.project_f.shape[2]
-    padded = _padded(orders, lanes)
-    row = 2 * columns + columns_f + padded
-    room = SUMS_BYTES // max(1, atoms * row * parameters.radial.dtype.itemsize)
-    # Also makes the kernel known where parameters came from another process.
-    parts = max(1, min(_cores(), pairs // PAIRS_PER_PART, kernels().most_parts, room))
-    return _Sizes(orders, row, columns_f + padded, parts)
+    @classmethod
+    def of(cls, shape: KernelShape, atoms: int, pairs: int, dtype: object) -> "_Call":
+        # Also makes the kernel known where parameters came from another process.
+        workspace = kernels().workspace
+        assert workspace is not None
+        itemsize = np.dtype(dtype).itemsize  # type: ignore[call-overload]
+
+        def memory(parts: int) -> tuple[int, int, int, int]:
+            return workspace(shape.variant.number, itemsize, shape.sizes(atoms, pairs, parts), list(shape.degrees))
+
+        wanted = max(1, min(_cores(), pairs // PAIRS_PER_PART, kernels().most_parts))
+        parts = max(1, min(wanted, SUMS_BYTES // max(1, memory(2)[3] - memory(1)[3])))
+        attributes = {
+            **{name: np.int64(size) for name, size in shape.sizes(atoms, pairs, parts).items()},
+            "variant": np.int64(shape.variant.number),
+            "degrees": np.asarray(shape.degrees, np.int64),
+            "scale_f": np.float64(shape.scales[0]),
+            "scale_x": np.float64(shape.scales[1]),
+            "cutoff": np.float64(shape.cutoff),
+            "epsilon": np.float64(shape.epsilon),
+        }
+        return cls(*memory(parts), attributes, "f64" if itemsize == 8 else "f32")
 
 
 def _cores() -> int:
     """That this process may use; compiled code has as many threads."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _arrays(p: KernelParameters) -> tuple[Array, ...]:
-    return (p.cutoff, p.radial, p.inner, p.outer, p.outer_back, p.project_f, p.project_x, p.back_f, p.back_x)
-
-
-def _attributes(parameters: KernelParameters) -> dict[str, Any]:
-    layer = parameters.layer
-    return {
-        "variant": np.int64(layer.variant.number),
-        "heads": np.int64(layer.heads),
-        "hidden": np.int64(layer.hidden),
-        "degrees": np.asarray(layer.degrees, np.int64),
-        "scale_f": np.float64(layer.scales[0]),
-        "scale_x": np.float64(layer.scales[1]),
-        "cutoff": np.float64(layer.cutoff),
-        "bend": np.float64(layer.bend),
-    }
-
-
-def _suffix(dtype: object) -> str:
-    return "f64" if np.dtype(dtype) == np.float64 else "f32"  # type: ignore[call-overload]
-
-
-def _padded(count: int, lanes: int) -> int:
-    return -(-count // lanes) * lanes

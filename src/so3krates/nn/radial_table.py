@@ -9,33 +9,38 @@ import numpy as np
 from so3krates._errors import InputError
 from so3krates._typing import Array, Float
 
-BEND = 2.0
-"""Å; r₀ of the variable u = r/(r + r₀) in which knots are evenly spaced: radial bases are sharp at short distances and
-blunt at long ones."""
 SHORTEST = 0.7
 """Å; from here on tables keep to their tolerance. The bond of H₂, the shortest there is, has 0.74 Å."""
-FINE = (3 * 2**10, 3 * 2**12, 3 * 2**14)
-"""Intervals of the grids that tables are compared with."""
-FEWEST = 48
-LEAST_INSIDE = 4
-"""Points of the fine grid from knot to knot, at least: with fewer, none lies where the error is large."""
+BEND = 2.0
+"""Å; r₀ of the variable u = r/(r + r₀) in which points of the first look are evenly spaced: radial bases are sharp at
+short distances and blunt at long ones."""
+LOOK = 3 * 2**9
+"""Intervals of the first look at a function."""
+FEWEST, MOST = 48, 4096
+"""Intervals."""
+FADING = 4
+"""Below `SHORTEST` knots become sparse like this power of the distance."""
 EXTREME = 0.5 - 12**-0.5
 """Where in an interval the derivative of a cubic Hermite is farthest off, t(1 − t)(1 − 2t) being largest, and as far
 from its other end."""
+INSIDE = (EXTREME, 0.5, 1.0 - EXTREME)
+"""Where tables are compared with the functions."""
+SPARE = 1.02
+"""By how much knots are closer than an error measured before asks for."""
 
 
 class RadialTable(eqx.Module):
-    """Values and slopes of functions of r at knots from 0 to the cutoff, evenly spaced in u = r/(r + r₀).
+    """Values and slopes of functions of r at knots from 0 to the cutoff, closer where the functions need it.
 
-    Between knots k and k + 1, with t the position between them from 0 to 1:
-    T = a + t (p + t (3(b − a) − 2p − q + t (2(a − b) + p + q))), a and b the values, p and q the slopes dT/dt there.
+    Between knots k and k + 1, with h their distance and t the position between them from 0 to 1:
+    T = a + t (p + t (3(b − a) − 2p − q + t (2(a − b) + p + q))), a and b the values, p and q the slopes times h there.
     T and dT/dr are continuous, and dT/dr is the derivative of T to rounding: energies stay the integral of forces.
     """
 
-    values: Float[Array, "knots 2 functions"]
-    """Values and slopes with respect to t."""
-    cutoff: float = eqx.field(static=True)
+    knots: Float[Array, " knots"]
     """Å."""
+    values: Float[Array, "knots 2 functions"]
+    """Values and slopes with respect to r."""
 
     @property
     def intervals(self) -> int:
@@ -43,90 +48,73 @@ class RadialTable(eqx.Module):
 
     def __call__(self, r: Float[Array, " pairs"]) -> Float[Array, "pairs functions"]:
         """The functions at distances from 0 to the cutoff; beyond it, their values there."""
-        dtype = self.values.dtype
-        per_knot = jnp.asarray(self.intervals * (self.cutoff + BEND) / self.cutoff, dtype)
-        inside = jnp.minimum(r, jnp.asarray(self.cutoff, dtype))
-        place = inside / (inside + jnp.asarray(BEND, dtype)) * per_knot
-        knot = jnp.clip(place.astype(jnp.int32), 0, self.intervals - 1)
-        t = (place - knot.astype(dtype))[:, None]
-        a, p = self.values[knot, 0], self.values[knot, 1]
-        b, q = self.values[knot + 1, 0], self.values[knot + 1, 1]
+        inside = jnp.minimum(r, self.knots[-1])
+        knot = jnp.searchsorted(self.knots, inside, side="right").astype(jnp.int32) - 1
+        knot = jnp.clip(knot, 0, self.intervals - 1)
+        h = (self.knots[knot + 1] - self.knots[knot])[:, None]
+        t = (inside - self.knots[knot])[:, None] / h
+        a, p = self.values[knot, 0], self.values[knot, 1] * h
+        b, q = self.values[knot + 1, 0], self.values[knot + 1, 1] * h
         return a + t * (p + t * (3.0 * (b - a) - 2.0 * p - q + t * (2.0 * (a - b) + p + q)))
 
 
-Sampled = tuple[Float[np.ndarray, "knots functions"], Float[np.ndarray, "knots functions"]]
-Function = Callable[[Float[np.ndarray, " knots"]], Sampled]
-"""From distances in Å to values and derivatives with respect to r."""
+Sampled = tuple[Float[np.ndarray, "points groups functions"], Float[np.ndarray, "points groups functions"]]
+Function = Callable[[Float[np.ndarray, " points"]], Sampled]
+"""From distances in Å to values and derivatives with respect to r of groups of functions."""
+Knots = Float[np.ndarray, " knots"]
 
 
-def knots(cutoff: float, intervals: int) -> Float[np.ndarray, " knots"]:
-    """Distances in Å, from 0 to the cutoff."""
-    u = np.linspace(0.0, cutoff / (cutoff + BEND), intervals + 1)
-    r = BEND * u / (1.0 - u)
-    r[-1] = cutoff  # whatever the rounding: there the cutoff function is zero
-    return r
-
-
-def table_values(function: Function, cutoff: float, tolerance: float) -> Float[np.ndarray, "knots 2 functions"]:
-    """Values and slopes dT/dt at as few knots as keep derivatives with respect to r within `tolerance`, in units of the
-    functions per Å: their error at any distance from `SHORTEST` on, as a root mean square over the functions.
+def tabulate(
+    function: Function, cutoff: float, tolerance: float
+) -> tuple[Knots, Float[np.ndarray, "knots 2 groups functions"]]:
+    """Knots in Å, and values and slopes there: as few as keep derivatives with respect to r within `tolerance`, in units
+    of the functions per Å: their error at any distance from `SHORTEST` on, as a root mean square over each group.
 
     Raises:
         InputError: if tables of any size are coarser than that.
     """
-    for fine in FINE:
-        r = knots(cutoff, fine)
-        values, derivatives = function(r)
-        intervals = _enough(r, values, derivatives, cutoff, tolerance)
-        if intervals is not None:
-            every = fine // intervals
-            stretch = _stretch(r[::every], cutoff, intervals)
-            return np.stack([values[::every], derivatives[::every] * stretch], axis=1)
-    raise InputError(
-        f"no table of up to {FINE[-1] // LEAST_INSIDE} intervals keeps to a tolerance of {tolerance:g}; "
-        "use exact filters (exact=True, --exact)."
-    )
+    u = np.linspace(0.0, cutoff / (cutoff + BEND), LOOK + 1)
+    edges = _rounded(BEND * u / (1.0 - u), cutoff)
+    error = _errors(function, edges)
+    # Errors fall with the third power of an interval. The largest of three neighbours, so that none is seen too small.
+    error = np.max([error, np.append(error[1:], 0.0), np.append(0.0, error[:-1])], axis=0)
+    density = (error / tolerance) ** (1.0 / 3.0) / np.diff(edges)
+    at_shortest = density[np.searchsorted(edges, SHORTEST)]
+    fading = (edges[1:] / SHORTEST) ** FADING
+    density = np.where(edges[1:] < SHORTEST, at_shortest * fading, density)
+    density = np.maximum(density, FEWEST / cutoff)
+    closer = SPARE
+    while True:
+        running = np.append(0.0, np.cumsum(closer * density * np.diff(edges)))
+        intervals = int(np.ceil(running[-1]))
+        if intervals > MOST:
+            raise InputError(
+                f"no table of up to {MOST} intervals keeps to a tolerance of {tolerance:g}; "
+                "use exact filters (exact=True, --exact)."
+            )
+        knots = _rounded(np.interp(np.linspace(0.0, running[-1], intervals + 1), running, edges), cutoff)
+        worst = _errors(function, knots)[knots[1:] > SHORTEST].max() / tolerance
+        if worst <= 1.0:
+            return knots, np.stack(function(knots), axis=1)
+        closer *= SPARE * max(1.0, worst ** (1.0 / 3.0))
 
 
-def _stretch(r: Float[np.ndarray, " knots"], cutoff: float, intervals: int) -> Float[np.ndarray, "knots 1"]:
-    """dr/dt."""
-    return ((r + BEND) ** 2 / BEND * (cutoff / (cutoff + BEND) / intervals))[:, None]
+def _rounded(knots: Knots, cutoff: float) -> Knots:
+    """To what single precision can hold; at the cutoff, whatever the rounding, the cutoff function is zero."""
+    rounded = knots.astype(np.float32).astype(np.float64)
+    rounded[-1] = cutoff
+    return rounded
 
 
-def _enough(
-    r: Float[np.ndarray, " knots"],
-    values: Float[np.ndarray, "knots functions"],
-    derivatives: Float[np.ndarray, "knots functions"],
-    cutoff: float,
-    tolerance: float,
-) -> int | None:
-    fine = len(r) - 1
-    candidates = sorted(fine // n for n in range(LEAST_INSIDE, fine // FEWEST + 1) if fine % n == 0)
-    for intervals in candidates:
-        if _error(r, values, derivatives, cutoff, intervals) <= tolerance:
-            return intervals
-    return None
-
-
-def _error(
-    r: Float[np.ndarray, " knots"],
-    values: Float[np.ndarray, "knots functions"],
-    derivatives: Float[np.ndarray, "knots functions"],
-    cutoff: float,
-    intervals: int,
-) -> float:
-    """Largest error of dT/dr, a root mean square over the functions, at points of the fine grid within intervals."""
-    every = (len(r) - 1) // intervals
-    worst = []
-    near = max(1, round(EXTREME * every))
-    for inside in (near, every // 2, every - near):
-        points = np.arange(inside, len(r), every)
-        points = points[r[points] >= SHORTEST]
-        first = points - inside
-        t = inside / every
-        p, q = (derivatives[at] * _stretch(r[at], cutoff, intervals) for at in (first, first + every))
-        a, b = values[first], values[first + every]
-        slope = p + t * (2.0 * (3.0 * (b - a) - 2.0 * p - q) + 3.0 * t * (2.0 * (a - b) + p + q))
-        found = slope / _stretch(r[points], cutoff, intervals)
-        worst.append(np.sqrt(np.mean((found - derivatives[points]) ** 2, axis=1)).max(initial=0.0))
-    return float(np.max(worst))
+def _errors(function: Function, knots: Knots) -> Float[np.ndarray, " intervals"]:
+    """Largest error of dT/dr in each interval, a root mean square over a group."""
+    values, slopes = function(knots)
+    a, b, p, q = values[:-1], values[1:], slopes[:-1], slopes[1:]
+    h = np.diff(knots)
+    wide = h[:, None, None]
+    worst = np.zeros(len(h))
+    for t in INSIDE:
+        slope = p + t * (2.0 * (3.0 * (b - a) / wide - 2.0 * p - q) + 3.0 * t * (2.0 * (a - b) / wide + p + q))
+        exact = function(knots[:-1] + t * h)[1]
+        worst = np.maximum(worst, np.sqrt(np.mean((slope - exact) ** 2, axis=-1)).max(axis=-1))
+    return worst

@@ -1,8 +1,9 @@
-"""Attention for inference: filters of distance as tables, and the compiled kernel where there is one.
+"""Attention for inference: filters of distance as tables.
 
 Energies are differentiated once here, for forces; training and Hessians take the network itself.
 """
 
+from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -20,9 +21,12 @@ from so3krates.nn.cutoff import CUTOFF_FUNCTIONS
 from so3krates.nn.degrees import invariants
 from so3krates.nn.dense import MLP
 from so3krates.nn.filter import Filter
-from so3krates.nn.fused import Edges, KernelLayer, KernelParameters, Variant, fits, fused_attention
 from so3krates.nn.radial import RADIAL_BASES
-from so3krates.nn.radial_table import BEND, RadialTable, Sampled, table_values
+from so3krates.nn.radial_table import Knots, RadialTable, Sampled, tabulate
+
+
+POINTS = 256
+"""At which functions of distance are sampled at a time."""
 
 
 class TabulatedAttention(eqx.Module):
@@ -36,7 +40,6 @@ class TabulatedAttention(eqx.Module):
     table: RadialTable
     """φ, then the filters for f, then those for x."""
     starts_at_zero: bool = eqx.field(static=True)
-    kernel: KernelParameters | None
 
     def __call__(
         self,
@@ -44,18 +47,9 @@ class TabulatedAttention(eqx.Module):
         x: Float[Array, "atoms orders"] | None,
         geometry: PairGeometry,
         graph: Graph,
-    ) -> tuple[Float[Array, "atoms features"], Float[Array, "atoms orders"], Coefficients | None]:
-        """As `Attention`; no coefficients where the kernel ran, which does not keep them."""
+    ) -> tuple[Float[Array, "atoms features"], Float[Array, "atoms orders"], Coefficients]:
+        """As `Attention`."""
         assert (x is None) == self.starts_at_zero
-        if self.kernel is None or not graph.inference or jax.default_backend() != "cpu":
-            return self._in_jax(f, x, geometry, graph)
-        edges = Edges(jnp.asarray(graph.centers), jnp.asarray(graph.others), jnp.asarray(graph.pair_mask))
-        known = jnp.zeros((len(f), 0), f.dtype) if x is None else x
-        return *fused_attention(f, known, jnp.asarray(graph.vectors), edges, self.kernel), None
-
-    def _in_jax(
-        self, f: Array, x: Array | None, geometry: PairGeometry, graph: Graph
-    ) -> tuple[Array, Array, Coefficients]:
         atoms = self.exact.atom_inputs(f, x)
         size = sum(2 * degree + 1 for degree in self.exact.degrees)
         nothing = (jnp.zeros_like(f), jnp.zeros((len(f), size), f.dtype))
@@ -100,38 +94,48 @@ class RadialPart(NamedTuple):
     functions: int
 
 
-def tabulated(
-    attention: Attention, radial: RadialPart, *, starts_at_zero: bool, tolerance: float, variant: Variant | None
-) -> TabulatedAttention:
-    """Attention with tables whose slopes keep to a tolerance in 1/Å, and with parameters for the kernel if it is given
-    an instruction set.
+def filter_tables(
+    layers: Sequence[Attention], radial: RadialPart, *, starts_at_zero: bool, tolerance: float
+) -> tuple[Knots, Float[np.ndarray, "knots 2 layers functions"]]:
+    """Knots, and values and slopes, in double precision, of what `TabulatedAttention` reads for each layer: φ, the
+    filters for f, those for x, with the constants that the networks of the invariants add; slopes keep to a tolerance
+    in 1/Å.
 
     Raises:
         InputError: if no table keeps to the tolerance.
     """
-    dtype = attention.query_f.dtype
     with precision_scope("float64"):
-        wide: Attention = jax.tree.map(
-            lambda leaf: jnp.asarray(leaf, jnp.float64) if eqx.is_inexact_array(leaf) else leaf, attention
+        wide: Sequence[Attention] = jax.tree.map(
+            lambda leaf: jnp.asarray(leaf, jnp.float64) if eqx.is_inexact_array(leaf) else leaf, tuple(layers)
         )
-        filters = (wide.filter_f, wide.filter_x)
-        constant = np.concatenate([np.zeros(1), *(_constant(own, starts_at_zero) for own in filters)])
+        constants = np.stack(
+            [
+                np.concatenate(
+                    [
+                        np.zeros(1),
+                        *(_constant(own, starts_at_zero and not n) for own in (layer.filter_f, layer.filter_x)),
+                    ]
+                )
+                for n, layer in enumerate(wide)
+            ]
+        )
+        networks = [(layer.filter_f.radial, layer.filter_x.radial) for layer in wide]
 
-        def function(r: Float[np.ndarray, " knots"]) -> Sampled:
-            values, slopes = _sampled((wide.filter_f.radial, wide.filter_x.radial), jnp.asarray(r), radial)
-            return np.asarray(values) + constant, np.asarray(slopes)
+        def function(r: Float[np.ndarray, " points"]) -> Sampled:
+            # Always as many points at a time, for a single compilation.
+            pieces = np.pad(r, (0, -len(r) % POINTS), mode="edge").reshape(-1, POINTS)
+            sampled = [[_sampled(each, jnp.asarray(piece), radial) for piece in pieces] for each in networks]
+            values, slopes = (
+                np.stack([np.concatenate([np.asarray(piece[n]) for piece in each]) for each in sampled], axis=1)
+                for n in range(2)
+            )
+            return values[: len(r)] + constants, slopes[: len(r)]
 
-        values = table_values(function, radial.cutoff, tolerance)
-        kernel = None
-        if variant is not None and fits(attention.degrees):
-            kernel = _packed(wide, values, radial.cutoff, variant, dtype)
-    with precision_scope(dtype):
-        table = RadialTable(jnp.asarray(values, dtype), radial.cutoff)
-    return TabulatedAttention(attention, table, starts_at_zero, kernel)
+        return tabulate(function, radial.cutoff, tolerance)
 
 
 @eqx.filter_jit
-def _sampled(networks: tuple[MLP, MLP], r: Float[Array, " knots"], radial: RadialPart) -> tuple[Array, Array]:
+def _sampled(networks: tuple[MLP, MLP], r: Float[Array, " points"], radial: RadialPart) -> tuple[Array, Array]:
     """φ and the radial networks of both filters, and their derivatives."""
 
     def functions(r: Array) -> Array:
@@ -154,48 +158,3 @@ def _constant(own: Filter, starts_at_zero: bool) -> Float[np.ndarray, " features
 def _without_constant(own: Filter, s: Float[Array, "pairs degrees"]) -> Float[Array, "pairs features"]:
     hidden, final = own.spherical.layers
     return jax.nn.silu(hidden(s)) @ final.weight
-
-
-def _packed(
-    attention: Attention, values: Float[np.ndarray, "knots 2 functions"], cutoff: float, variant: Variant, dtype: object
-) -> KernelParameters:
-    lanes = variant.lanes(dtype)
-    heads, degrees = attention.heads, len(attention.degrees)
-    features = (values.shape[2] - 1) // 2
-
-    def columns(f: Array | np.ndarray, x: Array | np.ndarray) -> np.ndarray:
-        return np.concatenate([_padded_chunks(f, heads, lanes), _padded_chunks(x, degrees, lanes)], axis=-1)
-
-    both = [own.spherical.layers for own in (attention.filter_f, attention.filter_x)]
-    inner = [np.concatenate([hidden.weight, np.asarray(hidden.bias)[None]]) for hidden, _ in both]
-    outer = [np.asarray(final.weight) for _, final in both]
-    matrices_f = [np.asarray(m) for m in (attention.query_f, attention.key_f, attention.value_f)]
-    matrices_x = [np.asarray(m) for m in (attention.query_x, attention.key_x)]
-    arrays = {
-        "cutoff": values[:, :, 0],
-        "radial": columns(values[:, :, 1 : 1 + features], values[:, :, 1 + features :]),
-        "inner": np.stack([_padded_chunks(part, 1, lanes) for part in inner], axis=1),
-        "outer": columns(*outer),
-        "outer_back": np.stack([_padded_chunks(part.T, 1, lanes) for part in outer]),
-        "project_f": np.stack([_in_rows(m, lanes) for m in matrices_f]),
-        "project_x": np.stack([_in_rows(m, lanes) for m in matrices_x]),
-        "back_f": np.stack([_in_rows(m.transpose(0, 2, 1), lanes) for m in matrices_f]),
-        "back_x": np.stack([_in_rows(m.transpose(0, 2, 1), lanes) for m in matrices_x]),
-    }
-    scales = (attention.scale_f, attention.scale_x)
-    layer = KernelLayer(variant, heads, outer[0].shape[0], attention.degrees, scales, cutoff, BEND)
-    with precision_scope(dtype):
-        return KernelParameters(**{name: jnp.asarray(a, dtype) for name, a in arrays.items()}, layer=layer)  # type: ignore[arg-type]
-
-
-def _padded_chunks(values: Array | np.ndarray, chunks: int, lanes: int) -> np.ndarray:
-    """Each of the chunks of the last axis, filled with zeros to a multiple of the lanes."""
-    values = np.asarray(values)
-    parts = values.reshape(*values.shape[:-1], chunks, -1)
-    padding = [(0, 0)] * (parts.ndim - 1) + [(0, -parts.shape[-1] % lanes)]
-    return np.pad(parts, padding).reshape(*values.shape[:-1], -1)
-
-
-def _in_rows(matrices: Float[np.ndarray, "chunks width width"], lanes: int) -> np.ndarray:
-    """A row for every input of every chunk."""
-    return _padded_chunks(matrices.reshape(-1, matrices.shape[-1]), 1, lanes)
