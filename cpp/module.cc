@@ -287,6 +287,9 @@ XLA_FFI_Error* backward_call(XLA_FFI_CallFrame* frame) {
 nb::capsule capsule(XLA_FFI_Error* (*call)(XLA_FFI_CallFrame*)) { return nb::capsule(reinterpret_cast<void*>(call)); }
 
 }  // namespace
+
+void add_far_pairs(nb::module_& m);  // far_pairs.cc
+
 }  // namespace so3krates
 
 NB_MODULE(_kernels, m) {
@@ -306,6 +309,7 @@ NB_MODULE(_kernels, m) {
       found.append(nb::make_tuple(variant->name, variant->bytes));
     return found;
   });
+  add_far_pairs(m);
   m.attr("max_degree") = kMaxDegree;
   m.attr("max_degrees") = kMaxDegrees;
   m.attr("max_parts") = kMaxParts;
