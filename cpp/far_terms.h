@@ -23,8 +23,11 @@ struct FarSwitch {
     c = c > T(1 - kSwitchEdge) ? all<T>(T(1 - kSwitchEdge)) : c;
     const Vec<T> product = c * (T(1) - c);
     const Vec<T> inverse = T(1) / product;
-    // 1/(1−c) − 1/c; where c was clipped, S is 0 or 1 and S′ is 0 in any precision.
-    const Vec<T> power = exponential<T>((T(2) * c - T(1)) * inverse);
+    // Where c was clipped, S is 0 or 1 and S′ is 0 in any precision. XLA's threads take numbers below the normal ones for
+    // zero: S stays above them.
+    Vec<T> difference = (T(2) * c - T(1)) * inverse;  // 1/(1−c) − 1/c
+    difference = difference < T(80) ? difference : all<T>(T(80));
+    const Vec<T> power = exponential<T>(difference);
     value = T(1) / (T(1) + power);
     rest = power * value;
     slope = -(value * rest) * ((T(1) - T(2) * product) * inverse * inverse) * inverse_width;
