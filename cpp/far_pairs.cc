@@ -4,6 +4,7 @@
 #include <nanobind/nanobind.h>
 
 #include <algorithm>
+#include <cstring>
 #include <functional>
 #include <string>
 #include <string_view>
@@ -74,18 +75,16 @@ ffi::Error over_parts(ffi::ThreadPool& pool, const FarShape& s, const Work& work
   return team.failed() ? ffi::Error::Internal("long-range kernel: a thread failed") : ffi::Error::Success();
 }
 
-// Column `column` of the sums of all parts (parts, atoms, width), in their order.
+// Columns from `column` on of the sums of all parts (parts, atoms, 4), in their order.
 template <class T>
-T total(const FarShape& s, const T* sums, int64_t width, int64_t atom, int64_t column) {
-  T value = 0;
-  for (int64_t part = 0; part < s.parts; ++part) value += sums[(part * s.atoms + atom) * width + column];
-  return value;
-}
-
-template <class T>
-void collect_two(const FarShape& s, const T* sums, T* to, int64_t first, int64_t last) {
-  for (int64_t c = 0; c < 2; ++c)
-    for (int64_t atom = first; atom < last; ++atom) to[c * s.atoms + atom] = total(s, sums, 2, atom, c);
+void collect(const FarShape& s, const T* sums, int64_t column, T* one, T* other, int64_t first, int64_t last) {
+  for (int64_t atom = first; atom < last; ++atom) {
+    T values[2] = {};
+    for (int64_t part = 0; part < s.parts; ++part)
+      for (int64_t c = 0; c < 2; ++c) values[c] += sums[(part * s.atoms + atom) * 4 + column + c];
+    one[atom] = values[0];
+    other[atom] = values[1];
+  }
 }
 
 template <ffi::DataType D>
@@ -153,35 +152,55 @@ struct Model {
   }
 };
 
-template <ffi::DataType D>
-ffi::Error energies(ffi::ThreadPool pool, const Given<D>& given, const Model<D>& model, Out<D> found, Out<D> sums,
-                    std::string_view name, int64_t columns) {
-  using T = ffi::NativeType<D>;
-  const FarVariant* variant = far_variant_called(name);
-  const FarShape s = given.shape(*sums, model.cutoffs.element_count(), columns);
-  if (ffi::Error error = given.check(s, variant); error.failure()) return error;
-  if (ffi::Error error = model.check(s); error.failure()) return error;
-  const FarForward<T> out{found->typed_data(), sums->typed_data()};
+template <ffi::DataType D, class T>
+ffi::Error evaluate(ffi::ThreadPool& pool, const Given<D>& given, const Model<D>& model, const FarShape& s,
+                    const FarEnergies<T>& out, const FarVariant& variant) {
   const FarTerms terms = model.terms();
   return over_parts(
-      pool, s,
-      [&](int64_t part) { stages_of<T>(*variant).energies(s, terms, given.pairs(), model.atoms(), out, part); },
-      [&](int64_t first, int64_t last) { collect_two(s, out.sums, out.energies, first, last); });
+      pool, s, [&](int64_t part) { stages_of<T>(variant).evaluate(s, terms, given.pairs(), model.atoms(), out, part); },
+      [&](int64_t first, int64_t last) {
+        if (out.energies != nullptr) collect(s, out.sums, 0, out.energies, out.energies + s.atoms, first, last);
+        collect(s, out.sums, 2, out.atoms, out.atoms + s.atoms, first, last);
+      });
 }
 
+// Energies, and their derivatives as if all cotangents were one, which they are for forces.
 template <ffi::DataType D>
-ffi::Error slopes(ffi::ThreadPool pool, const Given<D>& given, const Model<D>& model, Array<D> cotangents,
-                  Out<D> lengths, Out<D> atoms, Out<D> sums, std::string_view name, int64_t columns) {
+ffi::Error energies(ffi::ThreadPool pool, const Given<D>& given, const Model<D>& model, Out<D> found, Out<D> lengths,
+                    Out<D> atoms, Out<D> sums, std::string_view name, int64_t columns) {
   using T = ffi::NativeType<D>;
   const FarVariant* variant = far_variant_called(name);
   const FarShape s = given.shape(*sums, model.cutoffs.element_count(), columns);
   if (ffi::Error error = given.check(s, variant); error.failure()) return error;
   if (ffi::Error error = model.check(s); error.failure()) return error;
-  const FarBackward<T> out{cotangents.typed_data(), lengths->typed_data(), atoms->typed_data(), sums->typed_data()};
+  return evaluate<D, T>(
+      pool, given, model, s,
+      {nullptr, found->typed_data(), lengths->typed_data(), atoms->typed_data(), sums->typed_data()}, *variant);
+}
+
+// The derivatives for any cotangents: those that are known already, or all of them once more.
+template <ffi::DataType D>
+ffi::Error slopes(ffi::ThreadPool pool, const Given<D>& given, const Model<D>& model, Array<D> cotangents,
+                  Array<D> known_lengths, Array<D> known_atoms, Out<D> lengths, Out<D> atoms, Out<D> sums,
+                  std::string_view name, int64_t columns) {
+  using T = ffi::NativeType<D>;
+  const FarVariant* variant = far_variant_called(name);
+  const FarShape s = given.shape(*sums, model.cutoffs.element_count(), columns);
+  if (ffi::Error error = given.check(s, variant); error.failure()) return error;
+  if (ffi::Error error = model.check(s); error.failure()) return error;
   const FarTerms terms = model.terms();
-  return over_parts(
-      pool, s, [&](int64_t part) { stages_of<T>(*variant).slopes(s, terms, given.pairs(), model.atoms(), out, part); },
-      [&](int64_t first, int64_t last) { collect_two(s, out.sums, out.atoms, first, last); });
+  const T* weights = cotangents.typed_data();
+  const auto ones = [&](const T* first) { return std::all_of(first, first + s.atoms, [](T w) { return w == T(1); }); };
+  if ((!terms.electrostatics || ones(weights)) && (!terms.dispersion || ones(weights + s.atoms))) {
+    // XLA lets both be the same memory.
+    if (lengths->typed_data() != known_lengths.typed_data())
+      std::memcpy(lengths->typed_data(), known_lengths.typed_data(), known_lengths.size_bytes());
+    if (atoms->typed_data() != known_atoms.typed_data())
+      std::memcpy(atoms->typed_data(), known_atoms.typed_data(), known_atoms.size_bytes());
+    return ffi::Error::Success();
+  }
+  return evaluate<D, T>(pool, given, model, s,
+                        {weights, nullptr, lengths->typed_data(), atoms->typed_data(), sums->typed_data()}, *variant);
 }
 
 template <ffi::DataType D>
@@ -197,15 +216,17 @@ ffi::Error push(ffi::ThreadPool pool, const Given<D>& given, Array<D> vectors, A
       pool, s, [&](int64_t part) { stages_of<T>(*variant).push(s, given.pairs(), out, part); },
       [&](int64_t first, int64_t last) {
         for (int64_t atom = first; atom < last; ++atom)
-          for (int64_t c = 0; c < 3; ++c) out.forces[atom * 3 + c] = total(s, out.sums, 4, atom, c);
+          for (int64_t c = 0; c < 3; ++c) {
+            T value = 0;
+            for (int64_t part = 0; part < s.parts; ++part) value += out.sums[(part * s.atoms + atom) * 4 + c];
+            out.forces[atom * 3 + c] = value;
+          }
       });
-  constexpr int64_t places[] = {0, 5, 4, 5, 1, 3, 4, 3, 2};  // of xx, yy, zz, yz, xz, xy
-  for (int64_t structure = 0; structure < s.structures; ++structure)
-    for (int64_t c = 0; c < 9; ++c) {
+  for (int64_t row = 0; row < s.structures * 3; ++row)
+    for (int64_t c = 0; c < 3; ++c) {
       T value = 0;
-      for (int64_t part = 0; part < s.parts; ++part)
-        value += out.virials[(part * s.structures + structure) * 6 + places[c]];
-      out.virial[structure * 9 + c] = value;
+      for (int64_t part = 0; part < s.parts; ++part) value += out.virials[(part * s.structures * 3 + row) * 4 + c];
+      out.virial[row * 3 + c] = value;
     }
   return error;
 }
@@ -239,13 +260,17 @@ XLA_FFI_Error* energies_call(XLA_FFI_CallFrame* frame) {
   static auto* handler =
       with_attributes(with_model<D>(ffi::Ffi::Bind().Ctx<ffi::ThreadPool>())
                           .template Ret<Array<D>>()   // energies
+                          .template Ret<Array<D>>()   // their derivatives: of lengths
+                          .template Ret<Array<D>>()   // of atoms
                           .template Ret<Array<D>>())  // sums
           .template Attr<ffi::Span<const double>>("constants")
           .To([](ffi::ThreadPool pool, Array<D> lengths, Flags mask, Indices centers, Indices others, Indices structure,
-                 Array<D> cutoffs, Array<D> charges, Array<D> alphas, Array<D> periods, Out<D> found, Out<D> sums,
-                 std::string_view variant, int64_t columns, ffi::Span<const double> constants) {
+                 Array<D> cutoffs, Array<D> charges, Array<D> alphas, Array<D> periods, Out<D> found,
+                 Out<D> of_lengths, Out<D> of_atoms, Out<D> sums, std::string_view variant, int64_t columns,
+                 ffi::Span<const double> constants) {
             return energies<D>(pool, {lengths, mask, centers, others, structure},
-                               {cutoffs, charges, alphas, periods, constants}, found, sums, variant, columns);
+                               {cutoffs, charges, alphas, periods, constants}, found, of_lengths, of_atoms, sums,
+                               variant, columns);
           })
           .release();
   return handler->Call(frame);
@@ -256,17 +281,19 @@ XLA_FFI_Error* slopes_call(XLA_FFI_CallFrame* frame) {
   static auto* handler =
       with_attributes(with_model<D>(ffi::Ffi::Bind().Ctx<ffi::ThreadPool>())
                           .template Arg<Array<D>>()   // cotangents
+                          .template Arg<Array<D>>()   // known derivatives: of lengths
+                          .template Arg<Array<D>>()   // of atoms
                           .template Ret<Array<D>>()   // of lengths
                           .template Ret<Array<D>>()   // of atoms
                           .template Ret<Array<D>>())  // sums
           .template Attr<ffi::Span<const double>>("constants")
           .To([](ffi::ThreadPool pool, Array<D> lengths, Flags mask, Indices centers, Indices others, Indices structure,
                  Array<D> cutoffs, Array<D> charges, Array<D> alphas, Array<D> periods, Array<D> cotangents,
-                 Out<D> lengths_back, Out<D> atoms_back, Out<D> sums, std::string_view variant, int64_t columns,
+                 Array<D> known_lengths, Array<D> known_atoms, Out<D> lengths_back, Out<D> atoms_back, Out<D> sums, std::string_view variant, int64_t columns,
                  ffi::Span<const double> constants) {
             return slopes<D>(pool, {lengths, mask, centers, others, structure},
-                             {cutoffs, charges, alphas, periods, constants}, cotangents, lengths_back, atoms_back, sums,
-                             variant, columns);
+                             {cutoffs, charges, alphas, periods, constants}, cotangents, known_lengths, known_atoms,
+                             lengths_back, atoms_back, sums, variant, columns);
           })
           .release();
   return handler->Call(frame);

@@ -46,17 +46,12 @@ struct FarAtoms {
 };
 
 template <class T>
-struct FarForward {
-  T* energies;  // 2, atoms: electrostatics, dispersion, eV
-  T* sums;      // parts, atoms, 2
-};
-
-template <class T>
-struct FarBackward {
-  const T* cotangents;  // 2, atoms: of both energies
-  T* lengths;           // pairs
-  T* atoms;             // 2, atoms: of charges and of polarisabilities
-  T* sums;              // parts, atoms, 2
+struct FarEnergies {
+  const T* cotangents;  // 2, atoms: of both energies; null: ones
+  T* energies;          // 2, atoms: electrostatics, dispersion, eV; null: not wanted
+  T* lengths;           // pairs: derivatives with respect to the lengths
+  T* atoms;             // 2, atoms: with respect to charges and polarisabilities
+  T* sums;              // parts, atoms, 4: all four
 };
 
 template <class T>
@@ -65,17 +60,15 @@ struct FarPush {
   const T* slopes;   // pairs: dE/dr
   T* forces;         // atoms, 3
   T* virial;         // structures, 3, 3: Σ r ⊗ dE/dr
-  T* sums;           // parts, atoms, 4
-  T* virials;        // parts, structures, 6
+  T* sums;           // parts, atoms, 4: the last column is of no use
+  T* virials;        // parts, structures, 3, 4: likewise
 };
 
+// Both work on one part of the pairs, and leave it to the caller to add up the sums of all parts.
 template <class T>
 struct FarStages {
-  // One part of the pairs, or atoms from `first` to `last`; all parts must be done before atoms are collected.
-  void (*energies)(const FarShape&, const FarTerms&, const FarPairs<T>&, const FarAtoms<T>&, const FarForward<T>&,
+  void (*evaluate)(const FarShape&, const FarTerms&, const FarPairs<T>&, const FarAtoms<T>&, const FarEnergies<T>&,
                    int64_t part);
-  void (*slopes)(const FarShape&, const FarTerms&, const FarPairs<T>&, const FarAtoms<T>&, const FarBackward<T>&,
-                 int64_t part);
   void (*push)(const FarShape&, const FarPairs<T>&, const FarPush<T>&, int64_t part);
 };
 

@@ -111,39 +111,37 @@ def far_energies(
 def _forward(lengths: Array, atoms: PairedAtoms, pairs: FarPairs, constants: Constants) -> tuple[Array, tuple]:
     dtype = lengths.dtype
     out = jax.ShapeDtypeStruct
+    two = out((2, pairs.atoms), dtype)
     call = jax.ffi.ffi_call(
         _target("energies", dtype),
-        (out((2, pairs.atoms), dtype), out((pairs.parts, pairs.atoms, 2), dtype)),
+        (two, out(lengths.shape, dtype), two, out((pairs.parts, pairs.atoms, 4), dtype)),
         vmap_method="sequential",
     )
-    cutoffs = jnp.asarray(pairs.cutoffs, dtype)
-    energies, _ = call(
-        lengths, *pairs.arrays, cutoffs, *atoms, **pairs.attributes, constants=constants.array
-    )
-    return energies, (lengths, atoms, pairs)
+    given = (lengths, *pairs.arrays, jnp.asarray(pairs.cutoffs, dtype), *atoms)
+    energies, slopes, of_atoms, _ = call(*given, **pairs.attributes, constants=constants.array)
+    return energies, (given, slopes, of_atoms, pairs)
 
 
 def _backward(constants: Constants, saved: tuple, cotangents: Array) -> tuple:
-    lengths, atoms, pairs = saved
-    dtype = lengths.dtype
+    given, slopes, of_atoms, pairs = saved
+    dtype = slopes.dtype
     out = jax.ShapeDtypeStruct
+    count = len(given)
     call = jax.ffi.ffi_call(
         _target("slopes", dtype),
-        (
-            out(lengths.shape, dtype),
-            out((2, pairs.atoms), dtype),
-            out((pairs.parts, pairs.atoms, 2), dtype),
-        ),
+        (out(slopes.shape, dtype), out((2, pairs.atoms), dtype), out((pairs.parts, pairs.atoms, 4), dtype)),
         vmap_method="sequential",
+        # For cotangents of one, as forces have them, what the forward call found is what is wanted.
+        input_output_aliases={count + 1: 0, count + 2: 1},
     )
-    cutoffs = jnp.asarray(pairs.cutoffs, dtype)
     slopes, of_atoms, _ = call(
-        lengths, *pairs.arrays, cutoffs, *atoms, cotangents, **pairs.attributes, constants=constants.array
+        *given, cotangents, slopes, of_atoms, **pairs.attributes, constants=constants.array
     )
-    charges = of_atoms[0] if len(atoms.charges) else atoms.charges
-    alphas = of_atoms[1] if len(atoms.alphas) else atoms.alphas
+    charges, alphas, periods = given[-3:]
     # Nobody shall differentiate by constants of elements and not notice.
-    return slopes, PairedAtoms(charges, alphas, jnp.full_like(atoms.periods, jnp.nan)), None
+    unknown = jnp.full_like(periods, jnp.nan)
+    back = PairedAtoms(of_atoms[0] if len(charges) else charges, of_atoms[1] if len(alphas) else alphas, unknown)
+    return slopes, back, None
 
 
 far_energies.defvjp(_forward, _backward)
@@ -165,7 +163,7 @@ def push_along(graph: Graph, slopes: Float[Array, " long"], variant: Variant) ->
             out((graph.atoms, 3), dtype),
             out((graph.structures, 3, 3), dtype),
             out((pairs.parts, graph.atoms, 4), dtype),
-            out((pairs.parts, graph.structures, 6), dtype),
+            out((pairs.parts, graph.structures, 3, 4), dtype),
         ),
         vmap_method="sequential",
     )
