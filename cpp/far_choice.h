@@ -26,16 +26,22 @@ struct Quad {
 
 // For eight flags in the bits of a byte: where the true ones are, in order, and how many they are.
 struct FlagPositions {
-  uint8_t of[256][8];
+  int32_t of[256][8];
   uint8_t count[256];
 
   constexpr FlagPositions() : of(), count() {
     for (int bits = 0; bits < 256; ++bits)
       for (int k = 0; k < 8; ++k)
-        if (bits >> k & 1) of[bits][count[bits]++] = static_cast<uint8_t>(k);
+        if (bits >> k & 1) of[bits][count[bits]++] = k;
   }
 };
 inline constexpr FlagPositions kFlagPositions;
+
+// A byte for every lane.
+template <class T>
+struct Bytes {
+  typedef uint8_t Vec __attribute__((vector_size(Simd<T>::lanes)));
+};
 
 // Blocks of pairs of a part, each of one structure.
 template <class T>
@@ -53,8 +59,8 @@ class FarChoice {
   // Which of all pairs one is.
   int64_t pair(int n) const { return start_ + place_[n]; }
 
-  // The next block, of pairs for which `counts(pair, structure)`; `seen(first, last)` hears of every pair before that.
-  // False: there are no more.
+  // The next block, of pairs that `counts.flag(pair, structure)` or, for a register of them, `counts.flags` says count;
+  // `seen(first, last)` hears of every pair before that. False: there are no more.
   template <class Counts, class Seen>
   bool fill(const Counts& counts, const Seen& seen) {
     count = 0;
@@ -117,20 +123,21 @@ class FarChoice {
   // Without branches: which pairs count is as good as random.
   template <class Counts>
   void choose(int64_t last, const Counts& counts) {
-    typedef uint8_t Bytes __attribute__((vector_size(8)));
     typedef int32_t Places __attribute__((vector_size(32)));
     const int pairs = static_cast<int>(last - next_);
     alignas(64) uint8_t flags[kFarRoom];
-    for (int n = 0; n < pairs; ++n) flags[n] = counts(next_ + n, structure);
+    int n = 0;
+    for (; n + Simd<T>::lanes <= pairs; n += Simd<T>::lanes) counts.flags(next_ + n, structure, flags + n);
+    for (; n < pairs; ++n) flags[n] = counts.flag(next_ + n, structure);
     std::memset(flags + pairs, 0, 8);
     const int32_t first = static_cast<int32_t>(next_ - start_);
-    for (int n = 0; n < pairs; n += 8) {
+    for (n = 0; n < pairs; n += 8) {
       uint64_t eight;
       std::memcpy(&eight, flags + n, 8);
       const int bits = static_cast<int>(eight * 0x0102040810204080u >> 56);  // the first flag becomes the lowest bit
-      Bytes positions;
-      std::memcpy(&positions, kFlagPositions.of[bits], 8);
-      const Places places = __builtin_convertvector(positions, Places) + (first + n);
+      Places places;
+      std::memcpy(&places, kFlagPositions.of[bits], 32);
+      places += first + n;
       std::memcpy(place_ + count, &places, 32);
       count += kFlagPositions.count[bits];
     }

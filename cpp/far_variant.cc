@@ -81,6 +81,35 @@ struct FarValues {
   }
 };
 
+// Pairs within the cutoff.
+template <class T>
+struct Inside {
+  const FarPairs<T>& pairs;
+  const T* cutoffs;
+
+  SO3K_INLINE uint8_t flag(int64_t n, int64_t structure) const {
+    return pairs.mask[n] & (pairs.lengths[n] < cutoffs[structure]);
+  }
+  SO3K_INLINE void flags(int64_t n, int64_t structure, uint8_t* to) const {
+    typename Bytes<T>::Vec real;
+    std::memcpy(&real, pairs.mask + n, sizeof(real));
+    real &= __builtin_convertvector(load(pairs.lengths + n) < cutoffs[structure], typename Bytes<T>::Vec);
+    std::memcpy(to, &real, sizeof(real));
+  }
+};
+
+// Pairs that push at all; padding does not.
+template <class T>
+struct Pushing {
+  const T* slopes;
+
+  SO3K_INLINE uint8_t flag(int64_t n, int64_t) const { return slopes[n] != 0; }
+  SO3K_INLINE void flags(int64_t n, int64_t, uint8_t* to) const {
+    const auto pushing = __builtin_convertvector(load(slopes + n) != T(0), typename Bytes<T>::Vec) & uint8_t{1};
+    std::memcpy(to, &pushing, sizeof(pushing));
+  }
+};
+
 template <class T>
 void evaluate(const FarShape& s, const FarTerms& terms, const FarPairs<T>& pairs, const FarAtoms<T>& atoms,
               const FarEnergies<T>& out, int64_t part) {
@@ -91,13 +120,10 @@ void evaluate(const FarShape& s, const FarTerms& terms, const FarPairs<T>& pairs
   FarConstants<T> k(terms, atoms.cutoffs[0]);
   alignas(64) Quads<T> first, second;
   alignas(64) Column<T> slope;
-  const auto inside = [&](int64_t n, int64_t structure) {
-    return static_cast<uint8_t>(pairs.mask[n] & (pairs.lengths[n] < atoms.cutoffs[structure]));
-  };
   const auto forget = [&](int64_t from, int64_t to) {
     std::memset(static_cast<void*>(out.lengths + from), 0, sizeof(T) * (to - from));
   };
-  while (chosen.fill(inside, forget)) {
+  while (chosen.fill(Inside<T>{pairs, atoms.cutoffs}, forget)) {
     if (s.structures > 1) k = FarConstants<T>(terms, atoms.cutoffs[chosen.structure]);
     of.gather(terms, pairs, atoms, chosen);
     if (out.cotangents != nullptr) of.weigh(s, out.cotangents, chosen);
@@ -142,10 +168,7 @@ void push(const FarShape& s, const FarPairs<T>& pairs, const FarPush<T>& out, in
   FarChoice<T> chosen(s, pairs, part);
   alignas(64) Column<T> length = {}, slope = {};
   alignas(64) Quads<T> first, second;
-  const auto counts = [&](int64_t n, int64_t) {
-    return static_cast<uint8_t>(pairs.mask[n] & (out.slopes[n] != 0));
-  };
-  while (chosen.fill(counts, [](int64_t, int64_t) {})) {
+  while (chosen.fill(Pushing<T>{out.slopes}, [](int64_t, int64_t) {})) {
     for (int n = 0; n < chosen.count; ++n) {
       length[n] = pairs.lengths[chosen.pair(n)];
       slope[n] = out.slopes[chosen.pair(n)];

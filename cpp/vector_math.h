@@ -9,12 +9,19 @@
 namespace so3krates {
 namespace SO3K_VARIANT {
 
+// Even and odd powers apart: two short chains of dependent operations instead of a long one.
 template <class T, int count>
 SO3K_INLINE Vec<T> polynomial(const T (&coefficients)[count], Vec<T> x) {
-  Vec<T> value = all<T>(coefficients[count - 1]);
-#pragma GCC unroll 32
-  for (int k = count - 2; k >= 0; --k) value = value * x + coefficients[k];
-  return value;
+  static_assert(count >= 2);
+  const Vec<T> squared = x * x;
+  Vec<T> last = all<T>(coefficients[count - 1]), before = all<T>(coefficients[count - 2]);
+#pragma GCC unroll 16
+  for (int k = count - 3; k >= 1; k -= 2) {
+    last = last * squared + coefficients[k];
+    before = before * squared + coefficients[k - 1];
+  }
+  if constexpr (count % 2 == 0) return before + x * last;
+  return (last * squared + coefficients[0]) + x * before;
 }
 
 // Polynomials of least largest error: erf(u)/u in u² for u < 1, and erfcx(u) = e^{u²} erfc(u) in 1/u from 1 to where

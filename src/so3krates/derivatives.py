@@ -59,8 +59,8 @@ def energies_and_forces(term: Term, graph: Graph) -> GraphResult:
 def _along_pairs(
     graph: Graph, slopes: Float[Array, " long"], variant: Variant | None
 ) -> tuple[Float[Array, "atoms 3"], Float[Array, "structures 3 3"]]:
-    """Forces and virial of the derivatives with respect to the lengths of long-range pairs; by the compiled kernel if it
-    is given an instruction set."""
+    """Forces and virial from the derivatives with respect to the lengths of long-range pairs; by the compiled kernel if
+    it is given an instruction set."""
     if variant is not None:
         return push_along(graph, slopes, variant)
     pairs = graph.long_range

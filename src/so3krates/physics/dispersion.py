@@ -92,6 +92,6 @@ def pair_dispersion(
 
 
 def by_number(values: tuple[float, ...]) -> Float[np.ndarray, " elements"]:
-    """Values of free atoms by atomic number; row 0, which is padding, like hydrogen, so that nothing is divided by zero.
-    Elements beyond the table give NaN."""
+    """Values of free atoms by atomic number; row 0, which is padding, like hydrogen, so that nothing is divided by
+    zero. Elements beyond the table give NaN."""
     return np.array((values[0], *values, *(np.nan,) * (118 - len(values))))

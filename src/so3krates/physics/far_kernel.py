@@ -1,7 +1,7 @@
 """The compiled kernel for long-range pairs on a CPU: energies and their derivatives, and forces along the pairs.
 
-`cpp/far_pairs.h` has its interface. Pairs beyond the cutoff and padding are left out before anything is computed, and of
-the numbers of pairs none but lengths, mask and ∂E/∂r touch the memory.
+`cpp/far_pairs.h` has its interface. Pairs beyond the cutoff and padding are left out before anything is computed, and no
+numbers of pairs touch the memory but lengths, mask and ∂E/∂r.
 """
 
 from functools import cache, partial
@@ -16,7 +16,7 @@ import numpy as np
 from so3krates._typing import AnyArray, Array, Bool, Float, Int
 from so3krates.graph import Graph
 from so3krates.long_range import AllPairs
-from so3krates.nn.fused import Variant, kernels
+from so3krates.nn.fused import Variant, kernels, variants
 from so3krates.pair_table import columns
 
 PAIRS_PER_PART = 4096
@@ -40,12 +40,12 @@ class FarPairs(eqx.Module):
     def of(cls, graph: Graph, variant: Variant) -> "FarPairs":
         pairs = graph.long_range
         assert pairs is not None
-        shape: tuple[Any, ...] = (pairs.mask, jnp.asarray(pairs.cutoff))
+        cutoffs = jnp.asarray(pairs.cutoff)
         if isinstance(pairs, AllPairs):
             none = jnp.zeros(0, jnp.int32)
-            return cls(shape[0], none, none, none, shape[1], graph.atoms, columns(graph.atoms), variant)
-        indices = (jnp.asarray(each, jnp.int32) for each in (pairs.centers, pairs.others, graph.structure))
-        return cls(shape[0], *indices, shape[1], graph.atoms, 0, variant)
+            return cls(pairs.mask, none, none, none, cutoffs, graph.atoms, columns(graph.atoms), variant)
+        centers, others, structure = (jnp.asarray(a, jnp.int32) for a in (pairs.centers, pairs.others, graph.structure))
+        return cls(pairs.mask, centers, others, structure, cutoffs, graph.atoms, 0, variant)
 
     @property
     def parts(self) -> int:
@@ -134,9 +134,7 @@ def _backward(constants: Constants, saved: tuple, cotangents: Array) -> tuple:
         # For cotangents of one, as forces have them, what the forward call found is what is wanted.
         input_output_aliases={count + 1: 0, count + 2: 1},
     )
-    slopes, of_atoms, _ = call(
-        *given, cotangents, slopes, of_atoms, **pairs.attributes, constants=constants.array
-    )
+    slopes, of_atoms, _ = call(*given, cotangents, slopes, of_atoms, **pairs.attributes, constants=constants.array)
     charges, alphas, periods = given[-3:]
     # Nobody shall differentiate by constants of elements and not notice.
     unknown = jnp.full_like(periods, jnp.nan)
@@ -170,6 +168,11 @@ def push_along(graph: Graph, slopes: Float[Array, " long"], variant: Variant) ->
     lengths, vectors = (jnp.asarray(each, dtype) for each in (graph.long_range.lengths, graph.long_range.vectors))
     forces, virial, _, _ = call(lengths, *pairs.arrays, vectors, slopes, **pairs.attributes)
     return forces, virial
+
+
+def widest() -> Variant:
+    """The instruction set with the longest registers: pairs fill them up, and nothing is wasted on padding."""
+    return max(variants(), key=lambda variant: variant.bytes)
 
 
 @cache

@@ -3,6 +3,7 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from so3krates._typing import Array, Float
 from so3krates.graph import Graph
@@ -75,14 +76,14 @@ class FusedLongRange(AnalyticTerm):
 
     def _atoms(self, graph: Graph, dtype: jnp.dtype) -> PairedAtoms:
         charges = alphas = periods = jnp.zeros(0, dtype)
-        for term in self.exact:
-            if isinstance(term, Electrostatics):
-                charges = jnp.asarray(graph.charges, dtype)
-            else:
-                numbers, ratios = jnp.asarray(graph.numbers), jnp.asarray(graph.hirshfeld_ratios, dtype)
-                free, c6 = by_number(POLARIZABILITIES), by_number(C6_COEFFICIENTS)
-                alphas = jnp.asarray(free, dtype)[numbers] * jnp.where(graph.atom_mask, ratios, 1.0)
-                periods = jnp.asarray(free * free / c6, dtype)[numbers]
+        kinds = [type(term) for term in self.exact]
+        if Electrostatics in kinds:
+            charges = jnp.asarray(graph.charges, dtype)
+        if Dispersion in kinds:
+            numbers, ratios = jnp.asarray(graph.numbers), jnp.asarray(graph.hirshfeld_ratios, dtype)
+            free, c6 = np.asarray(by_number(POLARIZABILITIES)), np.asarray(by_number(C6_COEFFICIENTS))
+            alphas = jnp.asarray(free, dtype)[numbers] * jnp.where(graph.atom_mask, ratios, 1.0)
+            periods = jnp.asarray(free * free / c6, dtype)[numbers]
         return PairedAtoms(charges, alphas, periods)
 
     @property
@@ -111,7 +112,7 @@ def fused_terms(terms: tuple[Term, ...], variant: Variant) -> tuple[Term, ...]:
     found: list[Term] = []
     for term in terms:
         # Exactly these classes: one derived from them may be something else.
-        if type(term) not in (Electrostatics, Dispersion):
+        if not isinstance(term, Electrostatics | Dispersion) or type(term) not in (Electrostatics, Dispersion):
             found.append(term)
             continue
         before = found[-1] if found else None
