@@ -1,7 +1,7 @@
 """The compiled kernel for long-range pairs on a CPU: energies and their derivatives, and forces along the pairs.
 
-`cpp/far_pairs.h` has its interface. Pairs beyond the cutoff and padding are left out before anything is computed, and no
-numbers of pairs touch the memory but lengths, mask and ∂E/∂r.
+`cpp/far_pairs.h` has its interface. Pairs beyond the cutoff and padding are left out before anything is computed; of
+arrays of pairs, none but lengths, mask and ∂E/∂r touch the memory.
 """
 
 from functools import cache, partial
@@ -97,7 +97,6 @@ class PairedAtoms(NamedTuple):
     """α²/C₆, atomic units: proportional to the periods of the oscillators, and the same for any Hirshfeld ratio."""
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(3,))
 def far_energies(
     lengths: Float[Array, " long"], atoms: PairedAtoms, pairs: FarPairs, constants: Constants
 ) -> Float[Array, "2 atoms"]:
@@ -105,6 +104,11 @@ def far_energies(
 
     Differentiable once, in lengths, charges and polarisabilities.
     """
+    return _energies(lengths, atoms, pairs, constants)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(3,))
+def _energies(lengths: Array, atoms: PairedAtoms, pairs: FarPairs, constants: Constants) -> Any:
     return _forward(lengths, atoms, pairs, constants)[0]
 
 
@@ -142,7 +146,7 @@ def _backward(constants: Constants, saved: tuple, cotangents: Array) -> tuple:
     return slopes, back, None
 
 
-far_energies.defvjp(_forward, _backward)
+_energies.defvjp(_forward, _backward)
 
 
 def push_along(graph: Graph, slopes: Float[Array, " long"], variant: Variant) -> tuple[Array, Array]:
