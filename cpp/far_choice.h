@@ -21,7 +21,7 @@ struct Quad {
   typedef T Loose __attribute__((vector_size(4 * sizeof(T)), aligned(alignof(T)), may_alias));
 
   static SO3K_INLINE const Loose& at(const T* from) { return *reinterpret_cast<const Loose*>(from); }
-  static SO3K_INLINE void put(T* to, const Four& value) { *reinterpret_cast<Loose*>(to) = value; }
+  static SO3K_INLINE Loose& in(T* place) { return *reinterpret_cast<Loose*>(place); }
 };
 
 // For eight flags in the bits of a byte: where the true ones are, in order, and how many they are.
@@ -103,15 +103,15 @@ class FarChoice {
     typename Quad<T>::Four mine{};
     for (int n = 0; n < count; ++n) {
       if (center[n] != own) {
-        Quad<T>::put(sums + own * 4, Quad<T>::at(sums + own * 4) + mine);
+        Quad<T>::in(sums + own * 4) += mine;
         mine = typename Quad<T>::Four{};
         own = center[n];
       }
       T* theirs = sums + other[n] * int64_t{4};
       mine += Quad<T>::at(to_centers[n]);
-      Quad<T>::put(theirs, Quad<T>::at(theirs) + Quad<T>::at(to_others[n]));
+      Quad<T>::in(theirs) += Quad<T>::at(to_others[n]);
     }
-    if (count > 0) Quad<T>::put(sums + own * 4, Quad<T>::at(sums + own * 4) + mine);
+    if (count > 0) Quad<T>::in(sums + own * 4) += mine;
   }
 
  private:

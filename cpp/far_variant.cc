@@ -179,12 +179,12 @@ void push(const FarShape& s, const FarPairs<T>& pairs, const FarPush<T>& out, in
       const T* r = out.vectors + chosen.pair(n) * 3;
       const Four vector = {r[0], r[1], r[2], 0};
       const Four along = vector * slope[n];
-      Quad<T>::put(first[n], along);
-      Quad<T>::put(second[n], -along);
+      Quad<T>::in(first[n]) = along;
+      Quad<T>::in(second[n]) = -along;
       for (int c = 0; c < 3; ++c) virial[c] += r[c] * along;
     }
     T* own = virials + chosen.structure * 12;
-    for (int c = 0; c < 3; ++c) Quad<T>::put(own + c * 4, Quad<T>::at(own + c * 4) + virial[c]);
+    for (int c = 0; c < 3; ++c) Quad<T>::in(own + c * 4) += virial[c];
     chosen.add(first, second, sums);
   }
 }
