@@ -349,6 +349,9 @@ XLA_FFI_Error* entry(XLA_FFI_CallFrame* frame) {
 nb::capsule capsule(XLA_FFI_Error* (*call)(XLA_FFI_CallFrame*)) { return nb::capsule(reinterpret_cast<void*>(call)); }
 
 }  // namespace
+
+void add_far_pairs(nb::module_& m);  // far_pairs.cc
+
 }  // namespace so3krates
 
 NB_MODULE(_kernels, m) {
@@ -371,6 +374,7 @@ NB_MODULE(_kernels, m) {
     return found;
   });
   m.def("workspace", &workspace, "Bytes of types, of what is saved for the way back, and of scratch memory forward and back.");
+  add_far_pairs(m);
   m.attr("max_degree") = kMaxDegree;
   m.attr("max_degrees") = kMaxDegrees;
   m.attr("max_parts") = kMaxParts;

@@ -144,9 +144,16 @@ SO3K_INLINE Vec<T> exponential(Vec<T> x) {
     coefficients[k] = inverse_factorial;
     inverse_factorial /= static_cast<T>(k + 1);
   }
-  Vec<T> value = all<T>(coefficients[E::degree]);
+  // Even and odd powers apart: two short chains of dependent operations instead of a long one.
+  static_assert(E::degree % 2 == 1);
+  const Vec<T> squared = r * r;
+  Vec<T> even = all<T>(coefficients[E::degree - 1]), odd = all<T>(coefficients[E::degree]);
 #pragma GCC unroll 16
-  for (int k = E::degree - 1; k >= 0; --k) value = value * r + coefficients[k];
+  for (int k = E::degree - 3; k >= 0; k -= 2) {
+    even = even * squared + coefficients[k];
+    odd = odd * squared + coefficients[k + 1];
+  }
+  const Vec<T> value = even + r * odd;
   Ints bits;
   std::memcpy(&bits, &shifted, sizeof(bits));
   bits = (bits + E::bias) << E::mantissa;  // the low bits of `shifted` are n

@@ -15,6 +15,9 @@ import jax.numpy as jnp
 from so3krates._safe import masked_norm
 from so3krates._typing import AnyArray, Array, Float, Int
 from so3krates.graph import Geometry, Graph, pair_vectors, scatter_pairs
+from so3krates.nn.fused import Variant
+from so3krates.physics.far_kernel import push_along
+from so3krates.physics.fused_long_range import push_variant
 from so3krates.term import Outputs, Term, outputs_of
 
 
@@ -43,16 +46,28 @@ def energies_and_forces(term: Term, graph: Graph) -> GraphResult:
     forces = scatter_pairs(gradient.near, -gradient.near, graph)
     virial = _virial(geometry.near, gradient.near, graph.structure[graph.centers], graph.structures)
     if graph.long_range is not None:
-        pairs = graph.long_range
-        along = (gradient.far / pairs.lengths)[:, None] * pairs.vectors
-        forces = forces + pairs.to_atoms(along, -along, graph.atoms)
-        virial = virial + _virial(pairs.vectors, along, graph.structure[pairs.centers], graph.structures)
+        far_forces, far_virial = _along_pairs(graph, gradient.far, push_variant(term, graph))
+        forces, virial = forces + far_forces, virial + far_virial
     if graph.lattice is not None:
         assert geometry.positions is not None and geometry.cells is not None
         forces = forces - gradient.positions
         virial = virial + _virial(geometry.positions, gradient.positions, graph.structure, graph.structures)
         virial = virial + jnp.einsum("ska,skb->sab", geometry.cells, gradient.cells)
     return GraphResult(outputs, forces, virial)
+
+
+def _along_pairs(
+    graph: Graph, slopes: Float[Array, " long"], variant: Variant | None
+) -> tuple[Float[Array, "atoms 3"], Float[Array, "structures 3 3"]]:
+    """Forces and virial from the derivatives with respect to the lengths of long-range pairs; by the compiled kernel if
+    it is given an instruction set."""
+    if variant is not None:
+        return push_along(graph, slopes, variant)
+    pairs = graph.long_range
+    assert pairs is not None
+    along = (slopes / pairs.lengths)[:, None] * pairs.vectors
+    forces = pairs.to_atoms(along, -along, graph.atoms)
+    return forces, _virial(pairs.vectors, along, graph.structure[pairs.centers], graph.structures)
 
 
 def _virial(

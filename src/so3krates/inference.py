@@ -1,4 +1,4 @@
-"""Terms made ready for inference: tables in place of radial networks, and the compiled kernel where there is one."""
+"""Terms made ready for inference: tables in place of radial networks, and the compiled kernels where there are any."""
 
 import jax
 import numpy as np
@@ -7,6 +7,8 @@ from so3krates._errors import InputError
 from so3krates._precision import checked_dtype
 from so3krates.model import SO3krates
 from so3krates.nn.fused import preferred
+from so3krates.physics.far_kernel import widest
+from so3krates.physics.fused_long_range import fused_terms
 from so3krates.term import Sum, Term
 
 TOLERANCE = 1e-4
@@ -33,6 +35,9 @@ def for_inference(term: Term, tolerance: float) -> Term:
         # Now, also where this happens to be asked for inside a program that is being traced.
         with jax.ensure_compile_time_eval():
             return term.tabulated(SLOPES_PER_FORCES * tolerance, preferred())
+    terms = term.terms if isinstance(term, Sum) else (term,)
+    if preferred() is not None:
+        terms = fused_terms(terms, widest())
     if isinstance(term, Sum):
-        return Sum(tuple(for_inference(each, tolerance) for each in term.terms))
-    return term
+        return Sum(tuple(for_inference(each, tolerance) for each in terms))
+    return terms[0]

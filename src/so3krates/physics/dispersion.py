@@ -60,8 +60,8 @@ class Dispersion(AnalyticTerm):
         mask = pairs.mask & (pairs.lengths < cutoff)
         length = jnp.where(mask, pairs.lengths, 1.0)
         ratios = jnp.where(graph.atom_mask, ratios, 1.0)
-        alpha = jnp.asarray(_table(POLARIZABILITIES), ratios.dtype)[graph.numbers] * ratios
-        c6 = jnp.asarray(_table(C6_COEFFICIENTS), ratios.dtype)[graph.numbers] * ratios * ratios
+        alpha = jnp.asarray(by_number(POLARIZABILITIES), ratios.dtype)[graph.numbers] * ratios
+        c6 = jnp.asarray(by_number(C6_COEFFICIENTS), ratios.dtype)[graph.numbers] * ratios * ratios
         energy = pair_dispersion(length / BOHR, *pairs.ends(alpha), *pairs.ends(c6), self.scale)
         switch = smooth_step(length, cutoff - SWITCH_WIDTH, cutoff)
         half = masked(0.5 * HARTREE * energy * switch, mask)
@@ -91,7 +91,7 @@ def pair_dispersion(
     return -(c6 / (r4 * r2 + p4 * p2) + c8 / (r4 * r4 + p4 * p4) + c10 / (r4 * r4 * r2 + p4 * p4 * p2))
 
 
-def _table(values: tuple[float, ...]) -> Float[np.ndarray, " elements"]:
-    """By atomic number; row 0, which is padding, like hydrogen, so that nothing is divided by zero. Elements beyond the
-    table give NaN."""
+def by_number(values: tuple[float, ...]) -> Float[np.ndarray, " elements"]:
+    """Values of free atoms by atomic number; row 0, which is padding, like hydrogen, so that nothing is divided by
+    zero. Elements beyond the table give NaN."""
     return np.array((values[0], *values, *(np.nan,) * (118 - len(values))))
