@@ -13,10 +13,10 @@ from so3krates.system import System
 
 Searched = DenseNeighbors | CellNeighbors
 
-SORTING = 400.0
+SORTING = 250.0
 """What it costs to sort an atom into a grid and look up its runs, in comparisons of the search over all pairs."""
-SPARSER = 1.5
-"""Candidates of the search in cells for each that the mean density lets expect: runs have room for the longest."""
+CANDIDATE = 0.7
+"""What a candidate in cells costs, in the same unit, room in its run that is not filled included."""
 
 
 def allocate(system: System, cutoff: float, capacity: int | None = None, table_from: float = 1.0) -> Searched:
@@ -65,6 +65,6 @@ def restored(neighbors: Searched, record: Sequence[Any]) -> Searched:
 def _cheaper(grid: Grid, system: System, cutoff: float) -> bool:
     """Whether cells cost less than all pairs."""
     all_pairs = 0.5 * len(system) * np.prod(2 * np.array(dense.images_within(system, cutoff)) + 1)
-    return bool(SORTING + SPARSER * grid.candidates(len(system)) < all_pairs)
+    return bool(SORTING + CANDIDATE * grid.candidates(len(system)) < all_pairs)
 
 
