@@ -86,6 +86,7 @@ class Dynamics:
 
     def chunk(self) -> None:
         """`steps` steps from the start."""
+
         def compiled(state: State, neighbors: Neighbors) -> tuple[State, Outcome, jax.Array]:
             count, every = jnp.asarray(self.steps, jnp.int32), jnp.asarray(SAVE_EVERY, jnp.int32)
             return advance(self.engine.problem, state, neighbors, count, every, MOST_STEPS // SAVE_EVERY + 1)

@@ -103,13 +103,14 @@ class CellNeighbors(eqx.Module):
         # Enlarge what is short. If nothing is, it was so only later in the chunk: then enlarge all.
         short = [b > a for a, b in zip(have, want, strict=True)]
         grown = [
-            max(b, ceil(1.5 * a)) if each or not any(short) else a
-            for a, b, each in zip(have, want, short, strict=True)
+            max(b, ceil(1.5 * a)) if each or not any(short) else a for a, b, each in zip(have, want, short, strict=True)
         ]
         return replace(self, capacity=rounded(grown[0]), room=_rounded_room(*grown[1:]))
 
 
-def allocate(system: System, cutoff: float, capacity: int | None = None, grid: Grid | None = None) -> CellNeighbors | None:
+def allocate(
+    system: System, cutoff: float, capacity: int | None = None, grid: Grid | None = None
+) -> CellNeighbors | None:
     """Choose grid and capacities for structures like `system`; None if a periodic cell is thinner than the cutoff.
 
     Args:
@@ -121,21 +122,21 @@ def allocate(system: System, cutoff: float, capacity: int | None = None, grid: G
     Raises:
         InputError: for more pairs than can be numbered.
     """
-    if len(system):
-        # The origin from which dynamics counts positions, so that atoms are in the same bins there.
-        system = system.moved(system.positions - np.round(system.positions.mean(axis=0)))
     chosen = grid or fitting(system, cutoff)
     if chosen is None:
         return None
-    positions = jnp.asarray(system.positions)
     cell = None if system.cell is None else jnp.asarray(system.cell)
-    longest = jax.device_get(_longest(chosen, float(cutoff), system.pbc, positions, cell))
-    if bool(longest.too_thin):
+    # As they are given, and as dynamics counts them: the grid divides a cell from the origin on.
+    centered = system.positions - np.round(system.positions.mean(axis=0))
+    positions = [jnp.asarray(each) for each in (system.positions, centered)]
+    longest = [jax.device_get(_longest(chosen, float(cutoff), system.pbc, each, cell)) for each in positions]
+    if any(bool(each.too_thin) for each in longest):
         return None
-    room = _rounded_room(*(n + DEVIATIONS * np.sqrt(n) + SPARE for n in (longest.run, longest.rest, longest.images)))
+    counts = np.max([[each.run, each.rest, each.images] for each in longest], axis=0)
+    room = _rounded_room(*(counts + DEVIATIONS * np.sqrt(counts) + SPARE))
     neighbors = CellNeighbors(len(system), float(cutoff), 0, system.pbc, chosen, room)
     if capacity is None:
-        capacity = with_slack(int(_count(neighbors, positions, cell)))
+        capacity = with_slack(int(_count(neighbors, positions[1], cell)))
     if capacity >= 2**31:
         raise InputError(
             f"{capacity} pairs of {len(system)} atoms within {cutoff:g} Å are more than compiled code can number; use "
@@ -271,5 +272,3 @@ def _times(shifts: Int[Array, "*rows 3"], cell: Float[Array, "3 3"]) -> Float[Ar
     """S·H. Products with so small a matrix are faster written out."""
     s = shifts.astype(cell.dtype)
     return s[..., 0, None] * cell[0] + s[..., 1, None] * cell[1] + s[..., 2, None] * cell[2]
-
-

@@ -66,5 +66,3 @@ def _cheaper(grid: Grid, system: System, cutoff: float) -> bool:
     """Whether cells cost less than all pairs."""
     all_pairs = 0.5 * len(system) * np.prod(2 * np.array(dense.images_within(system, cutoff)) + 1)
     return bool(SORTING + CANDIDATE * grid.candidates(len(system)) < all_pairs)
-
-

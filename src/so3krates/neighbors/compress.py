@@ -1,7 +1,7 @@
 """Positions of true flags inside compiled code, by the bit: 32 flags are a word.
 
-The word of a place in the result is found by counting the words that begin up to there, and the bit by halving the word.
-The scatter behind `jnp.nonzero` writes every flag and is far slower on a CPU; here it writes once for every word.
+The word of a place in the result is found by counting the words that begin up to there, and the bit by halving the
+word. The scatter behind `jnp.nonzero` writes every flag and is far slower on a CPU; here it writes once for every word.
 """
 
 import jax

@@ -119,7 +119,7 @@ def _table_size(atoms: int) -> int:
 
 
 def images_within(system: System, cutoff: float) -> tuple[int, int, int]:
-    """Shifts that matter along each axis. With differences rounded to the nearest image, |S_k| ≤ cutoff/height_k + ½."""
+    """Shifts to search along each axis: differences rounded to the nearest image leave |S_k| ≤ cutoff/height_k + ½."""
     if system.cell is None:
         return (0, 0, 0)
     reach = np.floor(cutoff / heights(system.cell) + 0.5 + IMAGE_SLACK).astype(int)

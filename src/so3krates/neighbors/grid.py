@@ -4,9 +4,9 @@ Two of the three axes are cut into columns at least as thick as the cutoff, and 
 thin bins. All atoms within the cutoff of an atom then lie in nine columns, in a stretch of each that is little longer
 than twice the cutoff; atoms sorted by column and bin have them in nine runs.
 
-Coordinates are distances along the normals of the faces. Periodic axes are cut into a whole number of bins, whatever the
-cell becomes. The others go round as well: bins of fixed thickness, from the outermost atom on, are numbered modulo their
-count. Atoms that are not near meet in a bin at worst, so that a molecule may go and grow as it likes.
+Coordinates are distances along the normals of the faces. Periodic axes are cut into a whole number of bins, whatever
+the cell becomes. The others go round as well: bins of fixed thickness, from the outermost atom on, are numbered modulo
+their count. Atoms that are not near meet in a bin at worst, so that a molecule may go and grow as it likes.
 """
 
 from math import ceil, floor
@@ -196,4 +196,3 @@ def stretches(
         lengths.append(runs.first[bin + 2 * REACH + 1] - begin)
         shifts.append(jnp.stack(shift, axis=1))
     return jnp.stack(begins, axis=1), jnp.stack(lengths, axis=1), jnp.stack(shifts, axis=1)
-

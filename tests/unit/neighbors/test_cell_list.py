@@ -68,7 +68,7 @@ def box(seed: int, atoms: int = ATOMS, edge: float = 9.0, skew: float = 3.0) -> 
     return System(fractional @ cell @ rotation, np.ones(atoms, int), cell @ rotation, (True, True, True))
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=30, deadline=None, derandomize=True)
 @given(kind=st.sampled_from(KINDS), cutoff=st.floats(0.4, 2.5), seed=st.integers(0, 2**32 - 1))
 def test_equals_the_host_list(kind: str, cutoff: float, seed: int) -> None:
     system = random_system(kind, ATOMS, seed)
@@ -85,7 +85,7 @@ def test_equals_the_host_list(kind: str, cutoff: float, seed: int) -> None:
     assert not (report := fault(system, cutoff, pairs)), report
 
 
-@settings(max_examples=25, deadline=None, derandomize=True)
+@settings(max_examples=10, deadline=None, derandomize=True)
 @given(
     seed=st.integers(0, 2**32 - 1),
     cutoff=st.floats(0.8, 3.0),
@@ -109,10 +109,10 @@ def test_equals_the_dense_list(seed: int, cutoff: float, pbc: tuple[bool, bool, 
     assert not (report := fault(system, cutoff, ours)), report
 
 
-@settings(max_examples=25, deadline=None, derandomize=True)
+@settings(max_examples=10, deadline=None, derandomize=True)
 @given(seed=st.integers(0, 2**32 - 1), cutoff=st.floats(1.5, 3.0), speed=st.floats(0.0, 0.06))
 def test_a_cell_that_changes_is_right_or_overflows(seed: int, cutoff: float, speed: float) -> None:
-    """Shrunk and sheared step after step: the right pairs as long as the list says so, and again once it is enlarged."""
+    """Shrunk and sheared step after step: right as long as the list says so, and again once it is enlarged."""
     system = box(seed)
     assert system.cell is not None
     neighbors = cell_list.allocate(system, cutoff, capacity=ROOM)
@@ -139,7 +139,7 @@ def test_bins_thinner_than_the_cutoff_overflow(share: float) -> None:
     """A cell that just holds three bins, and less and less of them."""
     edge = 3.0 * 2.0 * (1.0 + SHRINKAGE) + 1e-3
     rng = np.random.default_rng(0)
-    system = System(rng.uniform(0.0, edge, (ATOMS, 3)), np.ones(ATOMS, int), edge * np.eye(3), (True, True, True))
+    system = System(rng.uniform(0.0, edge, (100, 3)), np.ones(100, int), edge * np.eye(3), (True, True, True))
     neighbors = cell_list.allocate(system, 2.0, capacity=ROOM)
     assert neighbors is not None and neighbors.grid.bins == (3, 3, 3 * REACH)
     for axis in range(3):
@@ -151,7 +151,7 @@ def test_bins_thinner_than_the_cutoff_overflow(share: float) -> None:
         assert bool(pairs.overflow) or not fault(thin, 2.0, pairs)
 
 
-@settings(max_examples=15, deadline=None, derandomize=True)
+@settings(max_examples=8, deadline=None, derandomize=True)
 @given(seed=st.integers(0, 2**32 - 1), growth=st.floats(0.2, 30.0), away=st.floats(-1e3, 1e3))
 def test_a_molecule_grows_and_goes_as_it_likes(seed: int, growth: float, away: float) -> None:
     """Without a box the grid goes round: however large the molecule becomes, no pair is missed or found twice."""
@@ -166,12 +166,13 @@ def test_a_molecule_grows_and_goes_as_it_likes(seed: int, growth: float, away: f
 
 @pytest.mark.parametrize("short", ["pairs", "run", "rest", "images"])
 def test_each_capacity_overflows_and_larger_mends_it(short: str) -> None:
-    """A cluster in one corner of a large box fills few bins with all atoms."""
+    """A cluster in a large box fills few bins with all atoms."""
     rng = np.random.default_rng(3)
-    system = System(rng.uniform(0.0, 4.0, (150, 3)), np.ones(150, int), 30.0 * np.eye(3), (True, True, True))
+    system = System(rng.uniform(5.5, 9.5, (150, 3)), np.ones(150, int), 30.0 * np.eye(3), (True, True, True))
     enough = cell_list.allocate(system, 3.0)
     assert enough is not None and not bool(updated(enough, system).overflow)
-    small = replace(enough, capacity=8) if short == "pairs" else replace(enough, room=enough.room._replace(**{short: 32}))
+    scarce = enough.room._replace(**({} if short == "pairs" else {short: 32}))
+    small = replace(enough, capacity=8 if short == "pairs" else enough.capacity, room=scarce)
     assert bool(updated(small, system).overflow)
     larger = small.larger(system)
     assert larger is not None and larger.grid == small.grid
