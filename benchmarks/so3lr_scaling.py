@@ -8,24 +8,21 @@ Energy, forces and stress by `Potential.predict` in float32, search on the host 
 
 import json
 import os
-import resource
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Annotated, Any
 
 import cyclopts
 import numpy as np
+from boxes import apart, chosen, growth, peak_bytes, water
 from results import BUSY, machine, write
 from rich.console import Console
 from rich.table import Table
 from step_time import geometries
-from workers import pinned
 
 RESULT = Path(__file__).parent / "results" / "so3lr_scaling.json"
-REPEATS = {192: (1, 1, 1), 1536: (2, 2, 2), 3072: (4, 2, 2), 6144: (4, 4, 2), 12288: (4, 4, 4)}
-"""Of the box of 64 waters, 12.4 Å long."""
+SIZES = (192, 1536, 3072, 6144, 12288)
+SMALLEST = 192
 SMALL_BOX_A, LONG_RANGE_CUTOFF_A = 6.0, 12.0
 SAMPLES = 5
 
@@ -59,18 +56,10 @@ def main(
     """
     load = os.getloadavg()[0]
     folder = geometries(structures)
-    unknown = sorted(set(atoms or ()) - set(REPEATS))
-    if unknown:
-        raise SystemExit(f"no box of {unknown[0]} atoms; choose from {', '.join(map(str, REPEATS))}.")
     rows = {}
-    for count in atoms or REPEATS:
+    for count in chosen(atoms, SIZES):
         Console().print(f"measuring {count} atoms", style="dim")
-        command = [sys.executable, __file__, "measure", str(model), str(folder / "water_64.xyz"), str(count)]
-        with pinned(threads):
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise SystemExit(f"{count} atoms: {done.stderr.strip().splitlines()[-1]}")
-        rows[str(count)] = json.loads(done.stdout.splitlines()[-1])
+        rows[str(count)] = apart(__file__, (model, folder, count), threads)
     result: dict[str, Any] = {
         "benchmark": "so3lr_scaling",
         "machine": machine(load),
@@ -85,18 +74,14 @@ def main(
 
 
 @app.command
-def measure(model: Path, structure: Path, atoms: int, /) -> None:
+def measure(model: Path, folder: Path, atoms: int, /) -> None:
     """One size, in this process; prints JSON."""
-    import ase.io
-
     import so3krates as sk
 
-    box = ase.io.read(structure)
-    assert isinstance(box, ase.Atoms)
-    system = sk.System.from_ase(box.repeat(REPEATS[atoms]))
-    cutoff = SMALL_BOX_A if REPEATS[atoms] == (1, 1, 1) else LONG_RANGE_CUTOFF_A
+    system = sk.System.from_ase(water(folder, atoms))
+    cutoff = SMALL_BOX_A if atoms == SMALLEST else LONG_RANGE_CUTOFF_A
     potential = sk.load(model, long_range_cutoff=cutoff)
-    before = _peak_bytes()
+    before = peak_bytes()
     potential.predict([system])
     lists, whole = [], []
     for _ in range(SAMPLES):
@@ -114,7 +99,7 @@ def measure(model: Path, structure: Path, atoms: int, /) -> None:
                 "long_range_pairs": far,
                 "seconds": round(float(np.median(whole)), 4),
                 "seconds_for_the_lists": round(float(np.median(lists)), 4),
-                "bytes_per_atom": round((_peak_bytes() - before) / atoms),
+                "bytes_per_atom": round((peak_bytes() - before) / atoms),
             }
         )
     )
@@ -122,11 +107,8 @@ def measure(model: Path, structure: Path, atoms: int, /) -> None:
 
 def fitted(rows: dict[str, dict[str, Any]]) -> dict[str, float] | None:
     """Exponent of time against atoms, over the boxes with the same long-range cutoff."""
-    alike = {int(atoms): row for atoms, row in rows.items() if row["long_range_cutoff_A"] == LONG_RANGE_CUTOFF_A}
-    if len(alike) < 2:
-        return None
-    slope, _ = np.polyfit(np.log(list(alike)), np.log([row["seconds"] for row in alike.values()]), 1)
-    return {"time_grows_like_atoms_to_the": round(float(slope), 3)}
+    alike = {atoms: row for atoms, row in rows.items() if row["long_range_cutoff_A"] == LONG_RANGE_CUTOFF_A}
+    return growth(alike, "seconds")
 
 
 def show(result: dict[str, Any]) -> None:
@@ -141,10 +123,6 @@ def show(result: dict[str, Any]) -> None:
         Console().print(f"time ~ atoms^{result['fit']['time_grows_like_atoms_to_the']}")
     if result["machine"]["load_average_before"] > BUSY:
         Console().print("The machine was busy: the times mean nothing.", style="bold yellow")
-
-
-def _peak_bytes() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 if __name__ == "__main__":

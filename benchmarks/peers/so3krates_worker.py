@@ -49,7 +49,7 @@ def prepare(mode: str, task: dict[str, Any]) -> Job:
     if "model" in task:
         potential = load(task["model"], long_range_cutoff=task["long_range_cutoff"])
     else:
-        potential = _gentle_potential(system)
+        potential = gentle_potential(system)
     if mode == "ase":
         return ase_job(atoms_of(task), potential.ase(), _count(potential.model))
     return Dynamics(potential, system).job()
@@ -79,12 +79,14 @@ class Dynamics:
         self.steps = 4
 
     def job(self) -> Job:
-        self._chunk()
-        self.steps = int(np.clip(round(SAMPLE_SECONDS * self.steps / timed(self._chunk)), 4, MOST_STEPS))
+        self.chunk()
+        self.steps = int(np.clip(round(SAMPLE_SECONDS * self.steps / timed(self.chunk)), 4, MOST_STEPS))
         facts = {"energy_eV": float(self.start.energy), "parameters": _count(self.potential.model)}
-        return Job(facts, lambda: 1e3 * timed(self._chunk) / self.steps)
+        return Job(facts, lambda: 1e3 * timed(self.chunk) / self.steps)
 
-    def _chunk(self) -> None:
+    def chunk(self) -> None:
+        """`steps` steps from the start."""
+
         def compiled(state: State, neighbors: Neighbors) -> tuple[State, Outcome, jax.Array]:
             count, every = jnp.asarray(self.steps, jnp.int32), jnp.asarray(SAVE_EVERY, jnp.int32)
             return advance(self.engine.problem, state, neighbors, count, every, MOST_STEPS // SAVE_EVERY + 1)
@@ -96,7 +98,7 @@ class Dynamics:
             raise ValueError(f"stopped at step {int(done.state.step)} of {self.steps}: status {int(outcome.status)}.")
 
 
-def _gentle_potential(system: System) -> Potential:
+def gentle_potential(system: System) -> Potential:
     """The article's model with random parameters, its energies scaled down."""
     model = SO3krates(ModelConfig(), key=jax.random.key(0))
     largest = np.abs(Potential(model).predict([system])[0].forces).max()

@@ -53,6 +53,15 @@ def test_help_of_the_scripts_for_so3lr(name: str) -> None:
     assert "MODEL" in done.stdout and "--structures" in done.stdout
 
 
+def test_help_and_refusal_of_the_script_for_scaling() -> None:
+    done = run_script("scaling", "--help")
+    assert done.returncode == 0, done.stderr
+    assert "--quick" in done.stdout and "--structures" in done.stdout
+    done = run_script("scaling", "--atoms", "7")
+    assert done.returncode == 1
+    assert "no box of 7 atoms; choose from 1536, 15360, 98304" in done.stderr
+
+
 def test_unknown_structure_is_refused() -> None:
     done = run_script("step_time", "--quick", "--only", "benzene")
     assert done.returncode == 1

@@ -15,6 +15,7 @@ from so3krates._errors import FileError
 from so3krates._typing import Float
 from so3krates.io.atomic import write_atomically
 from so3krates.md.state import State
+from so3krates.neighbors.choice import recorded
 from so3krates.neighbors.lists import Neighbors
 
 FORMAT = "so3krates-md-checkpoint"
@@ -52,7 +53,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, settings_hash: str) -> N
         "settings": settings_hash,
         "frames": checkpoint.frames,
         "retries": checkpoint.retries,
-        "neighbors": [[each.capacity, each.images] for each in neighbors.lists],
+        "neighbors": [recorded(each) for each in neighbors.lists],
     }
     header = {name: json.dumps(value) for name, value in metadata.items()}
     write_atomically(path, save(tensors | {"origin": checkpoint.origin}, metadata=header))
@@ -78,7 +79,7 @@ def load_checkpoint(path: Path, template: State, neighbors: Neighbors, settings_
         raise FileError(f"{path} lacks or has other shapes of {', '.join(wrong)}; start anew with --overwrite.")
     return Checkpoint(
         state=_restored(template, tensors),
-        neighbors=neighbors.resized(metadata["neighbors"]),
+        neighbors=neighbors.restored(metadata["neighbors"]),
         origin=tensors["origin"],
         frames=metadata["frames"],
         retries=metadata["retries"],

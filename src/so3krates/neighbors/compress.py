@@ -1,7 +1,7 @@
 """Positions of true flags inside compiled code, by the bit: 32 flags are a word.
 
-A binary search in the running count of bits: the scatter behind `jnp.nonzero` is far slower on a CPU, and counts of
-words stay in the cache where counts of flags do not.
+The word of a place in the result is found by counting the words that begin up to there, and the bit by halving the
+word. The scatter behind `jnp.nonzero` writes every flag and is far slower on a CPU; here it writes once for every word.
 """
 
 import jax
@@ -19,14 +19,28 @@ def packed(flags: Bool[Array, "*rest words 32"]) -> UInt[Array, "*rest words"]:
     return jnp.sum(jnp.where(flags, bits, jnp.uint32(0)), axis=-1, dtype=jnp.uint32)
 
 
+def set_bits(
+    words: UInt[Array, " words"], size: int
+) -> tuple[Int[Array, " size"], Int[Array, " size"], Int[Array, ""]]:
+    """Word and place in it of the first `size` bits that are set, in order, and how many are set.
+
+    Beyond those, any word and place.
+    """
+    counts = jax.lax.population_count(words).astype(jnp.int32)
+    running = jnp.cumsum(counts)
+    before = running - counts
+    # A word is that of the places from `before` on until the next word's: of several that begin at one place, all but
+    # the last are empty.
+    begins = jnp.zeros((size,), jnp.int32).at[before].add(1, mode="drop")
+    word = jnp.cumsum(begins) - 1
+    nth = jnp.arange(size, dtype=jnp.int32) - before[word]
+    return word, _nth_bit(words[word], nth), running[-1]
+
+
 def first_set(words: UInt[Array, " words"], size: int) -> tuple[Int[Array, " size"], Int[Array, ""]]:
     """Positions of the first `size` bits that are set, in order, and how many are set. Beyond those, any position."""
-    running = jnp.cumsum(jax.lax.population_count(words).astype(jnp.int32))
-    wanted = jnp.arange(size, dtype=jnp.int32)
-    word = jnp.searchsorted(running, wanted, side="right").astype(jnp.int32)
-    word = jnp.minimum(word, len(words) - 1)
-    before = jnp.where(word > 0, running[word - 1], 0)
-    return word * BITS + _nth_bit(words[word], wanted - before), running[-1]
+    word, bit, found = set_bits(words, size)
+    return word * BITS + bit, found
 
 
 def first_true(flags: Bool[Array, " n"], size: int) -> tuple[Int[Array, " size"], Int[Array, ""]]:

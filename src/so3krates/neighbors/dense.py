@@ -2,12 +2,11 @@
 
 The table of all pairs is made in every periodic image that can matter, and compressed to a list of fixed capacity or,
 where much of it is within the cutoff, left as it is. Exact for every cell; the cost grows with N², which is the fastest
-way up to some thousand atoms.
+way up to a thousand atoms or so; `choice.py` decides.
 """
 
 from collections.abc import Sequence
 from dataclasses import replace
-from math import ceil
 
 import equinox as eqx
 import jax
@@ -15,18 +14,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from so3krates._errors import InputError
-from so3krates._safe import masked_norm
 from so3krates._typing import Array, Bool, Float, Int, UInt
-from so3krates.long_range import AllPairs, LongRangePairs
-from so3krates.neighbors.compress import BITS, first_set, first_true, packed
+from so3krates.neighbors.compress import BITS, first_set, packed
 from so3krates.neighbors.host import find_pairs
+from so3krates.neighbors.pairs import Pairs, no_pairs, rounded, with_slack
 from so3krates.pair_table import columns, counted_once, following, following_rows, held
 from so3krates.system import System, heights
-
-SLACK = 1.05
-SPARE = 8
-"""Room given on allocation: a list of n pairs may grow to SLACK·n + SPARE, rounded up to a multiple of SPARE, before it
-overflows. A padded pair costs as much as a real one; an overflow costs a chunk of steps and a compilation."""
 
 IMAGE_SLACK = 1e-3
 """Where the cutoff is almost a half-integer multiple of a height, the next image is searched too, so that rounding
@@ -41,27 +34,6 @@ WORTH_A_TABLE = 0.25
 
 BLOCK = 2**17
 """Entries of the table that are compared with the cutoff at a time: they stay in the cache."""
-
-
-class Pairs(eqx.Module):
-    """A list of fixed capacity, each pair once; what an update returns."""
-
-    vectors: Float[Array, "pairs 3"]
-    centers: Int[Array, " pairs"]
-    others: Int[Array, " pairs"]
-    mask: Bool[Array, " pairs"]
-    overflow: Bool[Array, ""]
-    """True: the list is incomplete and everything computed with it is invalid."""
-    table_of: int | None = eqx.field(static=True, default=None)
-    """Number of atoms, if these are all pairs in the order of `pair_table`."""
-
-    def as_long_range(self, cutoff: float) -> LongRangePairs | AllPairs:
-        """These pairs as the long-range ones of a single structure."""
-        cutoffs = jnp.full((1,), cutoff, self.vectors.dtype)
-        lengths = masked_norm(self.vectors, self.mask)
-        if self.table_of is not None:
-            return AllPairs(self.vectors, lengths, self.mask, cutoffs, self.table_of)
-        return LongRangePairs(self.vectors, lengths, self.centers, self.others, self.mask, cutoffs)
 
 
 class DenseNeighbors(eqx.Module):
@@ -83,14 +55,14 @@ class DenseNeighbors(eqx.Module):
         if cell is None and any(self.pbc):
             raise InputError(f"this neighbour list was allocated for periodic axes {self.pbc}; give the cell.")
         if self.atoms == 0 or self.cutoff == 0.0:
-            return _no_pairs(self.capacity, positions)
+            return no_pairs(self.capacity, positions)
         return _whole_table(self, positions, cell) if self.whole_table else _compressed(self, positions, cell)
 
     def larger(self, system: System) -> "DenseNeighbors":
         """A list with room to spare for `system` and at least half as much again as this one."""
         fresh = allocate(system if any(self.pbc) else system.without_cell(), self.cutoff)
         images = tuple(max(a, b) for a, b in zip(self.images, fresh.images, strict=True))
-        grown = replace(fresh, images=images, capacity=max(fresh.capacity, _rounded(1.5 * self.capacity)))
+        grown = replace(fresh, images=images, capacity=max(fresh.capacity, rounded(1.5 * self.capacity)))
         return replace(grown, capacity=_table_size(self.atoms)) if grown.holds_all else grown
 
     @property
@@ -102,24 +74,6 @@ class DenseNeighbors(eqx.Module):
     def whole_table(self) -> bool:
         """Whether the list is the table of all pairs, which needs no search, only a mask."""
         return not any(self.images) and self.capacity == _table_size(self.atoms)
-
-
-def nearer(neighbors: DenseNeighbors, pairs: Pairs) -> Pairs:
-    """The list of `neighbors`, chosen from a list with a longer cutoff instead of searched."""
-    squared = jnp.sum(pairs.vectors * pairs.vectors, axis=-1)
-    inside = pairs.mask & (squared < neighbors.cutoff**2)
-    if neighbors.capacity >= len(pairs.mask):
-        return replace(pairs, mask=inside)
-    chosen, found = first_true(inside, neighbors.capacity)
-    mask = jnp.arange(neighbors.capacity, dtype=jnp.int32) < found
-    chosen = jnp.where(mask, chosen, 0)
-    return Pairs(
-        jnp.where(mask[:, None], pairs.vectors[chosen], 0.0),
-        jnp.where(mask, pairs.centers[chosen], 0),
-        jnp.where(mask, pairs.others[chosen], 0),
-        mask,
-        pairs.overflow | (found > neighbors.capacity),
-    )
 
 
 def allocate(system: System, cutoff: float, capacity: int | None = None, table_from: float = 1.0) -> DenseNeighbors:
@@ -136,7 +90,7 @@ def allocate(system: System, cutoff: float, capacity: int | None = None, table_f
     """
     if not cutoff >= 0:
         raise InputError(f"cutoff {cutoff} Å must not be negative.")
-    images = _images(system, cutoff)
+    images = images_within(system, cutoff)
     entries = len(system) * len(_image_shifts(images)) * _words(len(system)) * BITS
     if entries >= 2**31:
         raise InputError(
@@ -145,7 +99,7 @@ def allocate(system: System, cutoff: float, capacity: int | None = None, table_f
             "host."
         )
     if capacity is None:
-        capacity = _rounded(SLACK * len(find_pairs(system, cutoff).centers) + SPARE)
+        capacity = with_slack(len(find_pairs(system, cutoff).centers))
         if not any(images) and capacity >= table_from * _all_pairs(len(system)):
             capacity = _table_size(len(system))
     return DenseNeighbors(len(system), float(cutoff), int(capacity), system.pbc, images)
@@ -164,21 +118,12 @@ def _table_size(atoms: int) -> int:
     return max(atoms, 1) * columns(atoms)
 
 
-def _rounded(pairs: float) -> int:
-    return SPARE * ceil(pairs / SPARE)
-
-
-def _images(system: System, cutoff: float) -> tuple[int, int, int]:
-    """With differences rounded to the nearest image, |S_k| ≤ cutoff/height_k + ½."""
+def images_within(system: System, cutoff: float) -> tuple[int, int, int]:
+    """Shifts to search along each axis: differences rounded to the nearest image leave |S_k| ≤ cutoff/height_k + ½."""
     if system.cell is None:
         return (0, 0, 0)
     reach = np.floor(cutoff / heights(system.cell) + 0.5 + IMAGE_SLACK).astype(int)
     return tuple(int(n) if periodic else 0 for n, periodic in zip(reach, system.pbc, strict=True))  # type: ignore[return-value]
-
-
-def _no_pairs(capacity: int, positions: Float[Array, "atoms 3"]) -> Pairs:
-    none = jnp.zeros((capacity,), jnp.int32)
-    return Pairs(jnp.zeros((capacity, 3), positions.dtype), none, none, none > 0, jnp.zeros((), bool))
 
 
 def _whole_table(

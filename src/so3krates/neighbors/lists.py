@@ -1,14 +1,15 @@
 """The neighbour lists of a potential in compiled code: near pairs for the network, far pairs for long-range terms."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
 
 from so3krates._typing import Array, Bool, Float
-from so3krates.neighbors.dense import WORTH_A_TABLE, DenseNeighbors, Pairs, allocate, nearer
+from so3krates.neighbors.choice import Searched, allocate, enlarged, restored
+from so3krates.neighbors.dense import WORTH_A_TABLE, DenseNeighbors
+from so3krates.neighbors.pairs import Pairs
 from so3krates.system import System
 
 
@@ -26,8 +27,8 @@ class Found(NamedTuple):
 class Neighbors(eqx.Module):
     """One list, or two with cutoffs of their own."""
 
-    near: DenseNeighbors
-    far: DenseNeighbors | None = None
+    near: Searched
+    far: Searched | None = None
     mesh: tuple[int, int, int] = eqx.field(static=True, default=(0, 0, 0))
     """Points along the cell vectors for sums over all periodic images; zeros where no term makes any."""
 
@@ -45,30 +46,32 @@ class Neighbors(eqx.Module):
         return self.far.cutoff
 
     @property
-    def lists(self) -> tuple[DenseNeighbors, ...]:
+    def lists(self) -> tuple[Searched, ...]:
         return (self.near,) if self.far is None else (self.near, self.far)
 
-    def resized(self, sizes: Sequence[Sequence[Any]]) -> "Neighbors":
-        """The same lists with other capacities and numbers of images, in the order of `lists`."""
-        near, *far = (
-            replace(each, capacity=capacity, images=tuple(images))
-            for each, (capacity, images) in zip(self.lists, sizes, strict=True)
-        )
+    def restored(self, records: Sequence[Sequence[Any]]) -> "Neighbors":
+        """Lists for the same structure with searches and capacities that `recorded` gave, in the order of `lists`."""
+        near, *far = (restored(each, record) for each, record in zip(self.lists, records, strict=True))
         return Neighbors(near, far[0] if far else None, self.mesh)
 
     def update(self, positions: Float[Array, "atoms 3"], cell: Float[Array, "3 3"] | None) -> Found:
-        """The pairs at these positions; see `DenseNeighbors.update`. One search serves both lists."""
+        """The pairs at these positions; see `DenseNeighbors.update`.
+
+        One search over all pairs serves both lists; in cells, a second search costs less than to go through the far
+        pairs.
+        """
         if self.far is None:
             return Found(self.near.update(positions, cell), None)
         far = self.far.update(positions, cell)
-        if 0.0 < self.near.cutoff <= self.far.cutoff and self.near.pbc == self.far.pbc:
-            return Found(nearer(self.near, far), far)
+        alike = 0.0 < self.near.cutoff <= self.far.cutoff and self.near.pbc == self.far.pbc
+        if alike and isinstance(self.far, DenseNeighbors):
+            return Found(far.nearer(self.near.cutoff, self.near.capacity), far)
         return Found(self.near.update(positions, cell), far)
 
     def larger(self, system: System) -> "Neighbors":
         """Both lists with more room."""
-        far = None if self.far is None else self.far.larger(system)
-        return Neighbors(self.near.larger(system), far, self.mesh)
+        far = None if self.far is None else enlarged(self.far, system)
+        return Neighbors(enlarged(self.near, system), far, self.mesh)
 
     def closest(self, found: Found) -> Float[Array, ""]:
         """Smallest distance between two atoms, Å; the near cutoff if no pair is that near."""

@@ -1,0 +1,68 @@
+"""Which search in compiled code: that over all pairs, or that in cells; chosen by what they cost."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from so3krates.neighbors import cell_list, dense
+from so3krates.neighbors.cell_list import CellNeighbors, Room
+from so3krates.neighbors.dense import DenseNeighbors
+from so3krates.neighbors.grid import Grid, fitting
+from so3krates.system import System
+
+Searched = DenseNeighbors | CellNeighbors
+
+SORTING = 250.0
+"""What it costs to sort an atom into a grid and look up its runs, in comparisons of the search over all pairs."""
+CANDIDATE = 0.7
+"""What a candidate in cells costs, in the same unit, room in its run that is not filled included."""
+
+
+def allocate(system: System, cutoff: float, capacity: int | None = None, table_from: float = 1.0) -> Searched:
+    """The cheaper search for structures like `system`, with room for their pairs.
+
+    Args:
+        system: a representative structure.
+        cutoff: Å.
+        capacity: number of pairs to make room for; somewhat more than `system` needs if not given.
+        table_from: share of all pairs from which on there is room for all of them, and no search.
+
+    Raises:
+        InputError: for a negative cutoff (0 gives a list without pairs), or more atoms or pairs than can be numbered.
+    """
+    grid = fitting(system, cutoff) if cutoff > 0.0 else None
+    if grid is not None and _cheaper(grid, system, cutoff):
+        cells = cell_list.allocate(system, cutoff, capacity)
+        if cells is not None:
+            return cells
+    return dense.allocate(system, cutoff, capacity, table_from)
+
+
+def enlarged(neighbors: Searched, system: System) -> Searched:
+    """A list with more room for `system`, by the same search if it can represent the cell."""
+    larger = neighbors.larger(system)
+    return dense.allocate(system, neighbors.cutoff) if larger is None else larger
+
+
+def recorded(neighbors: Searched) -> list[Any]:
+    """What `restored` needs to make the list again, as JSON."""
+    if isinstance(neighbors, DenseNeighbors):
+        return [neighbors.capacity, neighbors.images]
+    return [neighbors.capacity, *neighbors.grid, neighbors.room]
+
+
+def restored(neighbors: Searched, record: Sequence[Any]) -> Searched:
+    """A list for the same structure and cutoff as this one, with recorded search and capacities."""
+    capacity, *rest = record
+    same = neighbors.atoms, neighbors.cutoff, capacity, neighbors.pbc
+    if len(rest) == 1:
+        return DenseNeighbors(*same, tuple(rest[0]))
+    axes, bins, sides, room = (tuple(each) for each in rest)
+    return CellNeighbors(*same, Grid(axes, bins, sides), Room(*room))
+
+
+def _cheaper(grid: Grid, system: System, cutoff: float) -> bool:
+    """Whether cells cost less than all pairs."""
+    all_pairs = 0.5 * len(system) * np.prod(2 * np.array(dense.images_within(system, cutoff)) + 1)
+    return bool(SORTING + CANDIDATE * grid.candidates(len(system)) < all_pairs)

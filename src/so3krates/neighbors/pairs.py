@@ -1,0 +1,71 @@
+"""What a search in compiled code gives: a list of pairs with a fixed number of places."""
+
+from dataclasses import replace
+from math import ceil
+
+import equinox as eqx
+import jax.numpy as jnp
+
+from so3krates._safe import masked_norm
+from so3krates._typing import Array, Bool, Float, Int
+from so3krates.long_range import AllPairs, LongRangePairs
+from so3krates.neighbors.compress import first_true
+
+SLACK = 1.05
+SPARE = 8
+"""Room given on allocation: a list of n pairs may grow to SLACK·n + SPARE, rounded up to a multiple of SPARE, before it
+overflows. A padded pair costs as much as a real one; an overflow costs a chunk of steps and a compilation."""
+
+
+class Pairs(eqx.Module):
+    """A list of fixed capacity, each pair once; what an update returns."""
+
+    vectors: Float[Array, "pairs 3"]
+    centers: Int[Array, " pairs"]
+    others: Int[Array, " pairs"]
+    mask: Bool[Array, " pairs"]
+    overflow: Bool[Array, ""]
+    """True: the list is incomplete and everything computed with it is invalid."""
+    table_of: int | None = eqx.field(static=True, default=None)
+    """Number of atoms, if these are all pairs in the order of `pair_table`."""
+
+    def as_long_range(self, cutoff: float) -> LongRangePairs | AllPairs:
+        """These pairs as the long-range ones of a single structure."""
+        cutoffs = jnp.full((1,), cutoff, self.vectors.dtype)
+        lengths = masked_norm(self.vectors, self.mask)
+        if self.table_of is not None:
+            return AllPairs(self.vectors, lengths, self.mask, cutoffs, self.table_of)
+        return LongRangePairs(self.vectors, lengths, self.centers, self.others, self.mask, cutoffs)
+
+    def nearer(self, cutoff: float, capacity: int) -> "Pairs":
+        """Those of the pairs that are closer than `cutoff` (Å), in a list of another capacity and the same order."""
+        squared = jnp.sum(self.vectors * self.vectors, axis=-1)
+        inside = self.mask & (squared < cutoff**2)
+        if capacity >= len(self.mask):
+            return replace(self, mask=inside)
+        chosen, found = first_true(inside, capacity)
+        mask = jnp.arange(capacity, dtype=jnp.int32) < found
+        chosen = jnp.where(mask, chosen, 0)
+        return Pairs(
+            jnp.where(mask[:, None], self.vectors[chosen], 0.0),
+            jnp.where(mask, self.centers[chosen], 0),
+            jnp.where(mask, self.others[chosen], 0),
+            mask,
+            self.overflow | (found > capacity),
+        )
+
+
+def no_pairs(capacity: int, positions: Float[Array, "atoms 3"]) -> Pairs:
+    """A list that holds none."""
+    none = jnp.zeros((capacity,), jnp.int32)
+    return Pairs(jnp.zeros((capacity, 3), positions.dtype), none, none, none > 0, jnp.zeros((), bool))
+
+
+def with_slack(pairs: int) -> int:
+    """Capacity of a list for structures like one with so many pairs."""
+    return rounded(SLACK * pairs + SPARE)
+
+
+def rounded(pairs: float) -> int:
+    """Up to a multiple of SPARE."""
+    return SPARE * ceil(pairs / SPARE)
