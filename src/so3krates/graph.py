@@ -58,6 +58,9 @@ class Graph(eqx.Module):
     inference: bool = eqx.field(static=True, default=False)
     """Whether energies are differentiated once at most, for forces, and not again, as in training and for Hessians:
     then the compiled kernel may be used, and many pairs worked on block after block (`nn/blocks.py`)."""
+    largest: int = eqx.field(static=True, default=0)
+    """No structure has more atoms; 0: not said. Sums over the pairs of a structure can then be products of small dense
+    matrices (`nn/pairwise.py`)."""
 
     @property
     def atoms(self) -> int:
@@ -173,6 +176,8 @@ class Sizes(NamedTuple):
     mesh_b: int = 0
     mesh_c: int = 0
     """Points along each cell vector."""
+    largest: int = 0
+    """Most atoms in one structure, where batches are trained on; 0: not said."""
 
     @classmethod
     def of(cls, systems: Sequence[System], lists: Sequence[PairLists]) -> "Sizes":
@@ -222,6 +227,8 @@ def make_graph(
     sizes = sizes or Sizes.of(systems, lists)
     if any(have < wanted for have, wanted in zip(sizes, need, strict=True)):
         raise InputError(f"a graph of {need} does not fit into {sizes}.")
+    if 0 < sizes.largest < max(map(len, systems), default=0):
+        raise InputError(f"a structure of {max(map(len, systems))} atoms does not fit into {sizes}.")
     offsets = np.cumsum([0, *map(len, systems)])[:-1].tolist()
     near = _joined_pairs([pairs.near for pairs in lists], offsets, sizes.pairs, dtype)
     structure = np.repeat(np.arange(len(systems)), [len(system) for system in systems])
@@ -234,6 +241,7 @@ def make_graph(
         unpaired=_joined([np.array([s.unpaired for s in systems])], sizes.structures, dtype),
         long_range=_long_range(lists, offsets, sizes, dtype),
         lattice=_lattice(systems, sizes, dtype),
+        largest=sizes.largest,
     )
 
 

@@ -10,6 +10,7 @@ from cyclopts import App, CycloptsError, Parameter, UnknownCommandError
 
 from so3krates._errors import SimulationStopped, So3kratesError
 from so3krates._version import __version__
+from so3krates.cli._compiled_programs import keep_compiled_programs
 
 EXIT_ERROR = 1
 EXIT_USAGE = 2
@@ -61,6 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0 success; 1 an error, told in one sentence on stderr; 2 a wrong command line; 3 a simulation ended by its monitor;
     130 interrupted. The environment variable SO3KRATES_DEBUG=1 lets tracebacks through.
     """
+    if arguments is None:  # the command itself, not a call from a program that has settings of its own
+        keep_compiled_programs()
     try:
         build_app()(
             None if arguments is None else list(arguments),

@@ -10,7 +10,7 @@ from so3krates._errors import InputError
 from so3krates._typing import AnyArray, Bool, Float
 from so3krates.data.labels import check_labels
 from so3krates.data.sample import Dataset, Sample
-from so3krates.graph import Graph, PairLists, Sizes, make_graph
+from so3krates.graph import Graph, PairLists, Sizes, bucket, make_graph
 from so3krates.potential import Potential
 
 
@@ -100,7 +100,11 @@ class BatchSource:
     def sizes(self, indices: Sequence[int]) -> Sizes:
         """The bucket the given samples fit into."""
         items = [self.prepared(int(index)) for index in indices]
-        return Sizes.of([item.sample.system for item in items], [item.pairs for item in items])
+        systems = [item.sample.system for item in items]
+        atoms = {len(system) for system in systems}
+        # Molecules of one size leave nothing empty; others are rounded up, so that few programs serve all.
+        largest = max(atoms) if len(atoms) == 1 else bucket(max(atoms))
+        return Sizes.of(systems, [item.pairs for item in items])._replace(largest=largest)
 
 
 def make_batch(items: Sequence[Prepared], potential: Potential, sizes: Sizes | None = None) -> Batch:

@@ -1,7 +1,6 @@
 """Published weights: where they are, how to know them, and their conversion into a cached model file."""
 
 import hashlib
-import os
 import shlex
 import sys
 import tempfile
@@ -12,11 +11,12 @@ from types import MappingProxyType
 from typing import NamedTuple
 from urllib.error import HTTPError, URLError
 
+from so3krates._cache_folder import CACHE_VARIABLE as CACHE_VARIABLE
+from so3krates._cache_folder import cache_folder
 from so3krates._errors import FileError, InputError
 from so3krates.io.foreign_convert import Conversion, Files, convert_mlff
 from so3krates.io.model_file import inspect
 
-CACHE_VARIABLE = "SO3KRATES_CACHE"
 TIMEOUT_SECONDS = 60.0
 
 
@@ -63,14 +63,6 @@ REGISTRY: Mapping[str, Published] = MappingProxyType(
         )
     }
 )
-
-
-def cache_folder() -> Path:
-    """`SO3KRATES_CACHE`, or `so3krates` in the user's cache folder."""
-    given = os.environ.get(CACHE_VARIABLE)
-    if given:
-        return Path(given)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "so3krates"
 
 
 def published(name: str) -> Published:

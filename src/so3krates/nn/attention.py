@@ -9,6 +9,7 @@ from math import sqrt
 from typing import NamedTuple
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.linalg import block_diag
@@ -17,8 +18,9 @@ from so3krates._typing import Array, Float, Int
 from so3krates.graph import Graph
 from so3krates.nn.blocks import in_blocks
 from so3krates.nn.degrees import invariants, parities, repeats
-from so3krates.nn.filter import Filter
+from so3krates.nn.filter import Filter, both
 from so3krates.nn.initial import normal
+from so3krates.nn.pairwise import coefficients, directed, received
 
 VALUE_SCALE = 0.3
 """Initial size of the values relative to the features: three layers of messages stay smaller than what they add to."""
@@ -116,13 +118,37 @@ class Attention(eqx.Module):
         graph: Graph,
     ) -> tuple[Float[Array, "atoms features"], Float[Array, "atoms orders"], Coefficients]:
         """Messages Δf, Δx and the attention coefficients; `x` is None where all Euclidean variables are zero."""
+        if not graph.inference:
+            return self._twice_differentiable(f, x, geometry, graph)
         atoms = self.atom_inputs(f, x)
         size = sum(2 * degree + 1 for degree in self.degrees)
         nothing = (jnp.zeros_like(f), jnp.zeros((len(f), size), f.dtype))
         pairs = PairInputs(jnp.asarray(graph.centers), jnp.asarray(graph.others), geometry)
-        add = partial(self._messages, atoms)
-        (delta_f, delta_x), coefficients = in_blocks(add, nothing, pairs) if graph.inference else add(nothing, pairs)
+        (delta_f, delta_x), coefficients = in_blocks(partial(self._messages, atoms), nothing, pairs)
         return delta_f, delta_x, coefficients
+
+    def _twice_differentiable(
+        self,
+        f: Float[Array, "atoms features"],
+        x: Float[Array, "atoms orders"] | None,
+        geometry: PairGeometry,
+        graph: Graph,
+    ) -> tuple[Float[Array, "atoms features"], Float[Array, "atoms orders"], Coefficients]:
+        """The same in the form that is fastest where forces are trained on (`nn/pairwise.py`)."""
+        query_f, key_f, value = _in_chunks(f, self.query_f, self.key_f, self.value_f)
+        query_x, key_x = _in_chunks(f, self.query_x, self.key_x)
+        s = None if x is None else invariants(x[graph.others] - x[graph.centers], self.degrees)
+        filter_f, filter_x = both(self.filter_f, self.filter_x, geometry.basis, s)
+        phi = geometry.cutoff
+        alpha = coefficients(query_f, key_f, filter_f, self.scale_f * phi, graph)
+        beta = coefficients(query_x, key_x, filter_x, self.scale_x * phi, graph)
+        delta_f = received(alpha, value, graph).reshape(f.shape)
+        to_orders = repeats(self.degrees, f.dtype)
+        parity = jnp.asarray(parities(self.degrees), f.dtype) @ to_orders
+        harmonics = jnp.concatenate([geometry.harmonics, geometry.harmonics * parity])
+        receivers, _ = directed(graph)
+        delta_x = jax.ops.segment_sum((jnp.concatenate(beta) @ to_orders) * harmonics, receivers, graph.atoms)
+        return delta_f, delta_x, Coefficients(*alpha, *beta)
 
     @property
     def heads(self) -> int:
@@ -199,6 +225,15 @@ def _by_chunks(
     """Each chunk of the features times its own matrix (inputs, outputs)."""
     chunks, width, _ = matrices.shape
     return jnp.einsum("nci,cio->nco", f.reshape(-1, chunks, width), matrices).reshape(f.shape)
+
+
+def _in_chunks(
+    f: Float[Array, "atoms features"], *matrices: Float[Array, "chunks width width"]
+) -> list[Float[Array, "atoms chunks width"]]:
+    """Each chunk of the features times its own matrices, all in one product."""
+    chunks = len(matrices[0])
+    joined = jnp.einsum("nci,cio->nco", f.reshape(len(f), chunks, -1), jnp.concatenate(matrices, axis=2))
+    return jnp.split(joined, len(matrices), axis=2)
 
 
 def _chunk_matrices(

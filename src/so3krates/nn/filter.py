@@ -1,5 +1,7 @@
 """Filters w_ij: how a pair's distance and relative orientation modulate attention."""
 
+from typing import NamedTuple
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -8,6 +10,15 @@ from jax.scipy.linalg import block_diag
 
 from so3krates._typing import Array, Float
 from so3krates.nn.dense import MLP
+
+
+class Joined(NamedTuple):
+    """A filter as one network with one hidden layer."""
+
+    inner: Float[Array, "inputs hidden"]
+    inner_bias: Float[Array, " hidden"]
+    outer: Float[Array, "hidden features"]
+    outer_bias: Float[Array, " features"]
 
 
 class Filter(eqx.Module):
@@ -38,15 +49,44 @@ class Filter(eqx.Module):
         self, basis: Float[Array, "pairs functions"], invariants: Float[Array, "pairs degrees"] | None
     ) -> Float[Array, "pairs features"]:
         """The filter of every pair; `invariants` is None where all Euclidean variables are zero."""
+        inner, inner_bias, outer, outer_bias = self.joined(at_origin=invariants is None)
+        x = basis if invariants is None else jnp.concatenate([basis, invariants], axis=1)
+        return jax.nn.silu(x @ inner + inner_bias) @ outer + outer_bias
+
+    def joined(self, *, at_origin: bool) -> Joined:
+        """Both networks as one: two large products in place of four, and no sum of two arrays of pairs × features.
+
+        `at_origin`: the invariants are zero, and what the spherical network says to them is part of the outer bias.
+        """
         (radial_in, radial_out), (spherical_in, spherical_out) = self.radial.layers, self.spherical.layers
-        if invariants is None:
-            origin = jnp.zeros((1, spherical_in.weight.shape[0]), basis.dtype)
-            return self.radial(basis) + self.spherical(origin)
         assert radial_in.bias is not None and spherical_in.bias is not None
         assert radial_out.bias is not None and spherical_out.bias is not None
-        # Both networks as one: two large products in place of four, and no sum of two arrays of pairs × features.
-        inner = block_diag(radial_in.weight, spherical_in.weight)
-        outer = jnp.concatenate([radial_out.weight, spherical_out.weight])
-        x = jnp.concatenate([basis, invariants], axis=1) @ inner
-        hidden = jax.nn.silu(x + jnp.concatenate([radial_in.bias, spherical_in.bias]))
-        return hidden @ outer + (radial_out.bias + spherical_out.bias)
+        if at_origin:
+            origin = jnp.zeros((spherical_in.weight.shape[0],), radial_in.bias.dtype)
+            bias = radial_out.bias + self.spherical(origin)
+            return Joined(radial_in.weight, radial_in.bias, radial_out.weight, bias)
+        return Joined(
+            block_diag(radial_in.weight, spherical_in.weight),
+            jnp.concatenate([radial_in.bias, spherical_in.bias]),
+            jnp.concatenate([radial_out.weight, spherical_out.weight]),
+            radial_out.bias + spherical_out.bias,
+        )
+
+
+def both(
+    first: Filter,
+    second: Filter,
+    basis: Float[Array, "pairs functions"],
+    invariants: Float[Array, "pairs degrees"] | None,
+) -> tuple[Float[Array, "pairs features"], Float[Array, "pairs features"]]:
+    """Two filters of the same sizes in the same products: a processor is busy with two matrices of this size that are
+    multiplied together, but not with one."""
+    networks = (each.joined(at_origin=invariants is None) for each in (first, second))
+    inner, inner_bias, outer, outer_bias = (jnp.stack(pair) for pair in zip(*networks, strict=True))
+    x = basis if invariants is None else jnp.concatenate([basis, invariants], axis=1)
+    x = jnp.broadcast_to(x, (2, *x.shape))
+    hidden = jax.nn.silu(jnp.einsum("bpk,bkn->bpn", x, inner) + inner_bias[:, None])
+    filters = jnp.einsum("bpk,bkn->bpn", hidden, outer) + outer_bias[:, None]
+    # Not by indices: the derivative of a split is one concatenation, that of an index a sum with zeros.
+    one, other = jnp.split(filters, 2)
+    return one[0], other[0]

@@ -1,8 +1,10 @@
-"""Initial parameters: drawn with NumPy, since compiling a generator for every shape takes seconds."""
+"""Initial parameters: drawn with NumPy, since compiling a generator for every shape takes seconds.
+
+Put on the device as they are: `jnp.asarray` compiles a program for every shape."""
 
 from collections.abc import Sequence
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 
 from so3krates._typing import Array, Float
@@ -10,9 +12,9 @@ from so3krates._typing import Array, Float
 
 def normal(rng: np.random.Generator, shape: Sequence[int], deviation: float, dtype: object) -> Float[Array, "..."]:
     """Independent normal numbers of mean zero; the same for float32 and float64 up to rounding."""
-    return jnp.asarray(np.asarray(deviation * rng.standard_normal(tuple(shape)), dtype))  # type: ignore[arg-type]
+    return jax.device_put(np.asarray(deviation * rng.standard_normal(tuple(shape)), dtype))  # type: ignore[arg-type]
 
 
 def constant(shape: Sequence[int], value: float, dtype: object) -> Float[Array, "..."]:
     """An array of one value."""
-    return jnp.asarray(np.full(tuple(shape), value, dtype))  # type: ignore[arg-type]
+    return jax.device_put(np.full(tuple(shape), value, dtype))  # type: ignore[arg-type]
