@@ -5,7 +5,8 @@
 Counts floating-point operations and bytes of main memory per pair and per atom for a configuration, measures the two
 ceilings of this machine (a large matrix product, a large copy), and prints the time of each stage over its floor: the
 longer of operations at the measured rate and bytes at the measured bandwidth. An operation is an addition or a
-multiplication that the equations ask for; padding, and what is computed again on the way back, are not counted.
+multiplication that the equations ask for; left out of account are padding, what is computed again on the way back, and
+what the first layer saves where atoms of an element are alike.
 """
 
 import os
@@ -73,8 +74,8 @@ def main(
         write(result, target)
 
 
-def attention_work(config: Any, atoms: int, pairs: int, *, has_x: bool) -> Work:
-    """One attention layer with tables, forward and back for forces; every operation of the equations once."""
+def layer_work(config: Any, atoms: int, pairs: int, *, has_x: bool) -> Work:
+    """One layer with tables, attention and exchange, forward and back; every operation of the equations once."""
     features, degrees = config.features, len(config.degrees)
     orders = sum(2 * degree + 1 for degree in config.degrees)
     hidden = features // 4
@@ -87,17 +88,16 @@ def attention_work(config: Any, atoms: int, pairs: int, *, has_x: bool) -> Work:
     forward = table + network + coefficients + messages
     # A linear map has a transpose of the same size; a product has two factors to differentiate.
     back = table + network + 2 * coefficients + 2 * messages
+    exchange = 2 * 2 * (features + degrees) ** 2
     # f, x and their cotangents in and out, and the geometry of the pairs.
     traffic = 4 * 4 * atoms * (features + orders) + 2 * 4 * 5 * pairs
-    return Work(2 * atoms * projection + pairs * (forward + back), traffic)
+    return Work(atoms * (2 * projection + exchange) + pairs * (forward + back), traffic)
 
 
-def rest_work(config: Any, atoms: int) -> Work:
-    """Exchange of every layer and the energy head, forces included: a dense layer forward and back."""
-    width = config.features + len(config.degrees)
-    head = config.features * (config.energy_features or config.features)
-    operations = 2 * 2 * atoms * (config.layers * width * width + head)
-    return Work(operations, 4.0 * 4 * atoms * width * config.layers)
+def rest_work(config: Any, atoms: int, pairs: int) -> Work:
+    """The energy head forward and back, and the sum of forces."""
+    operations = 2 * 2 * atoms * config.features * (config.energy_features or config.features) + 6 * pairs
+    return Work(operations, 2 * 4.0 * atoms * config.features + 2 * 4.0 * 3 * (pairs + atoms))
 
 
 def search_work(atoms: int) -> Work:
@@ -129,14 +129,21 @@ def _measured(name: str, folder: Path) -> tuple[dict[str, dict[str, float]], dic
             "over_floor": 1e3 * seconds / floor,
         }
 
-    works = [search_work(atoms), rest_work(config, atoms)]
-    add("neighbour search", works[0], stages.search())
+    works, seconds = [search_work(atoms)], [stages.search()]
+    add("neighbour search", works[0], seconds[0])
+    before = 0.0
     for number in range(config.layers):
         has_x = number > 0 or config.euclidean_start != "zero"
-        works.append(attention_work(config, atoms, pairs, has_x=has_x))
-        add(f"attention of layer {number + 1}", works[-1], stages.attention(number))
+        works.append(layer_work(config, atoms, pairs, has_x=has_x))
+        upto = stages.layers(number + 1)
+        seconds.append(upto - before)
+        before = upto
+        add(f"layer {number + 1}", works[-1], seconds[-1])
+    whole_seconds = stages.evaluate()
+    works.append(rest_work(config, atoms, pairs))
+    add("the rest", works[-1], max(0.0, whole_seconds - sum(seconds)))
     whole = Work(sum(work.operations for work in works), sum(work.bytes for work in works))
-    add("search, energy and forces", whole, stages.evaluate())
+    add("search, energy and forces", whole, whole_seconds)
     facts = {
         "structure": name,
         "atoms": atoms,

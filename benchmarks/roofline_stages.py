@@ -2,17 +2,19 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import ase
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from so3krates.evaluation import Topology, evaluate
+from so3krates.graph import Graph
 from so3krates.inference import TOLERANCE
 from so3krates.model import ModelConfig, SO3krates
-from so3krates.nn.fused import Edges, fused_attention, preferred
-from so3krates.nn.tabulated import TabulatedAttention
+from so3krates.nn.fused import FusedLayers, preferred
 from so3krates.potential import Potential
 from so3krates.system import System
 
@@ -36,6 +38,18 @@ class Stages:
         self.cell = None if system.cell is None else jnp.asarray(system.cell, "float32")
         self.near = jax.jit(lambda x: self.neighbors.update(x, self.cell).near)(self.positions)
         self.atoms, self.pairs = len(system), int(jnp.sum(self.near.mask))
+        self.graph = Graph(
+            vectors=self.near.vectors,
+            centers=self.near.centers,
+            others=self.near.others,
+            pair_mask=self.near.mask,
+            numbers=self.topology.numbers,
+            atom_mask=jnp.ones(self.atoms, bool),
+            structure=jnp.zeros(self.atoms, jnp.int32),
+            charge=self.topology.charge[None],
+            unpaired=self.topology.unpaired[None],
+            inference=True,
+        )
         variant = preferred()
         self.kernel = "none" if variant is None else variant.name
 
@@ -53,25 +67,27 @@ class Stages:
 
         return per_round(one, self.positions)
 
-    def attention(self, number: int) -> float:
-        """Forward and back; of the kernel alone."""
-        attention = self.model.layers[number].attention
-        assert isinstance(attention, TabulatedAttention) and attention.kernel is not None
-        kernel, config = attention.kernel, self.model.config
-        rng = np.random.default_rng(0)
-        orders = 0 if attention.starts_at_zero else sum(2 * degree + 1 for degree in config.degrees)
-        f, x = (jnp.asarray(rng.normal(size=(self.atoms, n)), "float32") for n in (config.features, orders))
-        edges = Edges(self.near.centers, self.near.others, self.near.mask)
+    def layers(self, count: int) -> float:
+        """The first layers, forward and back; of the kernel alone."""
+        assert self.model.fused is not None
+        fused = _first(self.model.fused, count)
+        features = self.model._features(self.graph)
 
-        def total(inputs: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
-            delta_f, delta_x = fused_attention(*inputs, edges, kernel)
-            return jnp.sum(delta_f * delta_f) + jnp.sum(delta_x * delta_x)
+        def total(vectors: jax.Array) -> jax.Array:
+            f, x = fused(features, None, replace(self.graph, vectors=vectors))
+            return jnp.sum(f * f) + jnp.sum(x * x)
 
-        def one(vectors: jax.Array) -> jax.Array:
-            back_f, back_x, back = jax.grad(total)((f, x, vectors))
-            return vectors + TINY * (back + jnp.sum(back_f) + jnp.sum(back_x))
+        return per_round(lambda vectors: vectors + TINY * jax.grad(total)(vectors), self.near.vectors)
 
-        return per_round(one, self.near.vectors)
+
+def _first(fused: FusedLayers, count: int) -> FusedLayers:
+    names = [name for name in fused.__dataclass_fields__ if name not in ("knots", "cutoff", "shape")]
+    return eqx.tree_at(
+        lambda layers: [getattr(layers, name) for name in names] + [layers.shape],
+        fused,
+        [getattr(fused, name)[:count] for name in names] + [fused.shape._replace(layers=count)],
+        is_leaf=lambda leaf: leaf is fused.shape,
+    )
 
 
 def per_round(one: Callable[[jax.Array], jax.Array], start: jax.Array) -> float:

@@ -83,11 +83,11 @@ class FusedLayers(eqx.Module):
     project_x: Float[Array, "layers 2 features padded_chunk"]
     back_f: Float[Array, "layers 3 features padded_head"]
     back_x: Float[Array, "layers 2 features padded_chunk"]
-    norms: Float[Array, "layers rows padded_features"]
-    residual: Float[Array, "layers matrices rows padded_features"]
+    norms: Float[Array, "layers norm_rows padded_features"]
+    residual: Float[Array, "layers matrices residual_rows padded_features"]
     residual_back: Float[Array, "layers matrices features padded_features"]
-    exchange: Float[Array, "layers rows exchange"]
-    exchange_back: Float[Array, "layers rows exchange"]
+    exchange: Float[Array, "layers exchange_inputs_and_bias exchange_columns"]
+    exchange_back: Float[Array, "layers exchange_inputs exchange_columns"]
     shape: KernelShape = eqx.field(static=True)
 
     def __call__(
@@ -126,7 +126,9 @@ def kernels() -> Kernels:
         # By name: where the package was installed without a compiler there is no such module.
         module: Any = import_module("so3krates._kernels")
     except ModuleNotFoundError:
-        return Kernels((), 0, 0, 1, None, "it was not compiled when the package was installed, which takes GCC 12 or Clang")
+        return Kernels(
+            (), 0, 0, 1, None, "it was not compiled when the package was installed, which takes GCC 12 or Clang"
+        )
     except ImportError as error:
         return Kernels((), 0, 0, 1, None, f"it cannot be loaded: {error}")
     try:
@@ -168,7 +170,9 @@ class Edges(NamedTuple):
     mask: Bool[Array, " pairs"]
 
 
-def _types(f: Float[Array, "atoms features"], mask: Bool[Array, " atoms"], layers: FusedLayers) -> UInt[Array, " bytes"]:
+def _types(
+    f: Float[Array, "atoms features"], mask: Bool[Array, " atoms"], layers: FusedLayers
+) -> UInt[Array, " bytes"]:
     """What the features at the start decide. A call of its own: in a loop over steps XLA makes it once, before them."""
     if not layers.shape.starts_at_zero:
         return jnp.zeros(0, jnp.uint8)

@@ -1,4 +1,4 @@
-"""Parameters of the layers as the compiled kernel takes them: chunks padded to whole registers, all layers in one array.
+"""Parameters of the layers as the compiled kernel takes them: all layers in one array, chunks padded to registers.
 
 `cpp/network.h` says what each array holds.
 """

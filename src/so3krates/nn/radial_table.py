@@ -67,8 +67,8 @@ Knots = Float[np.ndarray, " knots"]
 def tabulate(
     function: Function, cutoff: float, tolerance: float
 ) -> tuple[Knots, Float[np.ndarray, "knots 2 groups functions"]]:
-    """Knots in Å, and values and slopes there: as few as keep derivatives with respect to r within `tolerance`, in units
-    of the functions per Å: their error at any distance from `SHORTEST` on, as a root mean square over each group.
+    """Knots in Å, and values and slopes there: as few as keep derivatives with respect to r within `tolerance`, in
+    units of the functions per Å: their error at any distance from `SHORTEST` on, a root mean square over each group.
 
     Raises:
         InputError: if tables of any size are coarser than that.

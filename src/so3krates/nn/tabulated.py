@@ -24,7 +24,6 @@ from so3krates.nn.filter import Filter
 from so3krates.nn.radial import RADIAL_BASES
 from so3krates.nn.radial_table import Knots, RadialTable, Sampled, tabulate
 
-
 POINTS = 256
 """At which functions of distance are sampled at a time."""
 

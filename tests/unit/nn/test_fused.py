@@ -1,4 +1,4 @@
-"""The compiled kernel against the same attention in JAX: messages, derivatives, every option, hostile graphs."""
+"""The compiled kernel against the same layers in JAX: features, derivatives, every option, hostile graphs."""
 
 from copy import copy
 from dataclasses import replace
@@ -21,7 +21,6 @@ from so3krates.model import ModelConfig, SO3krates
 from so3krates.neighbors.host import find_pair_lists
 from so3krates.nn import fused
 from so3krates.nn.fused import Variant, variants
-from so3krates.nn.tabulated import TabulatedAttention
 from so3krates.potential import Potential
 from so3krates.system import System
 
@@ -40,23 +39,21 @@ def variant_called(name: str) -> Variant:
 
 
 @cache
-def attention(name: str, dtype: str, variant: str) -> TabulatedAttention:
-    """That of the last layer."""
+def fast_network(name: str, dtype: str, variant: str) -> SO3krates:
     with precision_scope(dtype):
         model = random_model(ALL[name], dtype=dtype).tabulated(1e-3, variant_called(variant))
-    found = model.layers[-1].attention
-    assert isinstance(found, TabulatedAttention) and found.kernel is not None
-    return found
+    assert model.fused is not None
+    return model
 
 
 class Hostile:
     """Atoms and pairs without any order: pairs of an atom with itself, repeated pairs, lonely atoms, pairs beyond the
-    cutoff, padding of zeros among them."""
+    cutoff, padding of zeros among them. Atoms of so many types begin with the same features."""
 
-    def __init__(self, seed: int, atoms: int, pairs: int, cutoff: float, masked: float) -> None:
+    def __init__(self, seed: int, atoms: int, pairs: int, cutoff: float, masked: float, types: int = 3) -> None:
         rng = np.random.default_rng(seed)
-        self.rng = rng
         self.atoms = atoms
+        self.type = rng.integers(0, types, size=atoms)
         self.mask = rng.random(pairs) >= masked
         directions = rng.normal(size=(pairs, 3))
         directions /= np.linalg.norm(directions, axis=1, keepdims=True)
@@ -80,22 +77,32 @@ class Hostile:
 
 
 @eqx.filter_jit
-def messages(
-    network: SO3krates, own: TabulatedAttention, f: jax.Array, x: jax.Array | None, graph: Graph
-) -> tuple[jax.Array, jax.Array]:
-    delta_f, delta_x, _ = own(f, x, network._geometry(graph), graph)
-    return delta_f, delta_x
+def with_derivatives(network, f, x, graph, weights):  # type: ignore[no-untyped-def]
+    """Final f and x, and the gradient of a weighted sum of them with respect to the first x and the vectors."""
 
-
-@eqx.filter_jit
-def with_derivatives(network, own, f, x, graph, weights):  # type: ignore[no-untyped-def]
     def total(inputs):  # type: ignore[no-untyped-def]
-        f, x, vectors = inputs
-        found = messages(network, own, f, x, replace(graph, vectors=vectors))
+        x, vectors = inputs
+        moved = replace(graph, vectors=vectors)
+        if graph.inference:
+            found = network.fused(f, x, moved)
+        else:
+            geometry, found = network._geometry(moved), (f, x)
+            for layer in network.layers:
+                found = layer(*found, geometry, moved)[:2]
         return sum(jnp.sum(w * each) for w, each in zip(weights, found, strict=True)), found
 
-    gradient, found = jax.grad(total, has_aux=True)((f, x, graph.vectors))
+    gradient, found = jax.grad(total, has_aux=True)((x, graph.vectors))
     return found, gradient
+
+
+def random_inputs(name: str, hostile: Hostile, dtype: str) -> tuple:
+    """f, x where it is not zero at the start, and weights of the final ones."""
+    config, rng = ALL[name], np.random.default_rng(3)
+    orders = sum(2 * degree + 1 for degree in config.degrees)
+    f = 0.5 * rng.normal(size=(hostile.type.max() + 1, config.features))[hostile.type]
+    x = None if config.euclidean_start == "zero" else jnp.asarray(rng.normal(size=(hostile.atoms, orders)), dtype)
+    weights = (rng.normal(size=(hostile.atoms, size)) for size in (config.features, orders))
+    return jnp.asarray(f, dtype), x, tuple(jnp.asarray(each, dtype) for each in weights)
 
 
 def assert_close(found: object, expected: object, dtype: str) -> None:
@@ -107,38 +114,26 @@ def assert_close(found: object, expected: object, dtype: str) -> None:
 
 def compare(name: str, dtype: str, hostile: Hostile, chosen: list[str] = VARIANTS) -> None:
     """All variants of the kernel with one evaluation in JAX."""
-    config = ALL[name]
-    network = random_model(config.model_copy(update={"layers": 1}), dtype=dtype)
-    rng = np.random.default_rng(3)
-    orders = sum(2 * degree + 1 for degree in config.degrees)
-    shape_f, shape_x = (hostile.atoms, config.features), (hostile.atoms, orders)
-    f, weight_f = (jnp.asarray(rng.normal(size=shape_f), dtype) for _ in range(2))
-    x, weight_x = (jnp.asarray(rng.normal(size=shape_x), dtype) for _ in range(2))
-    given = None if attention(name, dtype, chosen[0]).starts_at_zero else x
-    found = {
-        variant: with_derivatives(
-            network, attention(name, dtype, variant), f, given, hostile.graph(dtype, True), (weight_f, weight_x)
-        )
-        for variant in chosen
-    }
+    f, x, weights = random_inputs(name, hostile, dtype)
+    graph = hostile.graph(dtype, True)
+    found = {each: with_derivatives(fast_network(name, dtype, each), f, x, graph, weights) for each in chosen}
     # The reference in double precision: what single precision loses on the way is not the kernel's to repeat.
+    network = fast_network(name, dtype, chosen[0])
     wide = jax.tree.map(
-        lambda a: jnp.asarray(a, jnp.float64) if eqx.is_inexact_array(a) else a, attention(name, dtype, chosen[0])
+        lambda a: jnp.asarray(a, jnp.float64) if eqx.is_inexact_array(a) else a,
+        (eqx.tree_at(lambda model: model.fused, network, None), f, x, hostile.graph(dtype, False), weights),
     )
-    f, given, weight_f, weight_x = (
-        None if a is None else jnp.asarray(a, jnp.float64) for a in (f, given, weight_f, weight_x)
-    )
-    graph = hostile.graph(dtype, False)
-    graph = jax.tree.map(lambda a: jnp.asarray(a, jnp.float64) if eqx.is_inexact_array(a) else a, graph)
-    expected = with_derivatives(network, wide, f, given, graph, (weight_f, weight_x))
+    expected = with_derivatives(*wide)
     for variant in chosen:
         assert_close(found[variant], expected, dtype)
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("types", [3, 13])
 @pytest.mark.parametrize("name", ALL)
-def test_messages_and_their_derivatives_are_those_of_jax(name: str, dtype: str) -> None:
-    compare(name, dtype, Hostile(1, atoms=13, pairs=70, cutoff=ALL[name].cutoff, masked=0.2))
+def test_layers_and_their_derivatives_are_those_of_jax(name: str, types: int, dtype: str) -> None:
+    """With few types of atoms, and with more than the first layer's tables are made for."""
+    compare(name, dtype, Hostile(1, atoms=26, pairs=130, cutoff=ALL[name].cutoff, masked=0.2, types=types))
 
 
 @pytest.mark.parametrize(
@@ -153,10 +148,11 @@ def test_the_smallest_graphs_and_three_hundred_neighbors(atoms: int, pairs: int,
     atoms=st.sampled_from([1, 2, 17]),
     pairs=st.sampled_from([0, 1, 25, 96]),
     masked=st.sampled_from([0.0, 0.3, 0.9]),
+    types=st.sampled_from([1, 4, 17]),
 )
 @settings(max_examples=25, deadline=None)
-def test_any_graph(seed: int, atoms: int, pairs: int, masked: float) -> None:
-    compare("article", "float64", Hostile(seed, atoms, pairs, CONFIGS["article"].cutoff, masked), VARIANTS[:1])
+def test_any_graph(seed: int, atoms: int, pairs: int, masked: float, types: int) -> None:
+    compare("article", "float64", Hostile(seed, atoms, pairs, CONFIGS["article"].cutoff, masked, types), VARIANTS[:1])
 
 
 def test_several_parts_give_what_one_gives(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,21 +164,39 @@ def test_several_parts_give_what_one_gives(monkeypatch: pytest.MonkeyPatch) -> N
     jax.clear_caches()
 
 
-def test_repeated_calls_are_equal_bit_for_bit() -> None:
-    own, network = (
-        attention("wide", "float32", VARIANTS[0]),
-        random_model(WIDE.model_copy(update={"layers": 1}), dtype="float32"),
-    )
-    hostile = Hostile(5, atoms=200, pairs=3000, cutoff=WIDE.cutoff, masked=0.1)
-    rng = np.random.default_rng(0)
-    f = jnp.asarray(rng.normal(size=(200, 132)), "float32")
-    x = jnp.asarray(rng.normal(size=(200, 15)), "float32")
+@pytest.mark.parametrize("types", [3, 200])
+def test_repeated_calls_are_equal_bit_for_bit(types: int) -> None:
+    network = fast_network("wide", "float32", VARIANTS[0])
+    hostile = Hostile(5, atoms=200, pairs=3000, cutoff=WIDE.cutoff, masked=0.1, types=types)
+    f, x, weights = random_inputs("wide", hostile, "float32")
     graph = hostile.graph("float32", True)
-    first = with_derivatives(network, own, f, x, graph, (f, x))
+    first = with_derivatives(network, f, x, graph, weights)
     for _ in range(20):
-        again = with_derivatives(network, own, f, x, graph, (f, x))
+        again = with_derivatives(network, f, x, graph, weights)
         for a, b in zip(jax.tree.leaves(again), jax.tree.leaves(first), strict=True):
             np.testing.assert_array_equal(a, b)
+
+
+def test_padding_changes_no_bit_of_the_first_layer() -> None:
+    """Padded atoms have features of their own, which are no type: with eight elements there is no room for another."""
+    network = fast_network("article", "float64", VARIANTS[0])
+    hostile = Hostile(7, atoms=40, pairs=160, cutoff=CONFIGS["article"].cutoff, masked=0.0, types=8)
+    assert len(set(hostile.type)) == 8
+    f, x, weights = random_inputs("article", hostile, "float64")
+    graph = hostile.graph("float64", True)
+    alone = with_derivatives(network, f, x, graph, weights)
+    more = jnp.arange(3, dtype=f.dtype)[:, None] + jnp.zeros((3, f.shape[1]))
+    padded = replace(
+        graph,
+        numbers=jnp.concatenate([graph.numbers, jnp.zeros(3, jnp.int32)]),
+        atom_mask=jnp.concatenate([graph.atom_mask, jnp.zeros(3, bool)]),
+        structure=jnp.concatenate([graph.structure, jnp.zeros(3, jnp.int32)]),
+    )
+    weights = tuple(jnp.concatenate([each, jnp.zeros((3, each.shape[1]))]) for each in weights)
+    (f_padded, x_padded), gradient = with_derivatives(network, jnp.concatenate([f, more]), x, padded, weights)
+    np.testing.assert_array_equal(f_padded[:40], alone[0][0])
+    np.testing.assert_array_equal(x_padded[:40], alone[0][1])
+    np.testing.assert_array_equal(gradient[1], alone[1][1])
 
 
 def methane(seed: int) -> System:
@@ -232,7 +246,7 @@ def test_without_a_kernel_the_same_runs_in_jax(monkeypatch: pytest.MonkeyPatch) 
     with_kernel = replace(exact, tolerance=1e-4).predict([methane(1)])[0]
     monkeypatch.setattr("so3krates.inference.preferred", lambda: None)
     without = replace(exact, tolerance=1e-4)
-    assert all(layer.attention.kernel is None for layer in without.fast.layers)  # type: ignore[union-attr]
+    assert without.fast.fused is None  # type: ignore[union-attr]
     prediction = without.predict([methane(1)])[0]
     np.testing.assert_allclose(prediction.forces, with_kernel.forces, rtol=0, atol=1e-12)
     assert prediction.energy == pytest.approx(with_kernel.energy, abs=1e-12)
@@ -254,7 +268,7 @@ def test_derivatives_with_respect_to_parameters_are_no_numbers() -> None:
     fast = for_inference(random_model(CONFIGS["article"]), 1e-4)
     graph = jax.tree.map(jnp.asarray, make_graph([methane(4)], [find_pair_lists(methane(4), fast.cutoff)], "float64"))
     gradient = eqx.filter_jit(eqx.filter_grad(lambda model: jnp.sum(model(replace(graph, inference=True)))))(fast)
-    assert np.isnan(gradient.layers[0].attention.kernel.radial).all()
+    assert np.isnan(gradient.fused.radial).all()
 
 
 def test_what_was_sent_to_another_process_is_made_fast_there() -> None:
@@ -277,17 +291,17 @@ def test_a_kernel_that_cannot_be_loaded_says_why(monkeypatch: pytest.MonkeyPatch
 
 
 def test_large_arguments_of_silu_stay_finite() -> None:
-    """Euclidean variables thirty times as large as usual saturate the filters' network."""
-    own, network = (
-        attention("wide", "float32", VARIANTS[0]),
-        random_model(WIDE.model_copy(update={"layers": 1}), dtype="float32"),
+    """Euclidean variables that run away, to 1e13 in the second layer, saturate the filters' network."""
+    network = fast_network("neighbors", "float32", VARIANTS[0])
+    hostile = Hostile(6, atoms=9, pairs=40, cutoff=CONFIGS["neighbors"].cutoff, masked=0.0)
+    f, x, weights = random_inputs("neighbors", hostile, "float32")
+    found, expected = (
+        jax.tree.leaves(with_derivatives(network, f, 3.0 * x, hostile.graph("float32", inference), weights))
+        for inference in (True, False)
     )
-    hostile = Hostile(6, atoms=9, pairs=40, cutoff=WIDE.cutoff, masked=0.0)
-    rng = np.random.default_rng(1)
-    f, x = jnp.asarray(rng.normal(size=(9, 132)), "float32"), jnp.asarray(30 * rng.normal(size=(9, 15)), "float32")
-    for graph in (hostile.graph("float32", True), hostile.graph("float32", False)):
-        found = with_derivatives(network, own, f, x, graph, (f, x))
-        assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(found))
+    for own, other in zip(found, expected, strict=True):
+        assert np.isfinite(own).all() and np.abs(other).max() > 1e13
+        np.testing.assert_allclose(own, other, rtol=0, atol=1e-5 * float(jnp.abs(other).max()))
 
 
 def test_a_potential_can_be_made_fast_while_a_program_is_traced() -> None:

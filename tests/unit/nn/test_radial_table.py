@@ -11,7 +11,7 @@ from oracles.models import CONFIGS, random_model
 from so3krates import InputError
 from so3krates.nn.cutoff import CUTOFF_FUNCTIONS
 from so3krates.nn.radial import RADIAL_BASES
-from so3krates.nn.radial_table import SHORTEST, RadialTable, knots, table_values
+from so3krates.nn.radial_table import SHORTEST, RadialTable, tabulate
 
 CUTOFF = 4.0
 
@@ -20,21 +20,27 @@ def sampled(r: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Two functions, one of them as sharp as a radial basis at short distances."""
     y = np.exp(-r)
     bump = np.exp(-200.0 * (y - 0.4) ** 2)
-    return np.stack([np.sin(r), bump], 1), np.stack([np.cos(r), 400.0 * (y - 0.4) * y * bump], 1)
+    values, slopes = (np.sin(r), bump), (np.cos(r), 400.0 * (y - 0.4) * y * bump)
+    return np.stack(values, 1)[:, None], np.stack(slopes, 1)[:, None]
+
+
+def table(tolerance: float) -> RadialTable:
+    knots, values = tabulate(sampled, CUTOFF, tolerance)
+    return RadialTable(jnp.asarray(knots), jnp.asarray(values[:, :, 0]))
 
 
 @pytest.mark.parametrize("tolerance", [1e-2, 1e-4, 1e-6, 1e-7, 1e-8])
 def test_slopes_keep_to_the_tolerance_between_all_points_of_the_grid(tolerance: float) -> None:
-    table = RadialTable(jnp.asarray(table_values(sampled, CUTOFF, tolerance)), CUTOFF)
+    made = table(tolerance)
     r = np.random.default_rng(0).uniform(SHORTEST, CUTOFF, 20_000)
-    values, slopes = jax.jvp(table, (jnp.asarray(r),), (jnp.ones(len(r)),))
-    error = np.sqrt(np.mean((np.asarray(slopes) - sampled(r)[1]) ** 2, axis=1)).max()
-    assert error <= 1.1 * tolerance, table.intervals
-    assert np.abs(np.asarray(values) - sampled(r)[0]).max() <= tolerance
+    values, slopes = jax.jvp(made, (jnp.asarray(r),), (jnp.ones(len(r)),))
+    error = np.sqrt(np.mean((np.asarray(slopes) - sampled(r)[1][:, 0]) ** 2, axis=1)).max()
+    assert error <= 1.1 * tolerance, made.intervals
+    assert np.abs(np.asarray(values) - sampled(r)[0][:, 0]).max() <= tolerance
 
 
 def test_a_finer_tolerance_takes_more_intervals_and_not_more_than_it_needs() -> None:
-    sizes = [len(table_values(sampled, CUTOFF, tolerance)) for tolerance in (1e-2, 1e-4, 1e-6)]
+    sizes = [table(tolerance).intervals for tolerance in (1e-4, 1e-6, 1e-8)]
     # Slopes of a cubic are off by the third power of the interval: a hundredth of the error at 4.6 times as many.
     for few, many in pairwise(sizes):
         assert 3.0 < many / few < 8.0
@@ -42,32 +48,40 @@ def test_a_finer_tolerance_takes_more_intervals_and_not_more_than_it_needs() -> 
 
 def test_a_tolerance_that_no_table_reaches_is_refused() -> None:
     def kinked(r: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return np.abs(r - np.sqrt(2.0))[:, None], np.sign(r - np.sqrt(2.0))[:, None]
+        return np.abs(r - np.sqrt(2.0))[:, None, None], np.sign(r - np.sqrt(2.0))[:, None, None]
 
     with pytest.raises(InputError, match="use exact filters"):
-        table_values(kinked, CUTOFF, 1e-3)
+        tabulate(kinked, CUTOFF, 1e-3)
+
+
+def test_knots_are_where_they_are_needed() -> None:
+    """The bump at 0.9 Å asks for more than the sine; as many knots everywhere would be several times as many."""
+    made = table(1e-5)
+    spaces = np.diff(np.asarray(made.knots))
+    assert CUTOFF / spaces.min() > 4 * made.intervals
+    assert np.all(spaces > 0.0) and made.knots[0] == 0.0 and made.knots[-1] == CUTOFF
 
 
 def test_values_are_the_integral_of_slopes() -> None:
-    table = RadialTable(jnp.asarray(table_values(sampled, CUTOFF, 1e-1)), CUTOFF)
+    made = table(1e-1)
     nodes, weights = np.polynomial.legendre.leggauss(5)
-    edges = knots(CUTOFF, table.intervals)
+    edges = np.asarray(made.knots)
     low, high = edges[:-1, None], edges[1:, None]
     r = (0.5 * (low + high) + 0.5 * (high - low) * nodes).reshape(-1)
-    slopes = np.asarray(jax.jvp(table, (jnp.asarray(r),), (jnp.ones(len(r)),))[1])
+    slopes = np.asarray(jax.jvp(made, (jnp.asarray(r),), (jnp.ones(len(r)),))[1])
     total = ((0.5 * (high - low) * weights).reshape(-1)[:, None] * slopes).sum(axis=0)
-    ends = np.asarray(table(jnp.asarray([0.0, CUTOFF])))
+    ends = np.asarray(made(jnp.asarray([0.0, CUTOFF])))
     np.testing.assert_allclose(total, ends[1] - ends[0], atol=1e-9)
 
 
 def test_slopes_are_continuous_at_knots_and_nothing_happens_beyond_the_cutoff() -> None:
-    table = RadialTable(jnp.asarray(table_values(sampled, CUTOFF, 1e-1)), CUTOFF)
-    inside = knots(CUTOFF, table.intervals)[1:-1]
+    made = table(1e-1)
+    inside = np.asarray(made.knots)[1:-1]
     left, right = (
-        np.asarray(jax.jvp(table, (jnp.asarray(inside + step),), (jnp.ones(len(inside)),))[1]) for step in (-1e-9, 1e-9)
+        np.asarray(jax.jvp(made, (jnp.asarray(inside + step),), (jnp.ones(len(inside)),))[1]) for step in (-1e-9, 1e-9)
     )
     np.testing.assert_allclose(left, right, atol=1e-5)
-    beyond = table(jnp.asarray([CUTOFF, CUTOFF + 1.0, 100.0]))
+    beyond = made(jnp.asarray([CUTOFF, CUTOFF + 1.0, 100.0]))
     np.testing.assert_array_equal(beyond, jnp.broadcast_to(beyond[0], beyond.shape))
 
 
