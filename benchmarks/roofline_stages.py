@@ -2,10 +2,9 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import ase
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -81,13 +80,9 @@ class Stages:
 
 
 def _first(fused: FusedLayers, count: int) -> FusedLayers:
-    names = [name for name in fused.__dataclass_fields__ if name not in ("knots", "cutoff", "shape")]
-    return eqx.tree_at(
-        lambda layers: [getattr(layers, name) for name in names] + [layers.shape],
-        fused,
-        [getattr(fused, name)[:count] for name in names] + [fused.shape._replace(layers=count)],
-        is_leaf=lambda leaf: leaf is fused.shape,
-    )
+    shared = ("knots", "cutoff", "shape")
+    own = {each.name: getattr(fused, each.name)[:count] for each in fields(fused) if each.name not in shared}
+    return replace(fused, **own, shape=fused.shape._replace(layers=count))
 
 
 def per_round(one: Callable[[jax.Array], jax.Array], start: jax.Array) -> float:
