@@ -56,11 +56,11 @@ struct Block {
 
   Buffer<T> difference;    // x_j − x_i: kBlock, padded_orders
   Buffer<T> invariant;     // kBlock, kMaxDegrees + lanes
-  Buffer<T> hidden;        // kBlock, 2 padded_hidden
+  Buffer<T> hidden;        // kBlock, hidden_row
   Buffer<T> hidden_slope;  // of SiLU
   Buffer<T> filter;        // kBlock, columns
   Buffer<T> weight;        // attention coefficients: kBlock, scores
-  Zeros<Vec<T>> spread;   // sums in the making: kBlock, scores and room
+  Zeros<Vec<T>> spread;    // sums in the making: kBlock, scores
 
   Buffer<Run> runs;  // those of f, then those of x; never more than one for every register of columns
   int runs_f = 0, runs_all = 0;
@@ -76,11 +76,11 @@ struct Block {
         orders(call),
         difference(kBlock * s.padded_orders),
         invariant(kBlock * invariants_width),
-        hidden(kBlock * 2 * s.padded_hidden),
-        hidden_slope(kBlock * 2 * s.padded_hidden),
+        hidden(kBlock * s.hidden_row),
+        hidden_slope(kBlock * s.hidden_row),
         filter(kBlock * s.columns),
         weight(kBlock * s.scores),
-        spread(kBlock * s.scores + lanes),
+        spread(kBlock * s.scores),
         runs(s.columns / lanes) {
     for (int c = 0; c < s.f.chunks; ++c) add_runs(s.f.at(c), s.f.padded_width, c);
     runs_f = runs_all;
@@ -145,9 +145,9 @@ struct Block {
     make_invariants();
     make_hidden(slopes);
     const Inner inner{1, s.hidden, 0};
-    product<T>(hidden, 2 * s.padded_hidden, count, inner, in.outer, s.columns, s.f.columns, filter, s.columns, true);
-    product<T>(hidden + s.padded_hidden, 2 * s.padded_hidden, count, inner, in.outer + s.x.start, s.columns,
-               s.x.columns, filter + s.x.start, s.columns, true);
+    product<T>(hidden, s.hidden_row, count, inner, in.outer, s.columns, s.f.columns, filter, s.columns, true);
+    product<T>(hidden + s.hidden, s.hidden_row, count, inner, in.outer + s.x.start, s.columns, s.x.columns,
+               filter + s.x.start, s.columns, true);
   }
 
   void interpolate() {
@@ -166,13 +166,13 @@ struct Block {
       T* d = difference + n * width;
       for (int64_t c = 0; c < width; c += lanes) store(d + c, load(far + c) - load(own + c));
       T* result = invariant + n * invariants_width;
-      orders.gathered(d, d, orders.of_degree, result);
+      orders.gathered(d, d, result);
       for (int l = 0; l < s.degrees_count; ++l) result[l] *= orders.contraction[l];
     }
   }
 
   void make_hidden(bool slopes) {
-    const int64_t width = 2 * s.padded_hidden;
+    const int64_t width = s.hidden_row;
     const T* bias = in.inner + s.degrees_count * width;
     for (int n = 0; n < count; ++n) {
       const T* own = invariant + n * invariants_width;

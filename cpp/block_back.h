@@ -16,12 +16,11 @@ SO3K_INLINE void receive_orders(const Shape& s, const Orders<T>& orders, const T
   for (int64_t c = 0; c < s.padded_orders; c += Simd<T>::lanes)
     store(harmonic_back + c, load(harmonic_back + c) + load(h_i + c) * orders.spread(to_center, orders.of_degree, c) +
                                  load(h_j + c) * orders.spread(to_other, orders.parity, c));
-  T found[2][kMaxDegrees + Simd<T>::lanes];
-  orders.gathered(h_i, harmonic, orders.of_degree, found[0]);
-  orders.gathered(h_j, harmonic, orders.parity, found[1]);
+  T found[2 * kMaxDegrees + Simd<T>::lanes];
+  orders.gathered(h_i, h_j, harmonic, found);
   for (int l = 0; l < s.degrees_count; ++l) {
-    coefficient[s.heads + l] = found[0][l];
-    coefficient[s.chunks + s.heads + l] = found[1][l];
+    coefficient[s.heads + l] = found[l];
+    coefficient[s.chunks + s.heads + l] = found[s.degrees_count + l];
   }
 }
 
@@ -35,11 +34,11 @@ struct BlockBack {
   T* sums;                   // of this part: atoms, row
   T *harmonic, *radial;      // cotangents of the pairs of this block
   Buffer<T> coefficient;     // cotangents of the coefficients, then times cutoff and scale: kBlock, scores and room
-  Zeros<Vec<T>> spread;     // of one group: kBlock, 2 padded heads and room
-  Zeros<T> hidden;          // kBlock, 2 padded_hidden
+  Zeros<Vec<T>> spread;     // sums in the making: kBlock, both
+  Zeros<T> hidden;           // kBlock, hidden + padded_hidden and room: cotangents
   Zeros<T> scale;           // 1/c of eq. 21: scores
   const int64_t wide;        // row of `coefficient`
-  const int64_t heads;       // padded
+  const int64_t both;        // heads of both directions, padded
 
   BlockBack(const Call<T>& call_, int64_t layer, int64_t part)
       : b(call_, layer),
@@ -47,11 +46,11 @@ struct BlockBack {
         call(call_),
         sums(call.scratch.sums + part * s.atoms * s.row),
         coefficient(kBlock * (s.scores + kMaxDegrees + lanes)),
-        spread(kBlock * 2 * padded(s.heads, lanes)),
-        hidden(kBlock * 2 * s.padded_hidden),
+        spread(kBlock * padded(2 * s.heads, lanes)),
+        hidden(kBlock * (s.hidden + s.padded_hidden + lanes)),
         scale(s.scores),
         wide(s.scores + kMaxDegrees + lanes),
-        heads(padded(s.heads, lanes)) {
+        both(padded(2 * s.heads, lanes)) {
     for (int64_t c = 0; c < 2 * s.chunks; ++c) scale[c] = static_cast<T>(c % s.chunks < s.heads ? s.scale_f : s.scale_x);
   }
 
@@ -100,8 +99,8 @@ struct BlockBack {
             T* back_j = value(j) + run.start;
             const T to_center = b.weight[n * s.scores + run.chunk];
             const T to_other = b.weight[n * s.scores + s.chunks + run.chunk];
-            Vec<T>* place = spread + n * 2 * heads + run.chunk;
-            Vec<T> of_center = run.first ? Vec<T>{} : place[0], of_other = run.first ? Vec<T>{} : place[heads];
+            Vec<T>* place = spread + n * both + run.chunk;
+            Vec<T> of_center = run.first ? Vec<T>{} : place[0], of_other = run.first ? Vec<T>{} : place[s.heads];
 #pragma GCC unroll 8
             for (int v = 0; v < N; ++v) {
               const Vec<T> g = load(g_j + v * lanes);
@@ -113,7 +112,7 @@ struct BlockBack {
               }
             }
             place[0] = of_center;
-            place[heads] = of_other;
+            place[s.heads] = of_other;
           }
           if constexpr (!First) {
             T* back_i = value(i) + run.start;
@@ -124,11 +123,13 @@ struct BlockBack {
       }
     }
     for (int n = 0; n < b.count; ++n) {
-      // What is written behind the heads, the coefficients of x replace.
+      T found[2 * kRoom];
+      for (int64_t c = 0; c < both; c += lanes) store(found + c, each_sum<T>(spread + n * both + c));
       T* own = coefficient + n * wide;
-      const Vec<T>* parts = spread + n * 2 * heads;
-      for (int64_t c = 0; c < heads; c += lanes) store(own + c, each_sum<T>(parts + c));
-      for (int64_t c = 0; c < heads; c += lanes) store(own + s.chunks + c, each_sum<T>(parts + heads + c));
+      for (int64_t c = 0; c < s.heads; ++c) {
+        own[c] = found[c];
+        own[s.chunks + c] = found[s.heads + c];
+      }
     }
   }
 
@@ -206,7 +207,7 @@ struct BlockBack {
 
   // From the filters through the network of the invariants to x.
   void invariants() {
-    const int64_t width = 2 * s.padded_hidden;
+    const int64_t width = s.hidden + s.padded_hidden + lanes;
     // One or two hidden units beyond whole registers cost less as sums along the features.
     const int64_t rest = s.hidden % lanes <= 2 ? s.hidden % lanes : 0;
     const int64_t columns = rest ? s.hidden - rest : s.padded_hidden;
@@ -214,7 +215,8 @@ struct BlockBack {
       const bool second = half == 1;
       const Half& columns_of = second ? s.x : s.f;
       const int64_t start = columns_of.start, end = start + columns_of.columns;
-      T* out = hidden + half * s.padded_hidden;
+      // What the product for f writes beyond its columns, that for x replaces.
+      T* out = hidden + half * s.hidden;
       product<T>(b.filter + start, s.columns, b.count,
                  {columns_of.chunks, columns_of.width, columns_of.padded_width},
                  b.in.outer_back + half * s.features * s.padded_hidden, s.padded_hidden, columns, out, width, false);
@@ -228,9 +230,9 @@ struct BlockBack {
     }
     for (int n = 0; n < b.count; ++n) {
       Vec<T> totals[kMaxDegrees + lanes] = {};
-      for (int64_t c = 0; c < width; c += lanes) {
-        const Vec<T> own = load(hidden + n * width + c) * load(b.hidden_slope + n * width + c);
-        for (int l = 0; l < s.degrees_count; ++l) totals[l] += own * load(b.in.inner + l * width + c);
+      for (int64_t c = 0; c < s.hidden_row; c += lanes) {
+        const Vec<T> own = load(hidden + n * width + c) * load(b.hidden_slope + n * s.hidden_row + c);
+        for (int l = 0; l < s.degrees_count; ++l) totals[l] += own * load(b.in.inner + l * s.hidden_row + c);
       }
       T back[kMaxDegrees + lanes];
       for (int l = 0; l < s.degrees_count; l += lanes)

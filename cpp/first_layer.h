@@ -32,7 +32,6 @@ void count_types(const Call<T>& call, const bool* atom_mask) {
   *call.types.count = count;
 }
 
-template <class T>
 SO3K_INLINE int64_t table_length(const Shape& s) {
   return (s.intervals + 1) * 2 * s.padded_chunks;
 }
@@ -40,7 +39,7 @@ SO3K_INLINE int64_t table_length(const Shape& s) {
 // Scores that the first of two types receives from the second.
 template <class T>
 SO3K_INLINE T* type_table(const Call<T>& call, int64_t receiver, int64_t sender) {
-  return call.types.tables + (receiver * kMaxTypes + sender) * table_length<T>(call.s);
+  return call.types.tables + (receiver * kMaxTypes + sender) * table_length(call.s);
 }
 
 // What the filters are multiplied with: for each column q k of all pairs of types.

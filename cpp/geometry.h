@@ -110,7 +110,7 @@ void vectors_back(const Call<T>& call, int64_t number) {
     const Vec<T> along = load(call.scratch.radial + at) - (x * g[0] + y * g[1] + z * g[2]) * inverse;
     const Vec<T> result[3] = {along * x + g[0] * inverse, along * y + g[1] * inverse, along * z + g[2] * inverse};
     for (int lane = 0; lane < lanes && n + lane < part.count; ++lane)
-      for (int a = 0; a < 3; ++a) call.vectors[3 * of.origin[at + lane] + a] = result[a][lane];
+      for (int a = 0; a < 3; ++a) call.vectors[int64_t{3} * of.origin[at + lane] + a] = result[a][lane];
   }
 }
 

@@ -3,6 +3,7 @@
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
+#include <exception>
 #include <functional>
 #include <string>
 #include <type_traits>
@@ -66,8 +67,6 @@ const Stages<T>& stages_of(const Variant& variant) {
 constexpr int64_t kFewestAtoms = 8, kMostAtoms = 48;
 constexpr int64_t kKnots = 32;
 
-using Bytes = ffi::Buffer<ffi::U8>;
-
 ffi::Error refusal(const std::string& why) { return ffi::Error::InvalidArgument("compiled kernel: " + why); }
 
 // Sizes from the attributes of a call, or from Python, and the instruction set.
@@ -120,7 +119,7 @@ class Arrays {
     if (!found.has_value()) return fail("too few arrays");
     const ffi::AnyBuffer array = buffer(*found);
     if (array.element_type() != type) return fail("an array of another type");
-    if (elements >= 0 && static_cast<int64_t>(array.element_count()) != elements)
+    if (static_cast<int64_t>(array.element_count()) != elements)
       return fail("array " + std::to_string(next_ - 1) + " has " + std::to_string(array.element_count()) + " numbers, not " +
                   std::to_string(elements) + "; were parameters arranged for another instruction set or precision?");
     return reinterpret_cast<A*>(array.untyped_data());
@@ -187,7 +186,8 @@ struct Request {
     if (back) {
       call.cotangent_f = in.numbers(s.atoms * s.features);
       call.cotangent_x = in.numbers(orders);
-      lay_out<T>(s, in.template take<char>(ffi::U8, -1), call.saved);
+      Saved<T> none;
+      lay_out<T>(s, in.template take<char>(ffi::U8, lay_out<T>(s, nullptr, none)), call.saved);
     }
     Arrays<D, ffi::RemainingRets> out(results);
     Types<T> no_types;
@@ -233,7 +233,7 @@ struct Request {
     in.knots = from.numbers(s.intervals + 1);
     in.cutoff = from.numbers((s.intervals + 1) * 2);
     in.radial = from.numbers(s.layers * (s.intervals + 1) * 2 * s.columns);
-    in.inner = from.numbers(s.layers * (s.degrees_count + 1) * 2 * s.padded_hidden);
+    in.inner = from.numbers(s.layers * (s.degrees_count + 1) * s.hidden_row);
     in.outer = from.numbers(s.layers * s.hidden * s.columns);
     in.outer_back = from.numbers(s.layers * 2 * s.features * s.padded_hidden);
     in.project_f = from.numbers(s.layers * 3 * s.features * s.f.padded_width);
@@ -248,14 +248,18 @@ struct Request {
   }
 };
 
-// The stages of a call, with the threads of the pool.
+// The stages of a call, with as many threads of the pool as there are pieces of work for.
 class Crew {
  public:
-  Crew(ffi::ThreadPool& pool, const Shape& s) : parts_(s.parts) {
-    atoms_ = std::clamp(padded(s.atoms / (8 * parts_), kFewestAtoms), kFewestAtoms, kMostAtoms);
-    team_.enlist(std::min(s.parts, pool.num_threads()) - 1,
-                 [&](std::function<void()> help) { pool.Schedule(std::move(help)); });
+  Crew(ffi::ThreadPool& pool, int64_t pieces, int64_t parts, int64_t atoms) : parts_(parts) {
+    const int64_t threads = std::min({pieces, kMaxThreads, pool.num_threads()});
+    atoms_ = std::clamp(padded(atoms / (8 * std::max<int64_t>(threads, 1)), kFewestAtoms), kFewestAtoms, kMostAtoms);
+    team_.enlist(threads - 1, [&](std::function<void()> help) { pool.Schedule(std::move(help)); });
   }
+
+  // Of layers: parts of the pairs may be fewer than threads, since each has sums of its own.
+  Crew(ffi::ThreadPool& pool, const Shape& s)
+      : Crew(pool, std::max(s.parts, s.atoms / (4 * kMostAtoms)), s.parts, s.atoms) {}
 
   template <class Work>
   void over_atoms(int64_t count, const Work& work) {
@@ -290,7 +294,7 @@ ffi::Error types(ffi::ThreadPool pool, ffi::RemainingArgs args, ffi::RemainingRe
   if (!why.empty()) return refusal(why);
   const Call<T>& call = request.call;
   const Stages<T>& stages = stages_of<T>(*request.variant);
-  Crew crew(pool, call.s);
+  Crew crew(pool, call.s.intervals / kKnots, 1, 0);
   if (stages.find_types(call, request.atom_mask))
     crew.over(call.s.intervals + 1, kKnots,
               [&](int64_t first, int64_t last) { stages.make_tables(call, first, last); });
@@ -339,10 +343,23 @@ ffi::Error backward(ffi::ThreadPool pool, ffi::RemainingArgs args, ffi::Remainin
   return crew.result();
 }
 
-template <ffi::Error (*Run)(ffi::ThreadPool, ffi::RemainingArgs, ffi::RemainingRets, ffi::Dictionary)>
+using Handler = ffi::Error (*)(ffi::ThreadPool, ffi::RemainingArgs, ffi::RemainingRets, ffi::Dictionary);
+
+// No exception may leave for XLA.
+template <Handler Run>
+ffi::Error guarded(ffi::ThreadPool pool, ffi::RemainingArgs args, ffi::RemainingRets results,
+                   ffi::Dictionary attributes) {
+  try {
+    return Run(pool, args, results, attributes);
+  } catch (const std::exception& error) {
+    return ffi::Error::Internal(std::string("compiled kernel: ") + error.what());
+  }
+}
+
+template <Handler Run>
 XLA_FFI_Error* entry(XLA_FFI_CallFrame* frame) {
   static auto* handler =
-      ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().RemainingArgs().RemainingRets().Attrs().To(Run).release();
+      ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().RemainingArgs().RemainingRets().Attrs().To(guarded<Run>).release();
   return handler->Call(frame);
 }
 

@@ -9,6 +9,9 @@
 
 namespace so3krates {
 
+// Functions in this file are compiled once for each instruction set under one name: none may be left out of line.
+#define SO3K_EVERYWHERE inline __attribute__((always_inline))
+
 constexpr int kMaxDegrees = 8;
 constexpr int kMaxDegree = 6;
 constexpr int kMaxParts = 16;
@@ -23,7 +26,7 @@ struct Half {
   int64_t start, columns;
 
   // First column of a chunk.
-  int64_t at(int64_t chunk) const { return start + chunk * padded_width; }
+  SO3K_EVERYWHERE int64_t at(int64_t chunk) const { return start + chunk * padded_width; }
 };
 
 struct Shape {
@@ -34,7 +37,7 @@ struct Shape {
   bool starts_at_zero, attention_norm, residual, exchange_norm;
   // What follows is derived, by `completed`.
   Half f, x;
-  int64_t padded_hidden, padded_features, padded_degrees, orders, padded_orders, columns, row, message, exchange;
+  int64_t padded_hidden, hidden_row, padded_features, padded_degrees, orders, padded_orders, columns, row, message, exchange;
   int64_t chunks;         // heads, then degrees
   int64_t padded_chunks;
   int64_t scores;         // of a pair: chunks to the center, chunks to the other atom, padding
@@ -53,7 +56,7 @@ struct Inputs {
   const T* knots;          // intervals + 1: from 0 to the cutoff
   const T* cutoff;         // intervals + 1, 2: φ and its slope
   const T* radial;         // intervals + 1, 2, columns: filters of distance and their slopes
-  const T* inner;          // degrees + 1, 2, padded_hidden: weights and, last, biases of the hidden layers for f and x
+  const T* inner;          // degrees + 1, hidden_row: weights and, last, biases of the hidden layers for f, then x
   const T* outer;          // hidden, columns
   const T* outer_back;     // 2, features, padded_hidden: the transpose
   const T* project_f;      // 3, features, padded_width: query, key, value; a row for every input
@@ -67,19 +70,19 @@ struct Inputs {
   const T* exchange_back;  // features + degrees, exchange: the transpose
 
   // Those of one layer.
-  Inputs of_layer(const Shape& s, int64_t layer) const {
+  SO3K_EVERYWHERE Inputs of_layer(const Shape& s, int64_t layer) const {
     Inputs own = *this;
     own.radial += layer * (s.intervals + 1) * 2 * s.columns;
-    own.inner += layer * (s.degrees_count + 1) * 2 * s.padded_hidden;
+    own.inner += layer * (s.degrees_count + 1) * s.hidden_row;
     own.outer += layer * s.hidden * s.columns;
     own.outer_back += layer * 2 * s.features * s.padded_hidden;
     own.project_f += layer * 3 * s.features * s.f.padded_width;
     own.project_x += layer * 2 * s.features * s.x.padded_width;
     own.back_f += layer * 3 * s.features * s.f.padded_width;
     own.back_x += layer * 2 * s.features * s.x.padded_width;
-    own.norms += layer * kNormRows * s.padded_features;
-    own.residual += layer * 2 * (s.features + 1) * s.padded_features;
-    own.residual_back += layer * 2 * s.features * s.padded_features;
+    if (s.attention_norm || s.exchange_norm) own.norms += layer * kNormRows * s.padded_features;
+    if (s.residual) own.residual += layer * 2 * (s.features + 1) * s.padded_features;
+    if (s.residual) own.residual_back += layer * 2 * s.features * s.padded_features;
     own.exchange += layer * (s.features + s.degrees_count + 1) * s.exchange;
     own.exchange_back += layer * (s.features + s.degrees_count) * s.exchange;
     return own;
@@ -149,7 +152,7 @@ struct Call {
   const T *cotangent_f, *cotangent_x;  // back
 
   // Whether the first layer works with types.
-  bool by_type() const { return s.starts_at_zero && *types.count > 0; }
+  SO3K_EVERYWHERE bool by_type() const { return s.starts_at_zero && *types.count > 0; }
 };
 
 // Stages of a call in the order in which they are made; all of a stage must be done before the next begins. Of atoms or
@@ -188,6 +191,7 @@ static inline Shape completed(Shape s, int64_t lanes) {
   s.f = half(s.features, s.heads, 0, lanes);
   s.x = half(s.features, s.degrees_count, s.f.columns, lanes);
   s.padded_hidden = padded(s.hidden, lanes);
+  s.hidden_row = padded(2 * s.hidden, lanes);
   s.padded_features = padded(s.features, lanes);
   s.padded_degrees = padded(s.degrees_count, lanes);
   s.orders = 0;

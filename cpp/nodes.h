@@ -154,7 +154,7 @@ struct Nodes {
       const T* x = euclidean(first + n);
       T* row = given + n * stride;
       std::memcpy(row, now + n * width, sizeof(T) * s.features);
-      orders.gathered(x, x, orders.of_degree, row + s.features);
+      orders.gathered(x, x, row + s.features);
       for (int l = 0; l < s.degrees_count; ++l) row[s.features + l] *= orders.contraction[l];
     }
     fill(static_cast<T*>(mixed), count, s.exchange, in.exchange + inputs * s.exchange);
@@ -206,7 +206,7 @@ struct Nodes {
       T *g = call.scratch.f + atom * width, *row = given + n * stride;
       if (s.exchange_norm) normalize_back(s, features(saved.exchanged, atom), in.norms + 2 * width, g);
       std::memcpy(row, g, sizeof(T) * s.features);
-      orders.gathered(call.scratch.x + atom * s.padded_orders, euclidean(atom), orders.of_degree, row + s.features);
+      orders.gathered(call.scratch.x + atom * s.padded_orders, euclidean(atom), row + s.features);
     }
     product<T>(given, stride, count, {1, inputs, 0}, in.exchange_back, s.exchange, s.exchange, mixed, s.exchange, false);
     for (int64_t n = 0; n < count; ++n) {

@@ -44,14 +44,27 @@ struct Orders {
     return result;
   }
 
-  // Σ_m a_lm b_lm, times the numbers in the table, for every degree; writes whole registers.
-  SO3K_INLINE void gathered(const T* a, const T* b, const T* table, T* result) const {
+  // Σ_m a_lm b_lm for every degree; writes whole registers.
+  SO3K_INLINE void gathered(const T* a, const T* b, T* result) const {
     Vec<T> parts[kMaxDegrees + lanes] = {};
     for (int64_t c = 0; c < width; c += lanes) {
       const Vec<T> products = load(a + c) * load(b + c);
-      for (int l = 0; l < count; ++l) parts[l] += products * load(table + l * width + c);
+      for (int l = 0; l < count; ++l) parts[l] += products * load(of_degree + l * width + c);
     }
     for (int l = 0; l < count; l += lanes) store(result + l, each_sum<T>(parts + l));
+  }
+
+  // The same of a and the harmonics, then of b and the harmonics seen from the other end.
+  SO3K_INLINE void gathered(const T* a, const T* b, const T* harmonics, T* result) const {
+    Vec<T> parts[2 * kMaxDegrees + lanes] = {};
+    for (int64_t c = 0; c < width; c += lanes) {
+      const Vec<T> y = load(harmonics + c), of_a = load(a + c) * y, of_b = load(b + c) * y;
+      for (int l = 0; l < count; ++l) {
+        parts[l] += of_a * load(of_degree + l * width + c);
+        parts[count + l] += of_b * load(parity + l * width + c);
+      }
+    }
+    for (int l = 0; l < 2 * count; l += lanes) store(result + l, each_sum<T>(parts + l));
   }
 };
 

@@ -39,7 +39,7 @@ class Team {
   // Asks for helpers by `schedule(std::function<void()>)`; they work until the team is gone. Before the first stage.
   template <class Schedule>
   void enlist(int64_t helpers, const Schedule& schedule) {
-    state_->threads = std::min(helpers + 1, kMaxThreads);
+    state_->threads = std::clamp<int64_t>(helpers + 1, 1, kMaxThreads);  // where there is no pool, alone
     for (int64_t n = 1; n < state_->threads; ++n) schedule([state = state_] { state->help(); });
   }
 

@@ -1,6 +1,7 @@
-"""Precision as an argument: float64 work happens inside a scope, the global JAX setting is never touched."""
+"""Precision as an argument: work happens inside a scope, the global JAX settings are never touched."""
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 
 import jax
 import numpy as np
@@ -8,14 +9,25 @@ import numpy as np
 from so3krates._errors import InputError
 
 
-def precision_scope(dtype: object) -> AbstractContextManager[object]:
-    """A context in which arrays of `dtype` can exist; float32 needs none.
+@contextmanager
+def precision_scope(dtype: object) -> Iterator[None]:
+    """A context in which arrays of `dtype` can exist, and products keep all of its digits.
+
+    On a GPU, JAX multiplies matrices of float32 with the ten bits of TF32 unless it is told otherwise; here they are
+    products of float32, but where `jax_default_matmul_precision` asks for something else.
 
     Example:
         >>> with precision_scope("float64"):
         ...     x = jnp.zeros(3, jnp.float64)
     """
-    return jax.enable_x64(True) if checked_dtype(dtype) == np.float64 else nullcontext()
+    # Nothing is set that is set already: every setting is a part of what compiled programs are found by.
+    double = checked_dtype(dtype) == np.float64 and not jax.config.jax_enable_x64  # type: ignore[attr-defined]
+    asked = jax.config.jax_default_matmul_precision  # type: ignore[attr-defined]
+    with (
+        jax.enable_x64(True) if double else nullcontext(),
+        jax.default_matmul_precision("highest") if asked is None else nullcontext(),
+    ):
+        yield
 
 
 def checked_dtype(dtype: object) -> np.dtype:

@@ -7,6 +7,7 @@ that the user has not set.
 import hashlib
 import os
 import platform
+import re
 import shutil
 import time
 import warnings
@@ -15,13 +16,15 @@ from pathlib import Path
 from so3krates._cache_folder import cache_folder
 
 VARIABLE = "SO3KRATES_COMPILED_PROGRAMS"
-"""Names another folder; `off`: nothing is kept."""
+"""Names another folder for them; `off`: nothing is kept."""
 JAX_FOLDER = "JAX_COMPILATION_CACHE_DIR"
 LARGEST_BYTES = 256 * 1024 * 1024
 """Of the programs for one machine; those used least recently make room for others."""
 UNUSED_DAYS = 60.0
 """After which programs for a machine, or a build of the kernel, are deleted."""
 DAY = 86400.0
+NAME = re.compile("machine-[0-9a-f]{16}")
+"""Of the folders made here; nothing else is ever deleted."""
 
 
 def keep_compiled_programs() -> Path | None:
@@ -33,7 +36,7 @@ def keep_compiled_programs() -> Path | None:
     given = os.environ.get(VARIABLE, "")
     if given.lower() == "off" or JAX_FOLDER in os.environ:
         return None
-    folder = _writable(Path(given) if given else cache_folder() / "programs")
+    folder = _writable((Path(given) if given else cache_folder()) / "compiled-programs")
     if folder is None:
         return None
     os.environ[JAX_FOLDER] = str(folder)
@@ -65,16 +68,18 @@ def _writable(parent: Path) -> Path | None:
 
 
 def _delete_unused(parent: Path) -> None:
-    for other in parent.glob("machine-*"):
+    for other in parent.iterdir():
+        if not NAME.fullmatch(other.name):
+            continue
         if time.time() - other.stat().st_mtime > UNUSED_DAYS * DAY:
             shutil.rmtree(other, ignore_errors=True)
 
 
 def machine() -> str:
-    """A name for all that compiled code depends on and JAX does not look at: the instructions of the processor, the
-    number of cores that work was divided for, and the build of the package's own kernel."""
+    """A name for all that compiled code depends on and JAX does not look at: the instructions of the processor, and the
+    number of cores that work was divided for. The package's own kernel is called by name, and is not in a program."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    parts = [platform.system(), platform.machine(), platform.processor(), str(cores), *_instructions(), *_kernels()]
+    parts = [platform.system(), platform.machine(), platform.processor(), str(cores), *_instructions()]
     return "machine-" + hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
@@ -86,9 +91,3 @@ def _instructions() -> list[str]:
         return []
     wanted = ("vendor_id", "cpu family", "model", "stepping", "flags", "Features", "CPU part")
     return [line for line in first.splitlines() if line.split(":")[0].strip() in wanted]
-
-
-def _kernels() -> list[str]:
-    """Size and time of the compiled kernel: programs call it by name, and a new one may mean something else."""
-    found = sorted(Path(__file__).parents[1].glob("_kernels*"))
-    return [f"{path.name} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in found]

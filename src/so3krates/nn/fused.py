@@ -76,7 +76,7 @@ class FusedLayers(eqx.Module):
     knots: Float[Array, " knots"]
     cutoff: Float[Array, "knots 2"]
     radial: Float[Array, "layers knots 2 columns"]
-    inner: Float[Array, "layers inputs 2 padded_hidden"]
+    inner: Float[Array, "layers inputs hidden_row"]
     outer: Float[Array, "layers hidden columns"]
     outer_back: Float[Array, "layers 2 features padded_hidden"]
     project_f: Float[Array, "layers 3 features padded_head"]
@@ -99,7 +99,8 @@ class FusedLayers(eqx.Module):
         parameters are NaN.
         """
         assert (x is None) == self.shape.starts_at_zero
-        edges = Edges(jnp.asarray(graph.centers), jnp.asarray(graph.others), jnp.asarray(graph.pair_mask))
+        centers, others = jnp.asarray(graph.centers, jnp.int32), jnp.asarray(graph.others, jnp.int32)
+        edges = Edges(centers, others, jnp.asarray(graph.pair_mask))
         known = jnp.zeros((len(f), 0), f.dtype) if x is None else x
         types = _types(jax.lax.stop_gradient(f), jnp.asarray(graph.atom_mask), self)
         return _fused(f, known, jnp.asarray(graph.vectors), edges, types, self)

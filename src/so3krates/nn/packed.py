@@ -80,7 +80,7 @@ def _layer_arrays(layer: Layer, table: Float[np.ndarray, "knots 2 functions"], l
 
     return {
         "radial": columns(table[:, :, 1 : 1 + features], table[:, :, 1 + features :]),
-        "inner": np.stack([_padded(part, lanes) for part in inner], axis=1),
+        "inner": _padded(np.concatenate(inner, axis=1), lanes),
         "outer": columns(*outer),
         "outer_back": np.stack([_padded(part.T, lanes) for part in outer]),
         "project_f": np.stack([_in_rows(m, lanes) for m in matrices_f]),

@@ -1,6 +1,6 @@
 """Functions of a pair's distance as tables: cubic Hermite interpolation, whose derivative is exact."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -9,8 +9,8 @@ import numpy as np
 from so3krates._errors import InputError
 from so3krates._typing import Array, Float
 
-SHORTEST = 0.7
-"""Å; from here on tables keep to their tolerance. The bond of H₂, the shortest there is, has 0.74 Å."""
+SHORTEST = 0.5
+"""Å; from here on tables keep to their tolerance. Dynamics stop where atoms come nearer (`md.Monitor.min_distance`)."""
 BEND = 2.0
 """Å; r₀ of the variable u = r/(r + r₀) in which points of the first look are evenly spaced: radial bases are sharp at
 short distances and blunt at long ones."""
@@ -19,7 +19,7 @@ LOOK = 3 * 2**9
 FEWEST, MOST = 48, 4096
 """Intervals."""
 FADING = 4
-"""Below `SHORTEST` knots become sparse like this power of the distance."""
+"""Below that knots become sparse like this power of the distance."""
 EXTREME = 0.5 - 12**-0.5
 """Where in an interval the derivative of a cubic Hermite is farthest off, t(1 − t)(1 − 2t) being largest, and as far
 from its other end."""
@@ -58,30 +58,32 @@ class RadialTable(eqx.Module):
         return a + t * (p + t * (3.0 * (b - a) - 2.0 * p - q + t * (2.0 * (a - b) + p + q)))
 
 
-Sampled = tuple[Float[np.ndarray, "points groups functions"], Float[np.ndarray, "points groups functions"]]
+Sampled = tuple[Float[np.ndarray, "points functions"], Float[np.ndarray, "points functions"]]
 Function = Callable[[Float[np.ndarray, " points"]], Sampled]
-"""From distances in Å to values and derivatives with respect to r of groups of functions."""
+"""From distances in Å to values and derivatives with respect to r."""
 Knots = Float[np.ndarray, " knots"]
 
 
 def tabulate(
-    function: Function, cutoff: float, tolerance: float
-) -> tuple[Knots, Float[np.ndarray, "knots 2 groups functions"]]:
+    function: Function, groups: Sequence[slice], cutoff: float, tolerance: float
+) -> tuple[Knots, Float[np.ndarray, "knots 2 functions"]]:
     """Knots in Å, and values and slopes there: as few as keep derivatives with respect to r within `tolerance`, in
-    units of the functions per Å: their error at any distance from `SHORTEST` on, a root mean square over each group.
+    units of the functions per Å: their error at any distance from `SHORTEST` on, a root mean square over each of the
+    groups of functions.
 
     Raises:
         InputError: if tables of any size are coarser than that.
     """
+    shortest = min(SHORTEST, 0.5 * cutoff)
     u = np.linspace(0.0, cutoff / (cutoff + BEND), LOOK + 1)
     edges = _rounded(BEND * u / (1.0 - u), cutoff)
-    error = _errors(function, edges)
+    error = _errors(function, groups, edges)
     # Errors fall with the third power of an interval. The largest of three neighbours, so that none is seen too small.
     error = np.max([error, np.append(error[1:], 0.0), np.append(0.0, error[:-1])], axis=0)
     density = (error / tolerance) ** (1.0 / 3.0) / np.diff(edges)
-    at_shortest = density[np.searchsorted(edges, SHORTEST)]
-    fading = (edges[1:] / SHORTEST) ** FADING
-    density = np.where(edges[1:] < SHORTEST, at_shortest * fading, density)
+    at_shortest = density[np.searchsorted(edges, shortest)]
+    fading = (edges[1:] / shortest) ** FADING
+    density = np.where(edges[1:] < shortest, at_shortest * fading, density)
     density = np.maximum(density, FEWEST / cutoff)
     closer = SPARE
     while True:
@@ -93,7 +95,7 @@ def tabulate(
                 "use exact filters (exact=True, --exact)."
             )
         knots = _rounded(np.interp(np.linspace(0.0, running[-1], intervals + 1), running, edges), cutoff)
-        worst = _errors(function, knots)[knots[1:] > SHORTEST].max() / tolerance
+        worst = _errors(function, groups, knots)[knots[1:] > shortest].max() / tolerance
         if worst <= 1.0:
             return knots, np.stack(function(knots), axis=1)
         closer *= SPARE * max(1.0, worst ** (1.0 / 3.0))
@@ -106,15 +108,16 @@ def _rounded(knots: Knots, cutoff: float) -> Knots:
     return rounded
 
 
-def _errors(function: Function, knots: Knots) -> Float[np.ndarray, " intervals"]:
+def _errors(function: Function, groups: Sequence[slice], knots: Knots) -> Float[np.ndarray, " intervals"]:
     """Largest error of dT/dr in each interval, a root mean square over a group."""
     values, slopes = function(knots)
     a, b, p, q = values[:-1], values[1:], slopes[:-1], slopes[1:]
     h = np.diff(knots)
-    wide = h[:, None, None]
+    wide = h[:, None]
     worst = np.zeros(len(h))
     for t in INSIDE:
         slope = p + t * (2.0 * (3.0 * (b - a) / wide - 2.0 * p - q) + 3.0 * t * (2.0 * (a - b) / wide + p + q))
-        exact = function(knots[:-1] + t * h)[1]
-        worst = np.maximum(worst, np.sqrt(np.mean((slope - exact) ** 2, axis=-1)).max(axis=-1))
+        squares = (slope - function(knots[:-1] + t * h)[1]) ** 2
+        for group in groups:
+            worst = np.maximum(worst, np.sqrt(np.mean(squares[:, group], axis=1)))
     return worst

@@ -97,8 +97,8 @@ def filter_tables(
     layers: Sequence[Attention], radial: RadialPart, *, starts_at_zero: bool, tolerance: float
 ) -> tuple[Knots, Float[np.ndarray, "knots 2 layers functions"]]:
     """Knots, and values and slopes, in double precision, of what `TabulatedAttention` reads for each layer: φ, the
-    filters for f, those for x, with the constants that the networks of the invariants add; slopes keep to a tolerance
-    in 1/Å.
+    filters for f, those for x, with the constants that the networks of the invariants add. Slopes keep to a tolerance
+    in 1/Å: that of φ, and as a root mean square those of the filters of each layer.
 
     Raises:
         InputError: if no table keeps to the tolerance.
@@ -107,35 +107,29 @@ def filter_tables(
         wide: Sequence[Attention] = jax.tree.map(
             lambda leaf: jnp.asarray(leaf, jnp.float64) if eqx.is_inexact_array(leaf) else leaf, tuple(layers)
         )
-        constants = np.stack(
-            [
-                np.concatenate(
-                    [
-                        np.zeros(1),
-                        *(_constant(own, starts_at_zero and not n) for own in (layer.filter_f, layer.filter_x)),
-                    ]
-                )
-                for n, layer in enumerate(wide)
-            ]
-        )
-        networks = [(layer.filter_f.radial, layer.filter_x.radial) for layer in wide]
+        filters = [(layer.filter_f, layer.filter_x) for layer in wide]
+        constants = [[_constant(own, starts_at_zero and n == 0) for own in both] for n, both in enumerate(filters)]
+        constant = np.concatenate([np.zeros(1), *(each for both in constants for each in both)])
+        networks = tuple(own.radial for both in filters for own in both)
 
         def function(r: Float[np.ndarray, " points"]) -> Sampled:
             # Always as many points at a time, for a single compilation.
             pieces = np.pad(r, (0, -len(r) % POINTS), mode="edge").reshape(-1, POINTS)
-            sampled = [[_sampled(each, jnp.asarray(piece), radial) for piece in pieces] for each in networks]
-            values, slopes = (
-                np.stack([np.concatenate([np.asarray(piece[n]) for piece in each]) for each in sampled], axis=1)
-                for n in range(2)
-            )
-            return values[: len(r)] + constants, slopes[: len(r)]
+            sampled = [_sampled(networks, jnp.asarray(piece), radial) for piece in pieces]
+            values, slopes = (np.concatenate(each)[: len(r)] for each in zip(*sampled, strict=True))
+            return values + constant, slopes
 
-        return tabulate(function, radial.cutoff, tolerance)
+        width = (len(constant) - 1) // len(wide)
+        groups = [slice(1 + n * width, 1 + (n + 1) * width) for n in range(len(wide))]
+        knots, values = tabulate(function, [slice(0, 1), *groups], radial.cutoff, tolerance)
+    # φ once more for every layer.
+    each = [np.concatenate([values[..., :1], values[..., group]], axis=-1) for group in groups]
+    return knots, np.stack(each, axis=2)
 
 
 @eqx.filter_jit
-def _sampled(networks: tuple[MLP, MLP], r: Float[Array, " points"], radial: RadialPart) -> tuple[Array, Array]:
-    """φ and the radial networks of both filters, and their derivatives."""
+def _sampled(networks: tuple[MLP, ...], r: Float[Array, " points"], radial: RadialPart) -> tuple[Array, Array]:
+    """φ and the radial networks of all filters, and their derivatives."""
 
     def functions(r: Array) -> Array:
         basis = RADIAL_BASES[radial.basis](r, radial.functions, radial.cutoff)

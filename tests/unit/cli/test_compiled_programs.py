@@ -42,7 +42,7 @@ def run(program: str = PROGRAM, **variables: str) -> list[str]:
 def test_a_second_process_compiles_nothing(tmp_path: Path) -> None:
     kept, hits, misses = run(SO3KRATES_CACHE=str(tmp_path))
     assert kept == "True" and int(hits) == 0 and int(misses) > 0
-    assert (tmp_path / "programs" / programs.machine()).is_dir()
+    assert (tmp_path / "compiled-programs" / programs.machine()).is_dir()
     assert run(SO3KRATES_CACHE=str(tmp_path)) == ["True", misses, "0"]
 
 
@@ -54,7 +54,7 @@ def test_switched_off_nothing_is_kept(off: str, tmp_path: Path) -> None:
 
 def test_another_folder(tmp_path: Path) -> None:
     run(SO3KRATES_COMPILED_PROGRAMS=str(tmp_path / "here"))
-    assert list((tmp_path / "here" / programs.machine()).glob("*-cache"))
+    assert list((tmp_path / "here" / "compiled-programs" / programs.machine()).glob("*-cache"))
 
 
 def test_a_cache_of_jax_that_the_user_has_set_stays(tmp_path: Path) -> None:
@@ -80,14 +80,15 @@ def test_a_damaged_entry_is_no_error(tmp_path: Path) -> None:
     run(SO3KRATES_CACHE=str(tmp_path))
 
 
-def test_programs_of_machines_not_seen_for_long_are_deleted(tmp_path: Path) -> None:
-    old, recent, other = tmp_path / "machine-old", tmp_path / "machine-recent", tmp_path / "something"
-    for folder in (old, recent, other):
+def test_programs_of_machines_not_seen_for_long_are_deleted_and_nothing_else(tmp_path: Path) -> None:
+    old, recent = tmp_path / f"machine-{'0' * 16}", tmp_path / f"machine-{'f' * 16}"
+    others = [tmp_path / "something", tmp_path / "machine-learning", tmp_path / f"machine-{'0' * 16}-backup"]
+    for folder in (old, recent, *others):
         folder.mkdir()
-    for folder in (old, other):
+    for folder in (old, *others):
         os.utime(folder, (time.time() - 100 * programs.DAY,) * 2)
     programs._delete_unused(tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["machine-recent", "something"]
+    assert sorted(tmp_path.iterdir()) == sorted([recent, *others])
 
 
 def test_the_name_of_the_machine_follows_its_instructions(monkeypatch: pytest.MonkeyPatch) -> None:

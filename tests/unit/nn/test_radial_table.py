@@ -21,12 +21,12 @@ def sampled(r: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     y = np.exp(-r)
     bump = np.exp(-200.0 * (y - 0.4) ** 2)
     values, slopes = (np.sin(r), bump), (np.cos(r), 400.0 * (y - 0.4) * y * bump)
-    return np.stack(values, 1)[:, None], np.stack(slopes, 1)[:, None]
+    return np.stack(values, 1), np.stack(slopes, 1)
 
 
 def table(tolerance: float) -> RadialTable:
-    knots, values = tabulate(sampled, CUTOFF, tolerance)
-    return RadialTable(jnp.asarray(knots), jnp.asarray(values[:, :, 0]))
+    knots, values = tabulate(sampled, [slice(None)], CUTOFF, tolerance)
+    return RadialTable(jnp.asarray(knots), jnp.asarray(values))
 
 
 @pytest.mark.parametrize("tolerance", [1e-2, 1e-4, 1e-6, 1e-7, 1e-8])
@@ -34,9 +34,9 @@ def test_slopes_keep_to_the_tolerance_between_all_points_of_the_grid(tolerance: 
     made = table(tolerance)
     r = np.random.default_rng(0).uniform(SHORTEST, CUTOFF, 20_000)
     values, slopes = jax.jvp(made, (jnp.asarray(r),), (jnp.ones(len(r)),))
-    error = np.sqrt(np.mean((np.asarray(slopes) - sampled(r)[1][:, 0]) ** 2, axis=1)).max()
+    error = np.sqrt(np.mean((np.asarray(slopes) - sampled(r)[1]) ** 2, axis=1)).max()
     assert error <= 1.1 * tolerance, made.intervals
-    assert np.abs(np.asarray(values) - sampled(r)[0][:, 0]).max() <= tolerance
+    assert np.abs(np.asarray(values) - sampled(r)[0]).max() <= tolerance
 
 
 def test_a_finer_tolerance_takes_more_intervals_and_not_more_than_it_needs() -> None:
@@ -48,10 +48,10 @@ def test_a_finer_tolerance_takes_more_intervals_and_not_more_than_it_needs() -> 
 
 def test_a_tolerance_that_no_table_reaches_is_refused() -> None:
     def kinked(r: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return np.abs(r - np.sqrt(2.0))[:, None, None], np.sign(r - np.sqrt(2.0))[:, None, None]
+        return np.abs(r - np.sqrt(2.0))[:, None], np.sign(r - np.sqrt(2.0))[:, None]
 
     with pytest.raises(InputError, match="use exact filters"):
-        tabulate(kinked, CUTOFF, 1e-3)
+        tabulate(kinked, [slice(None)], CUTOFF, 1e-3)
 
 
 def test_knots_are_where_they_are_needed() -> None:
@@ -60,6 +60,28 @@ def test_knots_are_where_they_are_needed() -> None:
     spaces = np.diff(np.asarray(made.knots))
     assert CUTOFF / spaces.min() > 4 * made.intervals
     assert np.all(spaces > 0.0) and made.knots[0] == 0.0 and made.knots[-1] == CUTOFF
+
+
+def test_every_group_keeps_to_the_tolerance_by_itself() -> None:
+    """A sharp function among many blunt ones is not averaged away if it is a group of its own."""
+
+    def many(r: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        values, slopes = sampled(r)
+        return np.repeat(values, [100, 1], axis=1), np.repeat(slopes, [100, 1], axis=1)
+
+    r = np.linspace(SHORTEST, CUTOFF, 20_001)
+    worst = []
+    for groups in ([slice(None)], [slice(0, 100), slice(100, 101)]):
+        knots, values = tabulate(many, groups, CUTOFF, 1e-4)
+        made = RadialTable(jnp.asarray(knots), jnp.asarray(values[:, :, -1:]))
+        found = jax.jvp(made, (jnp.asarray(r),), (jnp.ones(len(r)),))[1]
+        worst.append(np.abs(np.asarray(found)[:, 0] - sampled(r)[1][:, 1]).max())
+    assert worst[0] > 5e-4 and worst[1] <= 1.1e-4
+
+
+def test_a_cutoff_shorter_than_any_bond_has_tables_too() -> None:
+    knots, _ = tabulate(sampled, [slice(None)], 0.4, 1e-4)
+    assert knots[0] == 0.0 and knots[-1] == 0.4
 
 
 def test_values_are_the_integral_of_slopes() -> None:
