@@ -13,7 +13,7 @@
 namespace so3krates {
 namespace SO3K_VARIANT {
 
-constexpr int kBlock = 24;  // pairs; a multiple of the rows of most tiles
+constexpr int kBlock = 24;                // pairs; a multiple of the rows of most tiles
 constexpr int64_t kNearMemory = 1 << 19;  // bytes of the rows of all atoms that a second cache keeps
 
 // The columns of a chunk, or a piece of them where they are many: `vectors` registers from column `start` on.
@@ -273,7 +273,8 @@ struct Block {
         });
       }
       for (int n = from; n < to; ++n)
-        send_orders(s, orders, harmonic + n * s.padded_orders, weight + n * s.scores, sum_i, sums + other[n] * s.message);
+        send_orders(s, orders, harmonic + n * s.padded_orders, weight + n * s.scores, sum_i,
+                    sums + other[n] * s.message);
     }
   }
 };

@@ -31,14 +31,14 @@ struct BlockBack {
   Block<T> b;
   const Shape& s;
   const Call<T>& call;
-  T* sums;                   // of this part: atoms, row
-  T *harmonic, *radial;      // cotangents of the pairs of this block
-  Buffer<T> coefficient;     // cotangents of the coefficients, then times cutoff and scale: kBlock, scores and room
-  Zeros<Vec<T>> spread;     // sums in the making: kBlock, both
-  Zeros<T> hidden;           // kBlock, hidden + padded_hidden and room: cotangents
-  Zeros<T> scale;           // 1/c of eq. 21: scores
-  const int64_t wide;        // row of `coefficient`
-  const int64_t both;        // heads of both directions, padded
+  T* sums;                // of this part: atoms, row
+  T *harmonic, *radial;   // cotangents of the pairs of this block
+  Buffer<T> coefficient;  // cotangents of the coefficients, then times cutoff and scale: kBlock, scores and room
+  Zeros<Vec<T>> spread;   // sums in the making: kBlock, both
+  Zeros<T> hidden;        // kBlock, hidden + padded_hidden and room: cotangents
+  Zeros<T> scale;         // 1/c of eq. 21: scores
+  const int64_t wide;     // row of `coefficient`
+  const int64_t both;     // heads of both directions, padded
 
   BlockBack(const Call<T>& call_, int64_t layer, int64_t part)
       : b(call_, layer),
@@ -51,7 +51,8 @@ struct BlockBack {
         scale(s.scores),
         wide(s.scores + kMaxDegrees + lanes),
         both(padded(2 * s.heads, lanes)) {
-    for (int64_t c = 0; c < 2 * s.chunks; ++c) scale[c] = static_cast<T>(c % s.chunks < s.heads ? s.scale_f : s.scale_x);
+    for (int64_t c = 0; c < 2 * s.chunks; ++c)
+      scale[c] = static_cast<T>(c % s.chunks < s.heads ? s.scale_f : s.scale_x);
   }
 
   T* query(int64_t atom) { return sums + atom * s.row; }
@@ -217,8 +218,7 @@ struct BlockBack {
       const int64_t start = columns_of.start, end = start + columns_of.columns;
       // What the product for f writes beyond its columns, that for x replaces.
       T* out = hidden + half * s.hidden;
-      product<T>(b.filter + start, s.columns, b.count,
-                 {columns_of.chunks, columns_of.width, columns_of.padded_width},
+      product<T>(b.filter + start, s.columns, b.count, {columns_of.chunks, columns_of.width, columns_of.padded_width},
                  b.in.outer_back + half * s.features * s.padded_hidden, s.padded_hidden, columns, out, width, false);
       for (int64_t unit = columns; unit < columns + rest; ++unit)
         for (int n = 0; n < b.count; ++n) {

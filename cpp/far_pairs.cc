@@ -136,15 +136,18 @@ struct Model {
     FarTerms t{};
     t.electrostatics = charges.element_count() > 0;
     t.dispersion = alphas.element_count() > 0;
-    double* const to[] = {&t.coulomb, &t.bohr,   &t.hartree, &t.width,         &t.switch_from, &t.switch_width,
-                          &t.radius,  &t.damping, &t.polynomial[0], &t.polynomial[1], &t.polynomial[2], &t.polynomial[3]};
+    double* const to[] = {&t.coulomb,       &t.bohr,          &t.hartree,       &t.width,
+                          &t.switch_from,   &t.switch_width,  &t.radius,        &t.damping,
+                          &t.polynomial[0], &t.polynomial[1], &t.polynomial[2], &t.polynomial[3]};
     for (size_t n = 0; n < constants.size(); ++n) *to[n] = constants[n];
     return t;
   }
 
   ffi::Error check(const FarShape& s) const {
     const auto atoms = static_cast<size_t>(s.atoms);
-    const auto fits = [&](const Array<D>& values) { return values.element_count() == 0 || values.element_count() == atoms; };
+    const auto fits = [&](const Array<D>& values) {
+      return values.element_count() == 0 || values.element_count() == atoms;
+    };
     if (constants.size() != 12) return refusal("wrong number of constants");
     if (!fits(charges) || !fits(alphas) || periods.element_count() != alphas.element_count())
       return refusal("wrong numbers of atoms");
@@ -173,9 +176,9 @@ ffi::Error energies(ffi::ThreadPool pool, const Given<D>& given, const Model<D>&
   const FarShape s = given.shape(*sums, model.cutoffs.element_count(), columns);
   if (ffi::Error error = given.check(s, variant); error.failure()) return error;
   if (ffi::Error error = model.check(s); error.failure()) return error;
-  return evaluate<D, T>(
-      pool, given, model, s,
-      {nullptr, found->typed_data(), lengths->typed_data(), atoms->typed_data(), sums->typed_data()}, *variant);
+  return evaluate<D, T>(pool, given, model, s,
+                        {nullptr, found->typed_data(), lengths->typed_data(), atoms->typed_data(), sums->typed_data()},
+                        *variant);
 }
 
 // The derivatives for any cotangents: those that are known already, or all of them once more.
@@ -257,22 +260,21 @@ auto with_attributes(Binding&& binding) {
 
 template <ffi::DataType D>
 XLA_FFI_Error* energies_call(XLA_FFI_CallFrame* frame) {
-  static auto* handler =
-      with_attributes(with_model<D>(ffi::Ffi::Bind().Ctx<ffi::ThreadPool>())
-                          .template Ret<Array<D>>()   // energies
-                          .template Ret<Array<D>>()   // their derivatives: of lengths
-                          .template Ret<Array<D>>()   // of atoms
-                          .template Ret<Array<D>>())  // sums
-          .template Attr<ffi::Span<const double>>("constants")
-          .To([](ffi::ThreadPool pool, Array<D> lengths, Flags mask, Indices centers, Indices others, Indices structure,
-                 Array<D> cutoffs, Array<D> charges, Array<D> alphas, Array<D> periods, Out<D> found,
-                 Out<D> of_lengths, Out<D> of_atoms, Out<D> sums, std::string_view variant, int64_t columns,
-                 ffi::Span<const double> constants) {
-            return energies<D>(pool, {lengths, mask, centers, others, structure},
-                               {cutoffs, charges, alphas, periods, constants}, found, of_lengths, of_atoms, sums,
-                               variant, columns);
-          })
-          .release();
+  static auto* handler = with_attributes(with_model<D>(ffi::Ffi::Bind().Ctx<ffi::ThreadPool>())
+                                             .template Ret<Array<D>>()   // energies
+                                             .template Ret<Array<D>>()   // their derivatives: of lengths
+                                             .template Ret<Array<D>>()   // of atoms
+                                             .template Ret<Array<D>>())  // sums
+                             .template Attr<ffi::Span<const double>>("constants")
+                             .To([](ffi::ThreadPool pool, Array<D> lengths, Flags mask, Indices centers, Indices others,
+                                    Indices structure, Array<D> cutoffs, Array<D> charges, Array<D> alphas,
+                                    Array<D> periods, Out<D> found, Out<D> of_lengths, Out<D> of_atoms, Out<D> sums,
+                                    std::string_view variant, int64_t columns, ffi::Span<const double> constants) {
+                               return energies<D>(pool, {lengths, mask, centers, others, structure},
+                                                  {cutoffs, charges, alphas, periods, constants}, found, of_lengths,
+                                                  of_atoms, sums, variant, columns);
+                             })
+                             .release();
   return handler->Call(frame);
 }
 
@@ -289,8 +291,8 @@ XLA_FFI_Error* slopes_call(XLA_FFI_CallFrame* frame) {
           .template Attr<ffi::Span<const double>>("constants")
           .To([](ffi::ThreadPool pool, Array<D> lengths, Flags mask, Indices centers, Indices others, Indices structure,
                  Array<D> cutoffs, Array<D> charges, Array<D> alphas, Array<D> periods, Array<D> cotangents,
-                 Array<D> known_lengths, Array<D> known_atoms, Out<D> lengths_back, Out<D> atoms_back, Out<D> sums, std::string_view variant, int64_t columns,
-                 ffi::Span<const double> constants) {
+                 Array<D> known_lengths, Array<D> known_atoms, Out<D> lengths_back, Out<D> atoms_back, Out<D> sums,
+                 std::string_view variant, int64_t columns, ffi::Span<const double> constants) {
             return slopes<D>(pool, {lengths, mask, centers, others, structure},
                              {cutoffs, charges, alphas, periods, constants}, cotangents, known_lengths, known_atoms,
                              lengths_back, atoms_back, sums, variant, columns);

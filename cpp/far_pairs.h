@@ -1,7 +1,7 @@
 // What is computed of long-range pairs, as plain arrays: the interface between the FFI calls and the compiled variants.
 //
-// Pairs are a list with indices of atoms, or the table of all pairs of one structure without any: row i, column k is the
-// pair of the atoms i and i + k + 1, counted round the end (so3krates/pair_table.py).
+// Pairs are a list with indices of atoms, or the table of all pairs of one structure without any: row i, column k is
+// the pair of the atoms i and i + k + 1, counted round the end (so3krates/pair_table.py).
 #pragma once
 
 #include <cstdint>

@@ -23,8 +23,8 @@ struct FarSwitch {
     c = c > T(1 - kSwitchEdge) ? all<T>(T(1 - kSwitchEdge)) : c;
     const Vec<T> product = c * (T(1) - c);
     const Vec<T> inverse = T(1) / product;
-    // Where c was clipped, S is 0 or 1 and S′ is 0 in any precision. XLA's threads take numbers below the normal ones for
-    // zero: S stays above them.
+    // Where c was clipped, S is 0 or 1 and S′ is 0 in any precision. XLA's threads take numbers below the normal ones
+    // for zero: S stays above them.
     Vec<T> difference = (T(2) * c - T(1)) * inverse;  // 1/(1−c) − 1/c
     difference = difference < T(80) ? difference : all<T>(T(80));
     const Vec<T> power = exponential<T>(difference);

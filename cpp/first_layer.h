@@ -1,7 +1,7 @@
-// The first layer where Euclidean variables start at zero. Features are then the same for all atoms of a type (an element
-// in a structure), and what a pair does depends on two types and a distance: scores are read from one table for each
-// pair of types, made of the filters' tables, and values are multiplied once for each atom and type, not for each pair.
-// Interpolation is linear in the numbers of a table, so that nothing is lost.
+// The first layer where Euclidean variables start at zero. Features are then the same for all atoms of a type (an
+// element in a structure), and what a pair does depends on two types and a distance: scores are read from one table for
+// each pair of types, made of the filters' tables, and values are multiplied once for each atom and type, not for each
+// pair. Interpolation is linear in the numbers of a table, so that nothing is lost.
 #pragma once
 
 #include "block_back.h"
@@ -32,9 +32,7 @@ void count_types(const Call<T>& call, const bool* atom_mask) {
   *call.types.count = count;
 }
 
-SO3K_INLINE int64_t table_length(const Shape& s) {
-  return (s.intervals + 1) * 2 * s.padded_chunks;
-}
+SO3K_INLINE int64_t table_length(const Shape& s) { return (s.intervals + 1) * 2 * s.padded_chunks; }
 
 // Scores that the first of two types receives from the second.
 template <class T>
@@ -75,8 +73,8 @@ void make_tables(const Call<T>& call, int64_t first, int64_t last) {
   for (int64_t chunk = 0; chunk < s.chunks; ++chunk) {
     const Half& half = chunk < s.heads ? s.f : s.x;
     const int64_t start = half.at(chunk < s.heads ? chunk : chunk - s.heads);
-    product<T>(table + start, s.columns, lines, {1, half.width, 0}, call.types.products + start * width, width,
-               width, found + chunk * lines * width, width, false);
+    product<T>(table + start, s.columns, lines, {1, half.width, 0}, call.types.products + start * width, width, width,
+               found + chunk * lines * width, width, false);
   }
   for (int64_t line = 0; line < lines; ++line)
     for (int64_t group = 0; group < width; group += lanes)
@@ -85,8 +83,9 @@ void make_tables(const Call<T>& call, int64_t first, int64_t last) {
         for (int n = 0; n < lanes; ++n) square[n] = load(found + ((chunk + n) * lines + line) * width + group);
         transpose<T>(square);
         for (int n = 0; n < lanes && group + n < pairs; ++n)
-          store(type_table(call, (group + n) / types, (group + n) % types) + (2 * first + line) * s.padded_chunks + chunk,
-                square[n]);
+          store(
+              type_table(call, (group + n) / types, (group + n) % types) + (2 * first + line) * s.padded_chunks + chunk,
+              square[n]);
       }
 }
 
@@ -131,8 +130,8 @@ void to_messages(const Call<T>& call, const T* sums, T* message) {
   const Half& f = call.s.f;
   clear(message, f.columns);
   for (int64_t type = 0; type < *call.types.count; ++type) {
-    const T *own = sums + type * call.s.padded_chunks;
-    const T *value = call.types.rows + type * call.s.row + 2 * call.s.columns;
+    const T* own = sums + type * call.s.padded_chunks;
+    const T* value = call.types.rows + type * call.s.row + 2 * call.s.columns;
     for (int64_t h = 0; h < f.chunks; ++h)
       for (int64_t c = f.at(h); c < f.at(h + 1); c += Simd<T>::lanes)
         store(message + c, load(message + c) + own[h] * load(value + c));
@@ -182,8 +181,7 @@ void attend_types_back(const Call<T>& call, int64_t number) {
       of_scores += load(coefficient + c) * between.at(to_center + c, s.padded_chunks) +
                    load(coefficient + s.chunks + c) * between.at(to_other + c, s.padded_chunks);
     for (int64_t c = 0; c < s.scores; c += lanes) of_cutoff += load(coefficient + c) * load(score + c);
-    call.scratch.radial[n] +=
-        sum<T>(of_cutoff) * of.phi_slope[n] + sum<T>(of_scores) * of.phi[n];
+    call.scratch.radial[n] += sum<T>(of_cutoff) * of.phi_slope[n] + sum<T>(of_scores) * of.phi[n];
   }
 }
 

@@ -128,7 +128,8 @@ struct Hermite {
   }
   // `table` stands at the knot before; rows of `width`.
   SO3K_INLINE Vec<T> at(const T* table, int64_t width) const {
-    return h00 * load(table) + h10 * load(table + width) + h01 * load(table + 2 * width) + h11 * load(table + 3 * width);
+    return h00 * load(table) + h10 * load(table + width) + h01 * load(table + 2 * width) +
+           h11 * load(table + 3 * width);
   }
 };
 

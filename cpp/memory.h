@@ -14,8 +14,7 @@ namespace SO3K_VARIANT {
 template <class T>
 class Buffer {
  public:
-  explicit Buffer(int64_t count)
-      : data_(static_cast<T*>(std::aligned_alloc(64, (count * sizeof(T) + 127) / 64 * 64))) {
+  explicit Buffer(int64_t count) : data_(static_cast<T*>(std::aligned_alloc(64, (count * sizeof(T) + 127) / 64 * 64))) {
     if (data_ == nullptr) throw std::bad_alloc();
   }
   ~Buffer() { std::free(data_); }

@@ -100,8 +100,8 @@ nb::tuple workspace(int64_t variant, int64_t bytes, nb::dict sizes, std::vector<
     Types<T> types;
     Saved<T> saved;
     Scratch<T> scratch;
-    return nb::make_tuple(lay_out<T>(s, nullptr, types), lay_out<T>(s, nullptr, saved), lay_out<T>(s, nullptr, scratch, false),
-                          lay_out<T>(s, nullptr, scratch, true));
+    return nb::make_tuple(lay_out<T>(s, nullptr, types), lay_out<T>(s, nullptr, saved),
+                          lay_out<T>(s, nullptr, scratch, false), lay_out<T>(s, nullptr, scratch, true));
   };
   return bytes == 4 ? count(0.0f) : count(0.0);
 }
@@ -120,8 +120,9 @@ class Arrays {
     const ffi::AnyBuffer array = buffer(*found);
     if (array.element_type() != type) return fail("an array of another type");
     if (static_cast<int64_t>(array.element_count()) != elements)
-      return fail("array " + std::to_string(next_ - 1) + " has " + std::to_string(array.element_count()) + " numbers, not " +
-                  std::to_string(elements) + "; were parameters arranged for another instruction set or precision?");
+      return fail("array " + std::to_string(next_ - 1) + " has " + std::to_string(array.element_count()) +
+                  " numbers, not " + std::to_string(elements) +
+                  "; were parameters arranged for another instruction set or precision?");
     return reinterpret_cast<A*>(array.untyped_data());
   }
   T* numbers(int64_t elements) { return take(D, elements); }
@@ -287,7 +288,8 @@ class Crew {
 };
 
 template <ffi::DataType D>
-ffi::Error types(ffi::ThreadPool pool, ffi::RemainingArgs args, ffi::RemainingRets results, ffi::Dictionary attributes) {
+ffi::Error types(ffi::ThreadPool pool, ffi::RemainingArgs args, ffi::RemainingRets results,
+                 ffi::Dictionary attributes) {
   using T = ffi::NativeType<D>;
   Request<D> request;
   const std::string why = request.read(args, results, attributes, What::types);
@@ -390,7 +392,8 @@ NB_MODULE(_kernels, m) {
       found.append(nb::make_tuple(variant->name, variant->bytes));
     return found;
   });
-  m.def("workspace", &workspace, "Bytes of types, of what is saved for the way back, and of scratch memory forward and back.");
+  m.def("workspace", &workspace,
+        "Bytes of types, of what is saved for the way back, and of scratch memory forward and back.");
   add_far_pairs(m);
   m.attr("max_degree") = kMaxDegree;
   m.attr("max_degrees") = kMaxDegrees;

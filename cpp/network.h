@@ -1,7 +1,8 @@
-// What the layers of the network compute, as plain arrays: the interface between the FFI calls and the compiled variants.
+// What the layers of the network compute, as plain arrays: the interface between the FFI calls and the compiled
+// variants.
 //
-// Columns of pairs and atoms: those for f, then those for x (values have none of these), in chunks, one per head for f, one
-// per degree for x, each padded with zeros to whole registers. A row of an atom: query | key | value | x. Arrays of
+// Columns of pairs and atoms: those for f, then those for x (values have none of these), in chunks, one per head for f,
+// one per degree for x, each padded with zeros to whole registers. A row of an atom: query | key | value | x. Arrays of
 // features alone have rows of `padded_features`.
 #pragma once
 
@@ -15,10 +16,10 @@ namespace so3krates {
 constexpr int kMaxDegrees = 8;
 constexpr int kMaxDegree = 6;
 constexpr int kMaxParts = 16;
-constexpr int kMaxTypes = 8;     // of atoms, see first_layer.h
-constexpr int kRoom = 32;        // spare entries behind the pairs of a part: what fills the last register
+constexpr int kMaxTypes = 8;      // of atoms, see first_layer.h
+constexpr int kRoom = 32;         // spare entries behind the pairs of a part: what fills the last register
 constexpr int64_t kGuide = 1024;  // how finely the knots are indexed
-constexpr int kNormRows = 4;     // scale and shift after attention, scale and shift after exchange
+constexpr int kNormRows = 4;      // scale and shift after attention, scale and shift after exchange
 
 // Columns for f, or for x.
 struct Half {
@@ -37,31 +38,32 @@ struct Shape {
   bool starts_at_zero, attention_norm, residual, exchange_norm;
   // What follows is derived, by `completed`.
   Half f, x;
-  int64_t padded_hidden, hidden_row, padded_features, padded_degrees, orders, padded_orders, columns, row, message, exchange;
-  int64_t chunks;         // heads, then degrees
+  int64_t padded_hidden, hidden_row, padded_features, padded_degrees, orders, padded_orders, columns, row, message,
+      exchange;
+  int64_t chunks;  // heads, then degrees
   int64_t padded_chunks;
-  int64_t scores;         // of a pair: chunks to the center, chunks to the other atom, padding
-  int64_t all_pairs;      // of all parts, with the room behind each
+  int64_t scores;     // of a pair: chunks to the center, chunks to the other atom, padding
+  int64_t all_pairs;  // of all parts, with the room behind each
 };
 
 // Parameters; all layers in one array each, the layer first. No gaps. Names of dimensions as in Shape.
 template <class T>
 struct Inputs {
-  const T* f;            // atoms, features
-  const T* x;            // atoms, orders; nothing where all are zero
-  const T* vectors;      // pairs, 3
+  const T* f;        // atoms, features
+  const T* x;        // atoms, orders; nothing where all are zero
+  const T* vectors;  // pairs, 3
   const int32_t* centers;
   const int32_t* others;
   const bool* mask;
-  const T* knots;          // intervals + 1: from 0 to the cutoff
-  const T* cutoff;         // intervals + 1, 2: φ and its slope
-  const T* radial;         // intervals + 1, 2, columns: filters of distance and their slopes
-  const T* inner;          // degrees + 1, hidden_row: weights and, last, biases of the hidden layers for f, then x
-  const T* outer;          // hidden, columns
-  const T* outer_back;     // 2, features, padded_hidden: the transpose
-  const T* project_f;      // 3, features, padded_width: query, key, value; a row for every input
-  const T* project_x;      // 2, features, padded_width: query, key
-  const T* back_f;         // 3, features, padded_width: the transpose, a row for every output
+  const T* knots;       // intervals + 1: from 0 to the cutoff
+  const T* cutoff;      // intervals + 1, 2: φ and its slope
+  const T* radial;      // intervals + 1, 2, columns: filters of distance and their slopes
+  const T* inner;       // degrees + 1, hidden_row: weights and, last, biases of the hidden layers for f, then x
+  const T* outer;       // hidden, columns
+  const T* outer_back;  // 2, features, padded_hidden: the transpose
+  const T* project_f;   // 3, features, padded_width: query, key, value; a row for every input
+  const T* project_x;   // 2, features, padded_width: query, key
+  const T* back_f;      // 3, features, padded_width: the transpose, a row for every output
   const T* back_x;
   const T* norms;          // kNormRows, padded_features; nothing without norms
   const T* residual;       // 2, features + 1, padded_features: rows of inputs and, last, biases; nothing without
@@ -91,35 +93,35 @@ struct Inputs {
 
 // What one part of the pairs is: `count` pairs within the cutoff from `first` on, in arrays with room behind each part.
 struct Part {
-  int64_t from, to;     // in the inputs
+  int64_t from, to;  // in the inputs
   int64_t first, count;
-  int64_t lowest, beyond;    // atoms that these pairs touch
+  int64_t lowest, beyond;  // atoms that these pairs touch
 };
 
 // What the way back needs: made on the way forward.
 template <class T>
 struct Saved {
   Part* parts;
-  T* of_degree;            // kMaxDegrees, padded_orders: 1 where an order is of that degree
-  T* parity;               // likewise (−1)^l
-  T* contraction;          // kRoom: 1/√(2l+1) of the degrees
-  int32_t* guide;          // kGuide + 1: the last knot that is not beyond that share of the cutoff
+  T* of_degree;                             // kMaxDegrees, padded_orders: 1 where an order is of that degree
+  T* parity;                                // likewise (−1)^l
+  T* contraction;                           // kRoom: 1/√(2l+1) of the degrees
+  int32_t* guide;                           // kGuide + 1: the last knot that is not beyond that share of the cutoff
   int32_t *center, *other, *origin, *knot;  // all_pairs; origin: where the pair stands in the inputs
-  T *x, *y, *z, *inverse;  // unit vectors and 1/r
-  T *position, *stretch;   // between two knots, 0 to 1, and its derivative with respect to r: one over their distance
+  T *x, *y, *z, *inverse;                   // unit vectors and 1/r
+  T *position, *stretch;  // between two knots, 0 to 1, and its derivative with respect to r: one over their distance
   T *phi, *phi_slope;
-  T* harmonics;            // all_pairs, padded_orders
-  T* scores;               // layers, all_pairs, scores: coefficients without φ
-  T* rows;                 // layers, atoms, row
-  T* attended;             // layers, atoms, padded_features: f after the skip
-  T* hidden;               // likewise: inside the residual network
-  T* exchanged;            // likewise: f before the last norm
-  T* euclidean;            // layers, atoms, padded_orders: x before the exchange
-  T* gates;                // layers, atoms, padded_degrees
+  T* harmonics;  // all_pairs, padded_orders
+  T* scores;     // layers, all_pairs, scores: coefficients without φ
+  T* rows;       // layers, atoms, row
+  T* attended;   // layers, atoms, padded_features: f after the skip
+  T* hidden;     // likewise: inside the residual network
+  T* exchanged;  // likewise: f before the last norm
+  T* euclidean;  // layers, atoms, padded_orders: x before the exchange
+  T* gates;      // layers, atoms, padded_degrees
 };
 
-// What the features at the start decide, see first_layer.h: made in a call of its own, since it stays the same while atoms
-// move. Without memory where Euclidean variables do not start at zero.
+// What the features at the start decide, see first_layer.h: made in a call of its own, since it stays the same while
+// atoms move. Without memory where Euclidean variables do not start at zero.
 template <class T>
 struct Types {
   int64_t* count;  // of types; 0 where there are too many to make use of
@@ -132,10 +134,10 @@ struct Types {
 
 template <class T>
 struct Scratch {
-  T* f;         // atoms, padded_features; on the way back its cotangent
-  T* x;         // atoms, padded_orders; likewise
-  T* sums;      // parts, atoms, message or (back) row
-  T* received;  // back: atoms, message: cotangents of the messages
+  T* f;          // atoms, padded_features; on the way back its cotangent
+  T* x;          // atoms, padded_orders; likewise
+  T* sums;       // parts, atoms, message or (back) row
+  T* received;   // back: atoms, message: cotangents of the messages
   T* harmonics;  // back: all_pairs, padded_orders: cotangents
   T* radial;     // back: all_pairs: ∂E/∂r
 };
@@ -236,8 +238,8 @@ int64_t lay_out(const Shape& s, void* memory, Saved<T>& saved) {
   arena.take(saved.contraction, kRoom);
   arena.take(saved.guide, kGuide + 1);
   for (int32_t** each : {&saved.center, &saved.other, &saved.origin, &saved.knot}) arena.take(*each, s.all_pairs);
-  for (T** each : {&saved.x, &saved.y, &saved.z, &saved.inverse, &saved.position, &saved.stretch, &saved.phi,
-                   &saved.phi_slope})
+  for (T** each :
+       {&saved.x, &saved.y, &saved.z, &saved.inverse, &saved.position, &saved.stretch, &saved.phi, &saved.phi_slope})
     arena.take(*each, s.all_pairs);
   arena.take(saved.harmonics, s.all_pairs * s.padded_orders);
   arena.take(saved.scores, s.layers * s.all_pairs * s.scores);

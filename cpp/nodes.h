@@ -107,7 +107,8 @@ struct Nodes {
     Buffer<T> messages(s.f.columns);
     for (int64_t n = 0; n < count; ++n) {
       const int64_t atom = first + n;
-      T *f = call.scratch.f + atom * width, *x = call.scratch.x + atom * s.padded_orders, *kept = features(saved.attended, atom);
+      T *f = call.scratch.f + atom * width, *x = call.scratch.x + atom * s.padded_orders,
+        *kept = features(saved.attended, atom);
       const T* sums = collected(atom);
       std::memcpy(kept, f, sizeof(T) * width);
       if (sums != nullptr) {
@@ -208,7 +209,8 @@ struct Nodes {
       std::memcpy(row, g, sizeof(T) * s.features);
       orders.gathered(call.scratch.x + atom * s.padded_orders, euclidean(atom), row + s.features);
     }
-    product<T>(given, stride, count, {1, inputs, 0}, in.exchange_back, s.exchange, s.exchange, mixed, s.exchange, false);
+    product<T>(given, stride, count, {1, inputs, 0}, in.exchange_back, s.exchange, s.exchange, mixed, s.exchange,
+               false);
     for (int64_t n = 0; n < count; ++n) {
       const int64_t atom = first + n;
       T *g = call.scratch.f + atom * width, *gx = call.scratch.x + atom * s.padded_orders;
@@ -250,7 +252,8 @@ struct Nodes {
       T *g = call.scratch.f + atom * width, *row = call.scratch.received + atom * s.message;
       if (s.attention_norm) normalize_back(s, features(saved.attended, atom), in.norms, g);
       clear(row, s.message);
-      std::memcpy(row + s.message - s.padded_orders, call.scratch.x + atom * s.padded_orders, sizeof(T) * s.padded_orders);
+      std::memcpy(row + s.message - s.padded_orders, call.scratch.x + atom * s.padded_orders,
+                  sizeof(T) * s.padded_orders);
       if (!by_type()) {
         heads_apart(g, row);
       } else {
@@ -262,8 +265,7 @@ struct Nodes {
   }
 
   void heads_apart(const T* f, T* row) const {
-    for (int64_t h = 0; h < s.heads; ++h)
-      std::memcpy(row + s.f.at(h), f + h * s.f.width, sizeof(T) * s.f.width);
+    for (int64_t h = 0; h < s.heads; ++h) std::memcpy(row + s.f.at(h), f + h * s.f.width, sizeof(T) * s.f.width);
   }
 
   // Adds what the attention of this layer gives back: to f and x, or in the first layer to x alone.

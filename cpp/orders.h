@@ -11,7 +11,7 @@ template <class T>
 struct Orders {
   static constexpr int lanes = Simd<T>::lanes;
   const int64_t width;
-  const int count;       // degrees
+  const int count;  // degrees
   const T *of_degree, *parity, *contraction;
 
   explicit Orders(const Call<T>& call)

@@ -7,7 +7,8 @@
 namespace so3krates {
 namespace SO3K_VARIANT {
 
-// Rows of a tile that is so many registers wide: with one row of the matrix and a broadcast they fit into the registers.
+// Rows of a tile that is so many registers wide: with one row of the matrix and a broadcast they fit into the
+// registers.
 constexpr int tile_rows(int vectors) {
 #if SO3K_REGISTERS >= 32
   return vectors <= 2 ? 12 : vectors == 3 ? 8 : vectors == 4 ? 6 : 4;
@@ -22,8 +23,8 @@ constexpr int kTileVectors = 6;
 constexpr int kTileVectors = 3;
 #endif
 
-// The inner dimension of a product: `pieces` runs of `length`, which stand `step` apart in the rows of a and follow each
-// other in b.
+// The inner dimension of a product: `pieces` runs of `length`, which stand `step` apart in the rows of a and follow
+// each other in b.
 struct Inner {
   int64_t pieces, length, step;
 };
@@ -65,7 +66,8 @@ void product_strip(const T* a, int64_t a_stride, int64_t rows, Inner inner, cons
   constexpr int most = tile_rows(Vectors);
   int64_t r = 0;
   for (; r + most <= rows; r += most)
-    tile<T, Bytes, most, Vectors>(a + r * a_stride, a_stride, inner, b, b_stride, out + r * out_stride, out_stride, add);
+    tile<T, Bytes, most, Vectors>(a + r * a_stride, a_stride, inner, b, b_stride, out + r * out_stride, out_stride,
+                                  add);
   for (; r + 2 <= rows; r += 2)
     tile<T, Bytes, 2, Vectors>(a + r * a_stride, a_stride, inner, b, b_stride, out + r * out_stride, out_stride, add);
   if (r < rows)

@@ -10,7 +10,8 @@ namespace SO3K_VARIANT {
 
 // Columns (atoms, columns of a half) = f (atoms, features), each chunk times its own matrix.
 template <class T>
-void by_chunks(const Half& half, const T* f, int64_t stride, int64_t atoms, const T* matrix, T* out, int64_t out_stride) {
+void by_chunks(const Half& half, const T* f, int64_t stride, int64_t atoms, const T* matrix, T* out,
+               int64_t out_stride) {
   const int64_t padded = half.padded_width;
   for (int64_t c = 0; c < half.chunks; ++c)
     product<T>(f + c * half.width, stride, atoms, {1, half.width, 0}, matrix + c * half.width * padded, padded, padded,

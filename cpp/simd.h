@@ -103,7 +103,8 @@ template <class T, int Step = Simd<T>::lanes / 2>
 SO3K_INLINE void transpose(Vec<T>* v) {
   if constexpr (Step > 0) {
     for (int n = 0; n < Simd<T>::lanes; ++n)
-      if ((n & Step) == 0) exchange_lanes<T, Step>(v[n], v[n + Step], std::make_integer_sequence<int, Simd<T>::lanes>());
+      if ((n & Step) == 0)
+        exchange_lanes<T, Step>(v[n], v[n + Step], std::make_integer_sequence<int, Simd<T>::lanes>());
     transpose<T, Step / 2>(v);
   }
 }

@@ -30,8 +30,8 @@ class Patience {
   int rounds_ = 0;
 };
 
-// A sequence of stages, each of so many independent pieces; all of a stage are done before the next begins. Every thread
-// has the same share of the pieces in each stage, so that what it left in its cache serves it again.
+// A sequence of stages, each of so many independent pieces; all of a stage are done before the next begins. Every
+// thread has the same share of the pieces in each stage, so that what it left in its cache serves it again.
 class Team {
  public:
   Team() : state_(std::make_shared<State>()) { state_->leader = std::this_thread::get_id(); }
@@ -51,8 +51,8 @@ class Team {
   bool failed() const { return state_->failed.load(std::memory_order_acquire); }
 
  private:
-  // A thread's share of a stage. The stage's number is in the high half, the next piece in the low half: taking a piece of
-  // a stage that is over fails. Shares stand in cache lines of their own.
+  // A thread's share of a stage. The stage's number is in the high half, the next piece in the low half: taking a piece
+  // of a stage that is over fails. Shares stand in cache lines of their own.
   struct alignas(64) Share {
     std::atomic<uint64_t> next{0};
     std::atomic<int64_t> end{0};

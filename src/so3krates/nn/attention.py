@@ -1,7 +1,7 @@
 """Attention between neighbours: the one place where atoms exchange information.
 
-Everything that touches pairs × features happens in `pair_attention`, from the atoms' queries, keys and values and the
-pair geometry to the aggregated messages. It is a function of arrays so that another implementation can take its place.
+Three forms of the same sums: `pair_attention`, where energies are differentiated once at most; that of `pairwise`, which
+is faster where forces are trained on; and the compiled kernel (`fused`), which takes the place of whole layers.
 """
 
 from functools import partial

@@ -1,6 +1,6 @@
 """The compiled kernel for the layers of the network on a CPU: the call with its derivative.
 
-`cpp/` holds the kernel: a block of pairs goes from geometry to messages, and back, without leaving the cache. Where the
+`cpp/` holds the kernel: a block of pairs goes from filters to messages, and back, without leaving the cache. Where the
 package was installed without a compiler, or on another device, layers run in JAX (`TabulatedAttention`).
 """
 

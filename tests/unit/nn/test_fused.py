@@ -199,6 +199,33 @@ def test_padding_changes_no_bit_of_the_first_layer() -> None:
     np.testing.assert_array_equal(gradient[1], alone[1][1])
 
 
+def test_types_are_found_once_before_a_loop() -> None:
+    """The first layer's tables cost as much as a step of a small molecule; they do not change while atoms move."""
+    network = fast_network("article", "float64", VARIANTS[0])
+    hostile = Hostile(8, atoms=9, pairs=30, cutoff=CONFIGS["article"].cutoff, masked=0.0)
+    f, _, weights = random_inputs("article", hostile, "float64")
+    arrays, rest = eqx.partition((network, f, hostile.graph("float64", True), weights), eqx.is_array)
+
+    def steps(arrays):  # type: ignore[no-untyped-def]
+        network, f, graph, weights = eqx.combine(arrays, rest)
+
+        def step(_, vectors):  # type: ignore[no-untyped-def]
+            moved = replace(graph, vectors=vectors)
+            return vectors - 1e-3 * with_derivatives(network, f, None, moved, weights)[1][1]
+
+        return jax.lax.fori_loop(0, 5, step, graph.vectors)
+
+    computation, where = "", {}
+    for line in jax.jit(steps).lower(arrays).compile().as_text().splitlines():
+        if line.endswith("{") and not line.startswith(" "):
+            computation = line.split()[0]
+        for name in ("so3krates_types_f64", "so3krates_layers_f64", "so3krates_layers_back_f64"):
+            if f'custom_call_target="{name}"' in line:
+                where[name] = computation
+    assert where.pop("so3krates_types_f64") == "ENTRY"
+    assert len(where) == 2 and "ENTRY" not in where.values()
+
+
 def methane(seed: int) -> System:
     rng = np.random.default_rng(seed)
     corners = np.array([[0, 0, 0], [1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]]) * 0.63
