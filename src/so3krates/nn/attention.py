@@ -1,7 +1,7 @@
 """Attention between neighbours: the one place where atoms exchange information.
 
-Three forms of the same sums: `pair_attention`, where energies are differentiated once at most; that of `pairwise`, which
-is faster where forces are trained on; and the compiled kernel (`fused`), which takes the place of whole layers.
+Three forms of the same sums: `pair_attention`, where energies are differentiated once at most; that of `pairwise`,
+which is faster where forces are trained on; and the compiled kernel (`fused`), which takes the place of whole layers.
 """
 
 from functools import partial
