@@ -7,10 +7,9 @@
 #include <cstring>
 #include <functional>
 #include <string>
-#include <string_view>
-#include <type_traits>
 
 #include "team.h"
+#include "variants.h"
 #include "xla/ffi/api/ffi.h"
 
 namespace nb = nanobind;
@@ -18,38 +17,7 @@ namespace ffi = xla::ffi;
 
 namespace so3krates {
 
-#define SO3K_DECLARE(name)             \
-  namespace name {                     \
-  extern const FarVariant far_variant; \
-  }
-#ifdef SO3K_X86
-SO3K_DECLARE(avx512)
-SO3K_DECLARE(avx512_narrow)
-SO3K_DECLARE(avx2)
-#endif
-SO3K_DECLARE(basic)
-
 namespace {
-
-// By a name that `variants()` of the module has found this processor to have.
-const FarVariant* far_variant_called(std::string_view name) {
-  static const FarVariant* const all[] = {
-#ifdef SO3K_X86
-      &avx512::far_variant, &avx512_narrow::far_variant, &avx2::far_variant,
-#endif
-      &basic::far_variant};
-  for (const FarVariant* each : all)
-    if (name == each->name) return each;
-  return nullptr;
-}
-
-template <class T>
-const FarStages<T>& stages_of(const FarVariant& variant) {
-  if constexpr (std::is_same_v<T, float>)
-    return variant.single;
-  else
-    return variant.twofold;
-}
 
 // Atoms that a thread takes at a time when sums of all parts are added up.
 constexpr int64_t kAtoms = 256;
@@ -109,7 +77,7 @@ struct Given {
     return s;
   }
 
-  ffi::Error check(const FarShape& s, const FarVariant* variant) const {
+  ffi::Error check(const FarShape& s, const Variant* variant) const {
     if (variant == nullptr) return refusal("there is no such instruction set");
     if (s.parts < 1 || s.parts > kMaxFarParts) return refusal("too many parts");
     const auto pairs = static_cast<size_t>(s.pairs);
@@ -157,10 +125,11 @@ struct Model {
 
 template <ffi::DataType D, class T>
 ffi::Error evaluate(ffi::ThreadPool& pool, const Given<D>& given, const Model<D>& model, const FarShape& s,
-                    const FarEnergies<T>& out, const FarVariant& variant) {
+                    const FarEnergies<T>& out, const Variant& variant) {
   const FarTerms terms = model.terms();
   return over_parts(
-      pool, s, [&](int64_t part) { stages_of<T>(variant).evaluate(s, terms, given.pairs(), model.atoms(), out, part); },
+      pool, s,
+      [&](int64_t part) { far_stages_of<T>(variant).evaluate(s, terms, given.pairs(), model.atoms(), out, part); },
       [&](int64_t first, int64_t last) {
         if (out.energies != nullptr) collect(s, out.sums, 0, out.energies, out.energies + s.atoms, first, last);
         collect(s, out.sums, 2, out.atoms, out.atoms + s.atoms, first, last);
@@ -170,9 +139,9 @@ ffi::Error evaluate(ffi::ThreadPool& pool, const Given<D>& given, const Model<D>
 // Energies, and their derivatives as if all cotangents were one, which they are for forces.
 template <ffi::DataType D>
 ffi::Error energies(ffi::ThreadPool pool, const Given<D>& given, const Model<D>& model, Out<D> found, Out<D> lengths,
-                    Out<D> atoms, Out<D> sums, std::string_view name, int64_t columns) {
+                    Out<D> atoms, Out<D> sums, int64_t number, int64_t columns) {
   using T = ffi::NativeType<D>;
-  const FarVariant* variant = far_variant_called(name);
+  const Variant* variant = variant_of(number);
   const FarShape s = given.shape(*sums, model.cutoffs.element_count(), columns);
   if (ffi::Error error = given.check(s, variant); error.failure()) return error;
   if (ffi::Error error = model.check(s); error.failure()) return error;
@@ -185,9 +154,9 @@ ffi::Error energies(ffi::ThreadPool pool, const Given<D>& given, const Model<D>&
 template <ffi::DataType D>
 ffi::Error slopes(ffi::ThreadPool pool, const Given<D>& given, const Model<D>& model, Array<D> cotangents,
                   Array<D> known_lengths, Array<D> known_atoms, Out<D> lengths, Out<D> atoms, Out<D> sums,
-                  std::string_view name, int64_t columns) {
+                  int64_t number, int64_t columns) {
   using T = ffi::NativeType<D>;
-  const FarVariant* variant = far_variant_called(name);
+  const Variant* variant = variant_of(number);
   const FarShape s = given.shape(*sums, model.cutoffs.element_count(), columns);
   if (ffi::Error error = given.check(s, variant); error.failure()) return error;
   if (ffi::Error error = model.check(s); error.failure()) return error;
@@ -208,15 +177,15 @@ ffi::Error slopes(ffi::ThreadPool pool, const Given<D>& given, const Model<D>& m
 
 template <ffi::DataType D>
 ffi::Error push(ffi::ThreadPool pool, const Given<D>& given, Array<D> vectors, Array<D> gradient, Out<D> forces,
-                Out<D> virial, Out<D> sums, Out<D> virials, std::string_view name, int64_t columns) {
+                Out<D> virial, Out<D> sums, Out<D> virials, int64_t number, int64_t columns) {
   using T = ffi::NativeType<D>;
-  const FarVariant* variant = far_variant_called(name);
+  const Variant* variant = variant_of(number);
   const FarShape s = given.shape(*sums, virial->dimensions()[0], columns);
   if (ffi::Error error = given.check(s, variant); error.failure()) return error;
   const FarPush<T> out{vectors.typed_data(), gradient.typed_data(), forces->typed_data(),
                        virial->typed_data(), sums->typed_data(),    virials->typed_data()};
   ffi::Error error = over_parts(
-      pool, s, [&](int64_t part) { stages_of<T>(*variant).push(s, given.pairs(), out, part); },
+      pool, s, [&](int64_t part) { far_stages_of<T>(*variant).push(s, given.pairs(), out, part); },
       [&](int64_t first, int64_t last) {
         for (int64_t atom = first; atom < last; ++atom)
           for (int64_t c = 0; c < 3; ++c) {
@@ -255,26 +224,26 @@ auto with_model(Binding&& binding) {
 
 template <class Binding>
 auto with_attributes(Binding&& binding) {
-  return std::move(binding).template Attr<std::string_view>("variant").template Attr<int64_t>("columns");
+  return std::move(binding).template Attr<int64_t>("variant").template Attr<int64_t>("columns");
 }
 
 template <ffi::DataType D>
 XLA_FFI_Error* energies_call(XLA_FFI_CallFrame* frame) {
-  static auto* handler = with_attributes(with_model<D>(ffi::Ffi::Bind().Ctx<ffi::ThreadPool>())
-                                             .template Ret<Array<D>>()   // energies
-                                             .template Ret<Array<D>>()   // their derivatives: of lengths
-                                             .template Ret<Array<D>>()   // of atoms
-                                             .template Ret<Array<D>>())  // sums
-                             .template Attr<ffi::Span<const double>>("constants")
-                             .To([](ffi::ThreadPool pool, Array<D> lengths, Flags mask, Indices centers, Indices others,
-                                    Indices structure, Array<D> cutoffs, Array<D> charges, Array<D> alphas,
-                                    Array<D> periods, Out<D> found, Out<D> of_lengths, Out<D> of_atoms, Out<D> sums,
-                                    std::string_view variant, int64_t columns, ffi::Span<const double> constants) {
-                               return energies<D>(pool, {lengths, mask, centers, others, structure},
-                                                  {cutoffs, charges, alphas, periods, constants}, found, of_lengths,
-                                                  of_atoms, sums, variant, columns);
-                             })
-                             .release();
+  static auto* handler =
+      with_attributes(with_model<D>(ffi::Ffi::Bind().Ctx<ffi::ThreadPool>())
+                          .template Ret<Array<D>>()   // energies
+                          .template Ret<Array<D>>()   // their derivatives: of lengths
+                          .template Ret<Array<D>>()   // of atoms
+                          .template Ret<Array<D>>())  // sums
+          .template Attr<ffi::Span<const double>>("constants")
+          .To([](ffi::ThreadPool pool, Array<D> lengths, Flags mask, Indices centers, Indices others, Indices structure,
+                 Array<D> cutoffs, Array<D> charges, Array<D> alphas, Array<D> periods, Out<D> found, Out<D> of_lengths,
+                 Out<D> of_atoms, Out<D> sums, int64_t variant, int64_t columns, ffi::Span<const double> constants) {
+            return energies<D>(pool, {lengths, mask, centers, others, structure},
+                               {cutoffs, charges, alphas, periods, constants}, found, of_lengths, of_atoms, sums,
+                               variant, columns);
+          })
+          .release();
   return handler->Call(frame);
 }
 
@@ -292,7 +261,7 @@ XLA_FFI_Error* slopes_call(XLA_FFI_CallFrame* frame) {
           .To([](ffi::ThreadPool pool, Array<D> lengths, Flags mask, Indices centers, Indices others, Indices structure,
                  Array<D> cutoffs, Array<D> charges, Array<D> alphas, Array<D> periods, Array<D> cotangents,
                  Array<D> known_lengths, Array<D> known_atoms, Out<D> lengths_back, Out<D> atoms_back, Out<D> sums,
-                 std::string_view variant, int64_t columns, ffi::Span<const double> constants) {
+                 int64_t variant, int64_t columns, ffi::Span<const double> constants) {
             return slopes<D>(pool, {lengths, mask, centers, others, structure},
                              {cutoffs, charges, alphas, periods, constants}, cotangents, known_lengths, known_atoms,
                              lengths_back, atoms_back, sums, variant, columns);
@@ -303,40 +272,35 @@ XLA_FFI_Error* slopes_call(XLA_FFI_CallFrame* frame) {
 
 template <ffi::DataType D>
 XLA_FFI_Error* push_call(XLA_FFI_CallFrame* frame) {
-  static auto* handler =
-      with_attributes(with_pairs<D>(ffi::Ffi::Bind().Ctx<ffi::ThreadPool>())
-                          .template Arg<Array<D>>()   // vectors
-                          .template Arg<Array<D>>()   // slopes
-                          .template Ret<Array<D>>()   // forces
-                          .template Ret<Array<D>>()   // virial
-                          .template Ret<Array<D>>()   // sums
-                          .template Ret<Array<D>>())  // virials
-          .To([](ffi::ThreadPool pool, Array<D> lengths, Flags mask, Indices centers, Indices others, Indices structure,
-                 Array<D> vectors, Array<D> gradient, Out<D> forces, Out<D> virial, Out<D> sums, Out<D> virials,
-                 std::string_view variant, int64_t columns) {
-            return push<D>(pool, {lengths, mask, centers, others, structure}, vectors, gradient, forces, virial, sums,
-                           virials, variant, columns);
-          })
-          .release();
+  static auto* handler = with_attributes(with_pairs<D>(ffi::Ffi::Bind().Ctx<ffi::ThreadPool>())
+                                             .template Arg<Array<D>>()   // vectors
+                                             .template Arg<Array<D>>()   // slopes
+                                             .template Ret<Array<D>>()   // forces
+                                             .template Ret<Array<D>>()   // virial
+                                             .template Ret<Array<D>>()   // sums
+                                             .template Ret<Array<D>>())  // virials
+                             .To([](ffi::ThreadPool pool, Array<D> lengths, Flags mask, Indices centers, Indices others,
+                                    Indices structure, Array<D> vectors, Array<D> gradient, Out<D> forces,
+                                    Out<D> virial, Out<D> sums, Out<D> virials, int64_t variant, int64_t columns) {
+                               return push<D>(pool, {lengths, mask, centers, others, structure}, vectors, gradient,
+                                              forces, virial, sums, virials, variant, columns);
+                             })
+                             .release();
   return handler->Call(frame);
 }
 
-nb::capsule capsule(XLA_FFI_Error* (*call)(XLA_FFI_CallFrame*)) { return nb::capsule(reinterpret_cast<void*>(call)); }
-
 }  // namespace
 
-void add_far_pairs(nb::module_& m) {
-  m.def("far_targets", [] {
-    nb::dict found;
-    found["so3krates_far_energies_f32"] = capsule(energies_call<ffi::F32>);
-    found["so3krates_far_energies_f64"] = capsule(energies_call<ffi::F64>);
-    found["so3krates_far_slopes_f32"] = capsule(slopes_call<ffi::F32>);
-    found["so3krates_far_slopes_f64"] = capsule(slopes_call<ffi::F64>);
-    found["so3krates_far_push_f32"] = capsule(push_call<ffi::F32>);
-    found["so3krates_far_push_f64"] = capsule(push_call<ffi::F64>);
-    return found;
-  });
-  m.attr("max_far_parts") = kMaxFarParts;
+void add_far_targets(nb::dict& found) {
+  const auto capsule = [](XLA_FFI_Error* (*call)(XLA_FFI_CallFrame*)) {
+    return nb::capsule(reinterpret_cast<void*>(call));
+  };
+  found["so3krates_far_energies_f32"] = capsule(energies_call<ffi::F32>);
+  found["so3krates_far_energies_f64"] = capsule(energies_call<ffi::F64>);
+  found["so3krates_far_slopes_f32"] = capsule(slopes_call<ffi::F32>);
+  found["so3krates_far_slopes_f64"] = capsule(slopes_call<ffi::F64>);
+  found["so3krates_far_push_f32"] = capsule(push_call<ffi::F32>);
+  found["so3krates_far_push_f64"] = capsule(push_call<ffi::F64>);
 }
 
 }  // namespace so3krates

@@ -72,12 +72,6 @@ struct FarStages {
   void (*push)(const FarShape&, const FarPairs<T>&, const FarPush<T>&, int64_t part);
 };
 
-struct FarVariant {
-  const char* name;
-  FarStages<float> single;
-  FarStages<double> twofold;
-};
-
 // Where a part begins. Parts of the table are rows.
 static inline int64_t far_start(const FarShape& s, int64_t part) {
   if (s.columns > 0) return s.pairs / s.columns * part / s.parts * s.columns;

@@ -6,9 +6,6 @@
 #include "far_pairs.h"
 #include "far_terms.h"
 
-#define SO3K_TEXT(name) #name
-#define SO3K_NAME(name) SO3K_TEXT(name)
-
 namespace so3krates {
 namespace SO3K_VARIANT {
 namespace {
@@ -189,15 +186,12 @@ void push(const FarShape& s, const FarPairs<T>& pairs, const FarPush<T>& out, in
   }
 }
 
-template <class T>
-constexpr FarStages<T> stages() {
-  return {evaluate<T>, push<T>};
-}
-
 }  // namespace
 
-extern const FarVariant far_variant;
-const FarVariant far_variant = {SO3K_NAME(SO3K_VARIANT), stages<float>(), stages<double>()};
+extern const FarStages<float> far_single;
+const FarStages<float> far_single = {evaluate<float>, push<float>};
+extern const FarStages<double> far_twofold;
+const FarStages<double> far_twofold = {evaluate<double>, push<double>};
 
 }  // namespace SO3K_VARIANT
 }  // namespace so3krates

@@ -12,6 +12,7 @@
 
 #include "network.h"
 #include "team.h"
+#include "variants.h"
 #include "xla/ffi/api/ffi.h"
 
 namespace nb = nanobind;
@@ -19,49 +20,7 @@ namespace ffi = xla::ffi;
 
 namespace so3krates {
 
-#define SO3K_DECLARE(name)      \
-  namespace name {              \
-  extern const Variant variant; \
-  }
-#ifdef SO3K_X86
-SO3K_DECLARE(avx512)
-SO3K_DECLARE(avx512_narrow)
-SO3K_DECLARE(avx2)
-#endif
-SO3K_DECLARE(basic)
-
 namespace {
-
-std::vector<const Variant*> usable() {
-  std::vector<const Variant*> found;
-#ifdef SO3K_X86
-  __builtin_cpu_init();
-  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-  const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-                      __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
-  // Wide registers waste more on padding, and pay only where they are computed with at full width.
-  const bool wide = __builtin_cpu_is("intel");
-  if (avx512 && wide) found.push_back(&avx512::variant);
-  if (avx512) found.push_back(&avx512_narrow::variant);
-  if (avx512 && !wide) found.push_back(&avx512::variant);
-  if (avx2) found.push_back(&avx2::variant);
-#endif
-  found.push_back(&basic::variant);
-  return found;
-}
-
-const Variant* variant_of(int64_t index) {
-  static const std::vector<const Variant*> all = usable();
-  return index >= 0 && index < static_cast<int64_t>(all.size()) ? all[index] : nullptr;
-}
-
-template <class T>
-const Stages<T>& stages_of(const Variant& variant) {
-  if constexpr (std::is_same_v<T, float>)
-    return variant.single;
-  else
-    return variant.twofold;
-}
 
 // Atoms that a thread takes at a time: a few tiles of the products, and pieces enough for all threads.
 constexpr int64_t kFewestAtoms = 8, kMostAtoms = 48;
@@ -287,62 +246,63 @@ class Crew {
   int64_t atoms_, parts_;
 };
 
+// What a call asks for, done by `work(call, stages)`.
+template <ffi::DataType D, class Work>
+ffi::Error answered(const ffi::RemainingArgs& args, const ffi::RemainingRets& results,
+                    const ffi::Dictionary& attributes, What what, const Work& work) {
+  Request<D> request;
+  const std::string why = request.read(args, results, attributes, what);
+  if (!why.empty()) return refusal(why);
+  return work(request, stages_of<ffi::NativeType<D>>(*request.variant));
+}
+
 template <ffi::DataType D>
 ffi::Error types(ffi::ThreadPool pool, ffi::RemainingArgs args, ffi::RemainingRets results,
                  ffi::Dictionary attributes) {
-  using T = ffi::NativeType<D>;
-  Request<D> request;
-  const std::string why = request.read(args, results, attributes, What::types);
-  if (!why.empty()) return refusal(why);
-  const Call<T>& call = request.call;
-  const Stages<T>& stages = stages_of<T>(*request.variant);
-  Crew crew(pool, call.s.intervals / kKnots, 1, 0);
-  if (stages.find_types(call, request.atom_mask))
-    crew.over(call.s.intervals + 1, kKnots,
-              [&](int64_t first, int64_t last) { stages.make_tables(call, first, last); });
-  return crew.result();
+  return answered<D>(args, results, attributes, What::types, [&](const auto& request, const auto& stages) {
+    const auto& call = request.call;
+    Crew crew(pool, call.s.intervals / kKnots, 1, 0);
+    if (stages.find_types(call, request.atom_mask))
+      crew.over(call.s.intervals + 1, kKnots,
+                [&](int64_t first, int64_t last) { stages.make_tables(call, first, last); });
+    return crew.result();
+  });
 }
 
 template <ffi::DataType D>
 ffi::Error forward(ffi::ThreadPool pool, ffi::RemainingArgs args, ffi::RemainingRets results,
                    ffi::Dictionary attributes) {
-  using T = ffi::NativeType<D>;
-  Request<D> request;
-  const std::string why = request.read(args, results, attributes, What::forward);
-  if (!why.empty()) return refusal(why);
-  const Call<T>& call = request.call;
-  const Shape& s = call.s;
-  const Stages<T>& stages = stages_of<T>(*request.variant);
-  cut(s, call.in.mask, call.saved.parts);
-  Crew crew(pool, s);
-  stages.prepare(call);
-  crew.over_parts([&](int64_t part) { stages.measure(call, part); });
-  crew.over_atoms(s.atoms, [&](int64_t first, int64_t last) { stages.begin(call, first, last); });
-  for (int64_t layer = 0; layer < s.layers; ++layer) {
-    crew.over_parts([&](int64_t part) { stages.attend(call, layer, part); });
-    crew.over_atoms(s.atoms, [&](int64_t first, int64_t last) { stages.update(call, layer, first, last); });
-  }
-  return crew.result();
+  return answered<D>(args, results, attributes, What::forward, [&](const auto& request, const auto& stages) {
+    const auto& call = request.call;
+    const Shape& s = call.s;
+    cut(s, call.in.mask, call.saved.parts);
+    Crew crew(pool, s);
+    stages.prepare(call);
+    crew.over_parts([&](int64_t part) { stages.measure(call, part); });
+    crew.over_atoms(s.atoms, [&](int64_t first, int64_t last) { stages.begin(call, first, last); });
+    for (int64_t layer = 0; layer < s.layers; ++layer) {
+      crew.over_parts([&](int64_t part) { stages.attend(call, layer, part); });
+      crew.over_atoms(s.atoms, [&](int64_t first, int64_t last) { stages.update(call, layer, first, last); });
+    }
+    return crew.result();
+  });
 }
 
 template <ffi::DataType D>
 ffi::Error backward(ffi::ThreadPool pool, ffi::RemainingArgs args, ffi::RemainingRets results,
                     ffi::Dictionary attributes) {
-  using T = ffi::NativeType<D>;
-  Request<D> request;
-  const std::string why = request.read(args, results, attributes, What::back);
-  if (!why.empty()) return refusal(why);
-  const Call<T>& call = request.call;
-  const Shape& s = call.s;
-  const Stages<T>& stages = stages_of<T>(*request.variant);
-  Crew crew(pool, s);
-  crew.over_atoms(s.atoms, [&](int64_t first, int64_t last) { stages.receive(call, first, last); });
-  for (int64_t layer = s.layers - 1; layer >= 0; --layer) {
-    crew.over_parts([&](int64_t part) { stages.attend_back(call, layer, part); });
-    if (layer > 0 || !s.starts_at_zero)
-      crew.over_atoms(s.atoms, [&](int64_t first, int64_t last) { stages.update_back(call, layer, first, last); });
-  }
-  return crew.result();
+  return answered<D>(args, results, attributes, What::back, [&](const auto& request, const auto& stages) {
+    const auto& call = request.call;
+    const Shape& s = call.s;
+    Crew crew(pool, s);
+    crew.over_atoms(s.atoms, [&](int64_t first, int64_t last) { stages.receive(call, first, last); });
+    for (int64_t layer = s.layers - 1; layer >= 0; --layer) {
+      crew.over_parts([&](int64_t part) { stages.attend_back(call, layer, part); });
+      if (layer > 0 || !s.starts_at_zero)
+        crew.over_atoms(s.atoms, [&](int64_t first, int64_t last) { stages.update_back(call, layer, first, last); });
+    }
+    return crew.result();
+  });
 }
 
 using Handler = ffi::Error (*)(ffi::ThreadPool, ffi::RemainingArgs, ffi::RemainingRets, ffi::Dictionary);
@@ -369,7 +329,7 @@ nb::capsule capsule(XLA_FFI_Error* (*call)(XLA_FFI_CallFrame*)) { return nb::cap
 
 }  // namespace
 
-void add_far_pairs(nb::module_& m);  // far_pairs.cc
+void add_far_targets(nb::dict& found);  // far_pairs.cc
 
 }  // namespace so3krates
 
@@ -384,6 +344,7 @@ NB_MODULE(_kernels, m) {
     found["so3krates_layers_f64"] = capsule(entry<forward<ffi::F64>>);
     found["so3krates_layers_back_f32"] = capsule(entry<backward<ffi::F32>>);
     found["so3krates_layers_back_f64"] = capsule(entry<backward<ffi::F64>>);
+    add_far_targets(found);
     return found;
   });
   m.def("variants", [] {
@@ -394,7 +355,7 @@ NB_MODULE(_kernels, m) {
   });
   m.def("workspace", &workspace,
         "Bytes of types, of what is saved for the way back, and of scratch memory forward and back.");
-  add_far_pairs(m);
+  m.attr("max_far_parts") = kMaxFarParts;
   m.attr("max_degree") = kMaxDegree;
   m.attr("max_degrees") = kMaxDegrees;
   m.attr("max_parts") = kMaxParts;

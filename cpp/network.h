@@ -175,13 +175,6 @@ struct Stages {
   void (*update_back)(const Call<T>&, int64_t layer, int64_t first, int64_t last);
 };
 
-struct Variant {
-  const char* name;
-  int bytes;  // of a register
-  Stages<float> single;
-  Stages<double> twofold;
-};
-
 static inline int64_t padded(int64_t count, int64_t lanes) { return (count + lanes - 1) / lanes * lanes; }
 
 static inline Half half(int64_t features, int64_t chunks, int64_t start, int64_t lanes) {

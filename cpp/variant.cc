@@ -4,6 +4,7 @@
 #include "geometry.h"
 #include "network.h"
 #include "nodes.h"
+#include "variants.h"
 
 #define SO3K_TEXT(name) #name
 #define SO3K_NAME(name) SO3K_TEXT(name)
@@ -108,8 +109,12 @@ constexpr Stages<T> stages() {
 
 }  // namespace
 
+extern const FarStages<float> far_single;
+extern const FarStages<double> far_twofold;
+
 extern const Variant variant;
-const Variant variant = {SO3K_NAME(SO3K_VARIANT), SO3K_BYTES, stages<float>(), stages<double>()};
+const Variant variant = {SO3K_NAME(SO3K_VARIANT), SO3K_BYTES,  stages<float>(),
+                         stages<double>(),        &far_single, &far_twofold};
 
 }  // namespace SO3K_VARIANT
 }  // namespace so3krates

@@ -114,6 +114,8 @@ class Kernels(NamedTuple):
     most_degrees: int
     highest_degree: int
     most_parts: int
+    most_far_parts: int
+    """Of long-range pairs."""
     workspace: Callable[..., tuple[int, int, int, int]] | None
     """Bytes of types, of what is saved for the way back, and of scratch memory forward and back."""
     missing: str
@@ -131,14 +133,22 @@ def kernels() -> Kernels:
             (), 0, 0, 1, None, "it was not compiled when the package was installed, which takes GCC 12 or Clang"
         )
     except ImportError as error:
-        return Kernels((), 0, 0, 1, None, f"it cannot be loaded: {error}")
+        return Kernels((), 0, 0, 1, 1, None, f"it cannot be loaded: {error}")
     try:
         for name, capsule in module.targets().items():
             jax.ffi.register_ffi_target(name, capsule, platform="cpu")
     except Exception as error:  # of XLA, where the kernel was compiled for a jaxlib that is newer than this one
-        return Kernels((), 0, 0, 1, None, f"jaxlib {version('jaxlib')} does not take it: {error}")
+        return Kernels((), 0, 0, 1, 1, None, f"jaxlib {version('jaxlib')} does not take it: {error}")
     found = tuple(Variant(n, name, size) for n, (name, size) in enumerate(module.variants()))
-    return Kernels(found, module.max_degrees, module.max_degree, module.max_parts, module.workspace, "")
+    return Kernels(
+        found,
+        most_degrees=module.max_degrees,
+        highest_degree=module.max_degree,
+        most_parts=module.max_parts,
+        most_far_parts=module.max_far_parts,
+        workspace=module.workspace,
+        missing="",
+    )
 
 
 def variants() -> tuple[Variant, ...]:

@@ -4,8 +4,7 @@
 arrays of pairs, none but lengths, mask and ∂E/∂r touch the memory.
 """
 
-from functools import cache, partial
-from importlib import import_module
+from functools import partial
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -51,7 +50,7 @@ class FarPairs(eqx.Module):
     def parts(self) -> int:
         """Fixed by the number of pairs, so that sums are the same on any number of threads."""
         rows = len(self.mask) // self.columns if self.columns else len(self.mask)
-        return max(1, min(len(self.mask) // PAIRS_PER_PART, rows, _most_parts()))
+        return max(1, min(len(self.mask) // PAIRS_PER_PART, rows, kernels().most_far_parts))
 
     @property
     def arrays(self) -> tuple[Array, ...]:
@@ -59,7 +58,7 @@ class FarPairs(eqx.Module):
 
     @property
     def attributes(self) -> dict[str, Any]:
-        return {"variant": self.variant.name, "columns": np.int64(self.columns)}
+        return {"variant": np.int64(self.variant.number), "columns": np.int64(self.columns)}
 
 
 class Constants(NamedTuple):
@@ -177,16 +176,6 @@ def push_along(graph: Graph, slopes: Float[Array, " long"], variant: Variant) ->
 def widest() -> Variant:
     """The instruction set with the longest registers: pairs fill them up, and nothing is wasted on padding."""
     return max(variants(), key=lambda variant: variant.bytes)
-
-
-@cache
-def _most_parts() -> int:
-    """The kernel's limit; makes its calls known to JAX."""
-    assert kernels().variants
-    module: Any = import_module("so3krates._kernels")
-    for name, capsule in module.far_targets().items():
-        jax.ffi.register_ffi_target(name, capsule, platform="cpu")
-    return module.max_far_parts
 
 
 def _target(what: str, dtype: object) -> str:
