@@ -109,16 +109,16 @@ class FusedLayers(eqx.Module):
 class Kernels(NamedTuple):
     """What the compiled module offers here."""
 
-    variants: tuple[Variant, ...]
+    variants: tuple[Variant, ...] = ()
     """The preferred one first."""
-    most_degrees: int
-    highest_degree: int
-    most_parts: int
-    most_far_parts: int
+    most_degrees: int = 0
+    highest_degree: int = 0
+    most_parts: int = 1
+    most_far_parts: int = 1
     """Of long-range pairs."""
-    workspace: Callable[..., tuple[int, int, int, int]] | None
+    workspace: Callable[..., tuple[int, int, int, int]] | None = None
     """Bytes of types, of what is saved for the way back, and of scratch memory forward and back."""
-    missing: str
+    missing: str = ""
     """Why there are no variants; empty if there are."""
 
 
@@ -129,16 +129,14 @@ def kernels() -> Kernels:
         # By name: where the package was installed without a compiler there is no such module.
         module: Any = import_module("so3krates._kernels")
     except ModuleNotFoundError:
-        return Kernels(
-            (), 0, 0, 1, None, "it was not compiled when the package was installed, which takes GCC 12 or Clang"
-        )
+        return Kernels(missing="it was not compiled when the package was installed, which takes GCC 12 or Clang")
     except ImportError as error:
-        return Kernels((), 0, 0, 1, 1, None, f"it cannot be loaded: {error}")
+        return Kernels(missing=f"it cannot be loaded: {error}")
     try:
         for name, capsule in module.targets().items():
             jax.ffi.register_ffi_target(name, capsule, platform="cpu")
     except Exception as error:  # of XLA, where the kernel was compiled for a jaxlib that is newer than this one
-        return Kernels((), 0, 0, 1, 1, None, f"jaxlib {version('jaxlib')} does not take it: {error}")
+        return Kernels(missing=f"jaxlib {version('jaxlib')} does not take it: {error}")
     found = tuple(Variant(n, name, size) for n, (name, size) in enumerate(module.variants()))
     return Kernels(
         found,
@@ -147,7 +145,6 @@ def kernels() -> Kernels:
         most_parts=module.max_parts,
         most_far_parts=module.max_far_parts,
         workspace=module.workspace,
-        missing="",
     )
 
 

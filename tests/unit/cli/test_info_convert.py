@@ -65,7 +65,7 @@ def test_info_system(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_info_says_that_there_is_no_kernel(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("so3krates.nn.fused.variants", tuple)
-    monkeypatch.setattr("so3krates.nn.fused.kernels", lambda: Kernels((), 0, 0, 1, 1, None, "it was not compiled"))
+    monkeypatch.setattr("so3krates.nn.fused.kernels", lambda: Kernels(missing="it was not compiled"))
     assert main(["info", "--system"]) == 0
     assert "none: it was not compiled" in capsys.readouterr().out
 
