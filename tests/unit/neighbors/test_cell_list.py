@@ -16,7 +16,7 @@ from oracles.pairs import KINDS, Pair, canonical, random_system
 from so3krates._errors import InputError
 from so3krates.neighbors import cell_list, dense
 from so3krates.neighbors.cell_list import CellNeighbors, Room
-from so3krates.neighbors.grid import REACH, SHRINKAGE, fitting
+from so3krates.neighbors.grid import REACH, SHRINKAGE
 from so3krates.neighbors.host import find_pairs
 from so3krates.neighbors.pairs import Pairs
 from so3krates.system import System, heights
@@ -236,19 +236,27 @@ def test_a_position_that_is_not_a_number_is_no_overflow(kind: str) -> None:
 
 
 def test_single_precision_far_from_the_origin_misses_nothing() -> None:
-    """Coordinates of ten thousand Å are rounded to 1e-3 Å; the grid leaves room for that."""
-    system = box(9, atoms=200)
+    """Coordinates of ten thousand Å stand 1e-3 Å apart in single precision; the grid leaves room for that. Every pair
+    that is nearer than the cutoff by as much is found, and none that is farther."""
+    system, cutoff, spacing = box(9, atoms=200), 2.0, 1e-3
     assert system.cell is not None
     far = system.moved(system.positions + 1000.0 * system.cell.sum(axis=0))
     rounded = far.moved(np.asarray(far.positions, np.float32).astype(np.float64))
-    neighbors = cell_list.allocate(system, 2.0)
+    neighbors = cell_list.allocate(rounded, cutoff)
     assert neighbors is not None
     pairs = updated(neighbors, rounded, "float32")
-    if not bool(pairs.overflow):
-        count = len(find_pairs(rounded, 2.0).centers)
-        assert abs(int(jnp.sum(pairs.mask)) - count) <= 0.02 * count
-    grid = fitting(rounded, 2.0)
-    assert grid is not None and neighbors.grid.columns >= grid.columns
+    assert not bool(pairs.overflow)
+
+    def within(reach: float) -> Counter[tuple[int, ...]]:
+        every = find_pairs(rounded, reach)
+        return Counter(tuple(sorted(pair)) for pair in zip(every.centers.tolist(), every.others.tolist(), strict=True))
+
+    mask = np.asarray(pairs.mask)
+    ends = zip(np.asarray(pairs.centers)[mask].tolist(), np.asarray(pairs.others)[mask].tolist(), strict=True)
+    found = Counter(tuple(sorted(pair)) for pair in ends)
+    surely, at_most = within(cutoff - spacing), within(cutoff + spacing)
+    assert surely.total() > 900
+    assert not surely - found and not found - at_most
 
 
 def test_differentiable_in_positions_and_cell() -> None:
