@@ -130,6 +130,13 @@ def test_factors_of_the_page_on_performance_are_those_measured() -> None:
     assert expected in " ".join(page.split())
 
 
+def test_times_to_the_first_step_are_those_measured() -> None:
+    page = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
+    for name, measured in stored("start_time")["rows"].items():
+        command, structure = name.split()
+        assert f"| `so3krates {command}`, {structure} | {measured['cold']:.1f} | {measured['warm']:.1f} |" in page
+
+
 def test_factors_of_the_benchmarks_are_those_measured() -> None:
     """The sentence in benchmarks/README.md, rounded as it is there."""
     page = " ".join((ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8").split())
