@@ -4,13 +4,14 @@ import json
 import resource
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import ase
 import ase.io
 import numpy as np
+from rich.console import Console
 from workers import pinned
 
 REPEATS = {
@@ -49,6 +50,17 @@ def apart(script: str, arguments: Iterable[object], threads: int) -> dict[str, A
         lines = done.stderr.strip().splitlines() or ["it ended without a word"]
         raise SystemExit(f"{' '.join(map(str, arguments))}: {lines[-1]}")
     return json.loads(done.stdout.splitlines()[-1])
+
+
+def rows_of(
+    script: str, sizes: Iterable[int], arguments: Callable[[int], Iterable[object]], threads: int
+) -> dict[str, dict[str, Any]]:
+    """What `script measure` prints for each size, one after another."""
+    rows = {}
+    for atoms in sizes:
+        Console().print(f"measuring {atoms} atoms", style="dim")
+        rows[str(atoms)] = apart(script, arguments(atoms), threads)
+    return rows
 
 
 def peak_bytes() -> int:

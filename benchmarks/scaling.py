@@ -17,7 +17,7 @@ from typing import Annotated, Any
 
 import cyclopts
 import numpy as np
-from boxes import apart, chosen, growth, peak_bytes, water
+from boxes import chosen, growth, peak_bytes, rows_of, water
 from results import BUSY, machine, write
 from rich.console import Console
 from rich.table import Table
@@ -62,10 +62,8 @@ def main(
     load = os.getloadavg()[0]
     folder = geometries(structures)
     samples = QUICK_SAMPLES if quick else SAMPLES
-    rows = {}
-    for count in chosen(atoms, SIZES[:1] if quick else SIZES):
-        Console().print(f"measuring {count} atoms", style="dim")
-        rows[str(count)] = apart(__file__, (folder, count, samples), threads)
+    sizes = chosen(atoms, SIZES[:1] if quick else SIZES)
+    rows = rows_of(__file__, sizes, lambda count: (folder, count, samples), threads)
     result: dict[str, Any] = {
         "benchmark": "scaling",
         "machine": machine(load),

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import cyclopts
 import numpy as np
-from boxes import apart, chosen, growth, peak_bytes, water
+from boxes import chosen, growth, peak_bytes, rows_of, water
 from results import BUSY, machine, write
 from rich.console import Console
 from rich.table import Table
@@ -56,10 +56,7 @@ def main(
     """
     load = os.getloadavg()[0]
     folder = geometries(structures)
-    rows = {}
-    for count in chosen(atoms, SIZES):
-        Console().print(f"measuring {count} atoms", style="dim")
-        rows[str(count)] = apart(__file__, (model, folder, count), threads)
+    rows = rows_of(__file__, chosen(atoms, SIZES), lambda count: (model, folder, count), threads)
     result: dict[str, Any] = {
         "benchmark": "so3lr_scaling",
         "machine": machine(load),

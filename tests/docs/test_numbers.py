@@ -137,6 +137,16 @@ def test_times_to_the_first_step_are_those_measured() -> None:
         assert f"| `so3krates {command}`, {structure} | {measured['cold']:.1f} | {measured['warm']:.1f} |" in page
 
 
+def test_growth_with_the_number_of_atoms_is_that_measured() -> None:
+    page = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
+    scaling = stored("scaling")
+    for atoms, measured in scaling["rows"].items():
+        shown = row(f"{int(atoms):,} |", page)
+        assert f"| {measured['microseconds_per_atom_and_step']:.1f} |" in shown
+        assert f"| {100 * measured['share_of_the_search']:.1f} % | {measured['bytes_per_atom'] / 1e3:.0f} |" in shown
+    assert f"power of {scaling['fit']['time_grows_like_atoms_to_the']:.2f}" in page
+
+
 def test_factors_of_the_benchmarks_are_those_measured() -> None:
     """The sentence in benchmarks/README.md, rounded as it is there."""
     page = " ".join((ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8").split())
