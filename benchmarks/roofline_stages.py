@@ -47,7 +47,7 @@ class Stages:
             structure=jnp.zeros(self.atoms, jnp.int32),
             charge=self.topology.charge[None],
             unpaired=self.topology.unpaired[None],
-            inference=True,
+            purpose="inference",
         )
         variant = preferred()
         self.kernel = "none" if variant is None else variant.name

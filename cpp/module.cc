@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "arrays.h"
 #include "network.h"
 #include "team.h"
 #include "variants.h"
@@ -64,41 +65,6 @@ nb::tuple workspace(int64_t variant, int64_t bytes, nb::dict sizes, std::vector<
   };
   return bytes == 4 ? count(0.0f) : count(0.0);
 }
-
-// Takes arrays one after another from the arguments of a call, or from its results.
-template <ffi::DataType D, class Remaining>
-class Arrays {
- public:
-  using T = ffi::NativeType<D>;
-  explicit Arrays(const Remaining& all) : all_(all) {}
-
-  template <class A = T>
-  A* take(ffi::DataType type, int64_t elements) {
-    const auto found = all_.template get<ffi::AnyBuffer>(next_++);
-    if (!found.has_value()) return fail("too few arrays");
-    const ffi::AnyBuffer array = buffer(*found);
-    if (array.element_type() != type) return fail("an array of another type");
-    if (static_cast<int64_t>(array.element_count()) != elements)
-      return fail("array " + std::to_string(next_ - 1) + " has " + std::to_string(array.element_count()) +
-                  " numbers, not " + std::to_string(elements) +
-                  "; were parameters arranged for another instruction set or precision?");
-    return reinterpret_cast<A*>(array.untyped_data());
-  }
-  T* numbers(int64_t elements) { return take(D, elements); }
-  const std::string& error() const { return error_; }
-
- private:
-  static ffi::AnyBuffer buffer(const ffi::AnyBuffer& array) { return array; }
-  static ffi::AnyBuffer buffer(ffi::Result<ffi::AnyBuffer> array) { return *array; }
-  std::nullptr_t fail(const std::string& why) {
-    if (error_.empty()) error_ = why;
-    return nullptr;
-  }
-
-  const Remaining& all_;
-  size_t next_ = 0;
-  std::string error_;
-};
 
 enum class What { types, forward, back };
 
@@ -329,7 +295,9 @@ nb::capsule capsule(XLA_FFI_Error* (*call)(XLA_FFI_CallFrame*)) { return nb::cap
 
 }  // namespace
 
-void add_far_targets(nb::dict& found);  // far_pairs.cc
+void add_far_targets(nb::dict& found);       // far_pairs.cc
+void add_training_targets(nb::dict& found);  // training.cc
+int64_t training_workspace(int64_t variant, int64_t bytes, nb::dict sizes, std::vector<int64_t> degrees);
 
 }  // namespace so3krates
 
@@ -345,6 +313,7 @@ NB_MODULE(_kernels, m) {
     found["so3krates_layers_back_f32"] = capsule(entry<backward<ffi::F32>>);
     found["so3krates_layers_back_f64"] = capsule(entry<backward<ffi::F64>>);
     add_far_targets(found);
+    add_training_targets(found);
     return found;
   });
   m.def("variants", [] {
@@ -355,6 +324,7 @@ NB_MODULE(_kernels, m) {
   });
   m.def("workspace", &workspace,
         "Bytes of types, of what is saved for the way back, and of scratch memory forward and back.");
+  m.def("training_workspace", &training_workspace, "Bytes of scratch memory of a call in training.");
   m.attr("max_far_parts") = kMaxFarParts;
   m.attr("max_degree") = kMaxDegree;
   m.attr("max_degrees") = kMaxDegrees;

@@ -29,7 +29,10 @@ struct Inner {
   int64_t pieces, length, step;
 };
 
-template <class T, int Bytes, int Rows, int Vectors>
+// How a is kept: in rows, or turned, a row of it in every column of memory.
+enum class Kept { rows, columns };
+
+template <class T, int Bytes, int Rows, int Vectors, Kept A>
 SO3K_INLINE void tile(const T* a, int64_t a_stride, Inner inner, const T* b, int64_t b_stride, T* out,
                       int64_t out_stride, bool add) {
   using R = Register<T, Bytes>;
@@ -46,12 +49,12 @@ SO3K_INLINE void tile(const T* a, int64_t a_stride, Inner inner, const T* b, int
       for (int v = 0; v < Vectors; ++v) row[v] = R::load(b + k * b_stride + v * R::lanes);
 #pragma GCC unroll 12
       for (int r = 0; r < Rows; ++r) {
-        const V factor = V{} + a[r * a_stride + k];
+        const V factor = V{} + (A == Kept::rows ? a[r * a_stride + k] : a[k * a_stride + r]);
 #pragma GCC unroll 8
         for (int v = 0; v < Vectors; ++v) sums[r][v] += factor * row[v];
       }
     }
-    a += inner.step;
+    a += A == Kept::rows ? inner.step : inner.step * a_stride;
     b += inner.length * b_stride;
   }
 #pragma GCC unroll 12
@@ -60,22 +63,23 @@ SO3K_INLINE void tile(const T* a, int64_t a_stride, Inner inner, const T* b, int
     for (int v = 0; v < Vectors; ++v) R::store(out + r * out_stride + v * R::lanes, sums[r][v]);
 }
 
-template <class T, int Bytes, int Vectors>
+template <class T, int Bytes, int Vectors, Kept A>
 void product_strip(const T* a, int64_t a_stride, int64_t rows, Inner inner, const T* b, int64_t b_stride, T* out,
                    int64_t out_stride, bool add) {
   constexpr int most = tile_rows(Vectors);
+  const int64_t a_row = A == Kept::rows ? a_stride : 1;
   int64_t r = 0;
   for (; r + most <= rows; r += most)
-    tile<T, Bytes, most, Vectors>(a + r * a_stride, a_stride, inner, b, b_stride, out + r * out_stride, out_stride,
-                                  add);
+    tile<T, Bytes, most, Vectors, A>(a + r * a_row, a_stride, inner, b, b_stride, out + r * out_stride, out_stride,
+                                     add);
   for (; r + 2 <= rows; r += 2)
-    tile<T, Bytes, 2, Vectors>(a + r * a_stride, a_stride, inner, b, b_stride, out + r * out_stride, out_stride, add);
+    tile<T, Bytes, 2, Vectors, A>(a + r * a_row, a_stride, inner, b, b_stride, out + r * out_stride, out_stride, add);
   if (r < rows)
-    tile<T, Bytes, 1, Vectors>(a + r * a_stride, a_stride, inner, b, b_stride, out + r * out_stride, out_stride, add);
+    tile<T, Bytes, 1, Vectors, A>(a + r * a_row, a_stride, inner, b, b_stride, out + r * out_stride, out_stride, add);
 }
 
 // As many whole registers as there are; strips of b are short enough to stay in the first cache while all rows pass.
-template <class T, int Bytes>
+template <class T, int Bytes, Kept A>
 SO3K_INLINE void product_of_registers(const T* a, int64_t a_stride, int64_t rows, Inner inner, const T* b,
                                       int64_t b_stride, int64_t vectors, T* out, int64_t out_stride, bool add) {
   while (vectors > 0) {
@@ -83,13 +87,13 @@ SO3K_INLINE void product_of_registers(const T* a, int64_t a_stride, int64_t rows
     const int64_t strips = (vectors + kTileVectors - 1) / kTileVectors;
     const int64_t width = vectors % 4 == 0 && kTileVectors >= 4 ? 4 : (vectors + strips - 1) / strips;
     switch (width) {
-      case 1: product_strip<T, Bytes, 1>(a, a_stride, rows, inner, b, b_stride, out, out_stride, add); break;
-      case 2: product_strip<T, Bytes, 2>(a, a_stride, rows, inner, b, b_stride, out, out_stride, add); break;
-      case 3: product_strip<T, Bytes, 3>(a, a_stride, rows, inner, b, b_stride, out, out_stride, add); break;
+      case 1: product_strip<T, Bytes, 1, A>(a, a_stride, rows, inner, b, b_stride, out, out_stride, add); break;
+      case 2: product_strip<T, Bytes, 2, A>(a, a_stride, rows, inner, b, b_stride, out, out_stride, add); break;
+      case 3: product_strip<T, Bytes, 3, A>(a, a_stride, rows, inner, b, b_stride, out, out_stride, add); break;
 #if SO3K_REGISTERS >= 32
-      case 4: product_strip<T, Bytes, 4>(a, a_stride, rows, inner, b, b_stride, out, out_stride, add); break;
-      case 5: product_strip<T, Bytes, 5>(a, a_stride, rows, inner, b, b_stride, out, out_stride, add); break;
-      case 6: product_strip<T, Bytes, 6>(a, a_stride, rows, inner, b, b_stride, out, out_stride, add); break;
+      case 4: product_strip<T, Bytes, 4, A>(a, a_stride, rows, inner, b, b_stride, out, out_stride, add); break;
+      case 5: product_strip<T, Bytes, 5, A>(a, a_stride, rows, inner, b, b_stride, out, out_stride, add); break;
+      case 6: product_strip<T, Bytes, 6, A>(a, a_stride, rows, inner, b, b_stride, out, out_stride, add); break;
 #endif
     }
     b += width * Register<T, Bytes>::lanes;
@@ -99,14 +103,14 @@ SO3K_INLINE void product_of_registers(const T* a, int64_t a_stride, int64_t rows
 }
 
 // out (rows, columns) = or += a (rows, inner) · b (inner, columns); columns a multiple of the lanes.
-template <class T>
+template <class T, Kept A = Kept::rows>
 void product(const T* a, int64_t a_stride, int64_t rows, Inner inner, const T* b, int64_t b_stride, int64_t columns,
              T* out, int64_t out_stride, bool add) {
   constexpr int64_t wide = Register<T, SO3K_WIDE_BYTES>::lanes;
   const int64_t whole = columns / wide * wide;
-  product_of_registers<T, SO3K_WIDE_BYTES>(a, a_stride, rows, inner, b, b_stride, columns / wide, out, out_stride, add);
+  product_of_registers<T, SO3K_WIDE_BYTES, A>(a, a_stride, rows, inner, b, b_stride, columns / wide, out, out_stride, add);
   if constexpr (SO3K_WIDE_BYTES > SO3K_BYTES)
-    product_of_registers<T, SO3K_BYTES>(a, a_stride, rows, inner, b + whole, b_stride,
+    product_of_registers<T, SO3K_BYTES, A>(a, a_stride, rows, inner, b + whole, b_stride,
                                         (columns - whole) / Simd<T>::lanes, out + whole, out_stride, add);
 }
 

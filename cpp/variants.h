@@ -5,6 +5,7 @@
 
 #include "far_pairs.h"
 #include "network.h"
+#include "training.h"
 
 namespace so3krates {
 
@@ -13,9 +14,11 @@ struct Variant {
   int bytes;  // of a register
   Stages<float> single;
   Stages<double> twofold;
-  // Of long-range pairs; in an object of their own.
+  // Of long-range pairs, and of pairs in training; in objects of their own.
   const FarStages<float>* far_single;
   const FarStages<double>* far_twofold;
+  const TrainStages<float>* train_single;
+  const TrainStages<double>* train_twofold;
 };
 
 // By its number, the preferred one first; null beyond the last one.
@@ -35,6 +38,14 @@ const FarStages<T>& far_stages_of(const Variant& variant) {
     return *variant.far_single;
   else
     return *variant.far_twofold;
+}
+
+template <class T>
+const TrainStages<T>& train_stages_of(const Variant& variant) {
+  if constexpr (std::is_same_v<T, float>)
+    return *variant.train_single;
+  else
+    return *variant.train_twofold;
 }
 
 }  // namespace so3krates

@@ -121,9 +121,10 @@ def _training(task: dict[str, Any]) -> Job:
 
     def chunk() -> None:
         nonlocal state, step
-        batches = stream.stacked(step, CHUNK, CHUNK)
+        batches = stream.stacked(step, CHUNK)
         state, record = steps(state, batches, rates)
         step += CHUNK
+        stream.begin(step, CHUNK)
         if not bool(record.finite):
             raise ValueError(f"the loss is not finite at step {step}.")
 

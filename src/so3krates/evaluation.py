@@ -68,7 +68,7 @@ def evaluate(
         unpaired=topology.unpaired[None],
         long_range=None if far is None else far.as_long_range(neighbors.far_cutoff),
         lattice=lattice,
-        inference=True,
+        purpose="inference",
     )
     result = energies_and_forces(term, graph)
     return Evaluation(

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import equinox as eqx
 import jax
@@ -14,6 +14,8 @@ from so3krates._typing import AnyArray, Array, Bool, Float, Int
 from so3krates.long_range import AllPairs, LongRangePairs
 from so3krates.system import System
 
+Purpose = Literal["any", "inference", "training"]
+
 
 class Lattice(eqx.Module):
     """Where atoms and cells are, for terms that sum over all periodic images."""
@@ -24,6 +26,15 @@ class Lattice(eqx.Module):
     """Cell vectors in rows, Å; unit cells for padding."""
     mesh: tuple[int, int, int] = eqx.field(static=True)
     """Mesh points along the cell vectors."""
+
+
+class Kinds(eqx.Module):
+    """Atoms of the same element, which in a first layer are all alike."""
+
+    of_atoms: Int[AnyArray, " atoms"]
+    """Index of an atom's kind; 0 for padding."""
+    examples: Int[AnyArray, " kinds"]
+    """An atom of each kind; the first one where there are fewer kinds than there is room for."""
 
 
 class Graph(eqx.Module):
@@ -55,12 +66,22 @@ class Graph(eqx.Module):
     """Partial charges in e, once they are known."""
     hirshfeld_ratios: Float[AnyArray, " atoms"] | None = None
     """Volumes of the atoms over those of free atoms, once they are known."""
-    inference: bool = eqx.field(static=True, default=False)
-    """Whether energies are differentiated once at most, for forces, and not again, as in training and for Hessians:
-    then the compiled kernel may be used, and many pairs worked on block after block (`nn/blocks.py`)."""
+    kinds: Kinds | None = None
+    """None: not said."""
+    purpose: Purpose = eqx.field(static=True, default="any")
+    """What energies are differentiated by, and how often; `any` promises nothing.
+
+    `inference`: once at most, by the geometry; many pairs are worked on block after block (`nn/blocks.py`).
+    `training`: by the geometry, and what is made of energies and forces by the parameters, in reverse both times.
+    For either there is a compiled kernel.
+    """
     largest: int = eqx.field(static=True, default=0)
     """No structure has more atoms; 0: not said. Sums over the pairs of a structure can then be products of small dense
     matrices (`nn/pairwise.py`)."""
+
+    @property
+    def inference(self) -> bool:
+        return self.purpose == "inference"
 
     @property
     def atoms(self) -> int:
@@ -178,6 +199,8 @@ class Sizes(NamedTuple):
     """Points along each cell vector."""
     largest: int = 0
     """Most atoms in one structure, where batches are trained on; 0: not said."""
+    kinds: int = 0
+    """Number of elements, likewise."""
 
     @classmethod
     def of(cls, systems: Sequence[System], lists: Sequence[PairLists]) -> "Sizes":
@@ -229,20 +252,31 @@ def make_graph(
         raise InputError(f"a graph of {need} does not fit into {sizes}.")
     if 0 < sizes.largest < max(map(len, systems), default=0):
         raise InputError(f"a structure of {max(map(len, systems))} atoms does not fit into {sizes}.")
+    numbers = _joined([system.numbers for system in systems], sizes.atoms, np.int32)
     offsets = np.cumsum([0, *map(len, systems)])[:-1].tolist()
     near = _joined_pairs([pairs.near for pairs in lists], offsets, sizes.pairs, dtype)
     structure = np.repeat(np.arange(len(systems)), [len(system) for system in systems])
     return Graph(
         *near,
-        numbers=_joined([system.numbers for system in systems], sizes.atoms, np.int32),
+        numbers=numbers,
         atom_mask=np.arange(sizes.atoms) < need.atoms,
         structure=_joined([structure], sizes.atoms, np.int32),
         charge=_joined([np.array([s.charge for s in systems])], sizes.structures, dtype),
         unpaired=_joined([np.array([s.unpaired for s in systems])], sizes.structures, dtype),
         long_range=_long_range(lists, offsets, sizes, dtype),
         lattice=_lattice(systems, sizes, dtype),
+        kinds=_kinds(numbers, need.atoms, sizes),
         largest=sizes.largest,
     )
+
+
+def _kinds(numbers: Int[np.ndarray, " atoms"], atoms: int, sizes: Sizes) -> Kinds | None:
+    if not sizes.kinds:
+        return None
+    found, examples, of_atoms = np.unique(numbers[:atoms], return_index=True, return_inverse=True)
+    if len(found) > sizes.kinds:
+        raise InputError(f"{len(found)} elements do not fit into {sizes}.")
+    return Kinds(_joined([of_atoms], sizes.atoms, np.int32), _joined([examples], sizes.kinds, np.int32))
 
 
 def _lattice(systems: Sequence[System], sizes: Sizes, dtype: object) -> Lattice | None:

@@ -1,5 +1,6 @@
 """SO3krates: from a graph to per-atom energies."""
 
+from dataclasses import replace
 from math import sqrt
 from typing import Literal, NamedTuple, Self
 
@@ -193,6 +194,8 @@ class SO3krates(eqx.Module):
         """
         geometry = self._geometry(graph)
         f = self._features(graph)
+        if self.charge_embedding is not None or self.spin_embedding is not None:
+            graph = replace(graph, kinds=None)  # atoms of an element differ from the start
         x = self._start(geometry, graph)
         attention: list[Coefficients | None] = [None] * len(self.layers)
         if self.fused is not None and graph.inference and jax.default_backend() == "cpu":

@@ -288,7 +288,7 @@ class Potential:
             return []
         lists = lists or [self.find_pairs(system) for system in systems]
         with precision_scope(self.dtype):
-            graph = replace(make_graph(systems, lists, self.dtype, sizes), inference=True)
+            graph = replace(make_graph(systems, lists, self.dtype, sizes), purpose="inference")
             result = jax.device_get(compiled(self.fast, graph))
         starts = np.cumsum([0, *map(len, systems)]).tolist()
         return [self._split(system, n, starts[n], result) for n, system in enumerate(systems)]

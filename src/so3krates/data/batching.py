@@ -104,7 +104,8 @@ class BatchSource:
         atoms = {len(system) for system in systems}
         # Molecules of one size leave nothing empty; others are rounded up, so that few programs serve all.
         largest = max(atoms) if len(atoms) == 1 else bucket(max(atoms))
-        return Sizes.of(systems, [item.pairs for item in items])._replace(largest=largest)
+        kinds = len(np.unique(np.concatenate([system.numbers for system in systems])))
+        return Sizes.of(systems, [item.pairs for item in items])._replace(largest=largest, kinds=kinds)
 
 
 def make_batch(items: Sequence[Prepared], potential: Potential, sizes: Sizes | None = None) -> Batch:
@@ -133,7 +134,7 @@ def make_batch(items: Sequence[Prepared], potential: Potential, sizes: Sizes | N
             energy[n], energy_mask[n] = sample.energy - potential.reference_energy(system.numbers), True
         if sample.forces is not None:
             forces[start:stop], forces_mask[start:stop] = sample.forces, True
-        if len(system):
+        if len(system) and potential.predicts_charges:
             arms[start:stop] = system.positions - system.center_of_mass
         if sample.dipole is not None and potential.predicts_charges:
             dipole[n], dipole_mask[n] = sample.dipole, True

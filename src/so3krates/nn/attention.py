@@ -16,6 +16,7 @@ from jax.scipy.linalg import block_diag
 
 from so3krates._typing import Array, Float, Int
 from so3krates.graph import Graph
+from so3krates.nn import trained_pairs
 from so3krates.nn.blocks import in_blocks
 from so3krates.nn.degrees import invariants, parities, repeats
 from so3krates.nn.filter import Filter, both
@@ -24,6 +25,9 @@ from so3krates.nn.pairwise import coefficients, directed, received
 
 VALUE_SCALE = 0.3
 """Initial size of the values relative to the features: three layers of messages stay smaller than what they add to."""
+
+MOST_KINDS = 12
+"""Of atoms, for which a first layer has a table of all pairs of kinds where forces are trained on."""
 
 
 class PairGeometry(NamedTuple):
@@ -135,6 +139,8 @@ class Attention(eqx.Module):
         graph: Graph,
     ) -> tuple[Float[Array, "atoms features"], Float[Array, "atoms orders"], Coefficients]:
         """The same in the form that is fastest where forces are trained on (`nn/pairwise.py`)."""
+        if graph.purpose == "training" and trained_pairs.available(self.degrees):
+            return self._by_kernel(f, x, geometry, graph)
         query_f, key_f, value = _in_chunks(f, self.query_f, self.key_f, self.value_f)
         query_x, key_x = _in_chunks(f, self.query_x, self.key_x)
         s = None if x is None else invariants(x[graph.others] - x[graph.centers], self.degrees)
@@ -149,6 +155,38 @@ class Attention(eqx.Module):
         receivers, _ = directed(graph)
         delta_x = jax.ops.segment_sum((jnp.concatenate(beta) @ to_orders) * harmonics, receivers, graph.atoms)
         return delta_f, delta_x, Coefficients(*alpha, *beta)
+
+    def _by_kernel(
+        self,
+        f: Float[Array, "atoms features"],
+        x: Float[Array, "atoms orders"] | None,
+        geometry: PairGeometry,
+        graph: Graph,
+    ) -> tuple[Float[Array, "atoms features"], Float[Array, "atoms orders"], Coefficients]:
+        """The same by the compiled kernel (`nn/trained_pairs.py`)."""
+        scales = (self.scale_f, self.scale_x)
+        centers, others = jnp.asarray(graph.centers, jnp.int32), jnp.asarray(graph.others, jnp.int32)
+        filters = [each.parameters(at_origin=x is None) for each in (self.filter_f, self.filter_x)]
+        kinds, alike = 0, jnp.zeros(0, jnp.int32)
+        if x is None and graph.kinds is not None and len(graph.kinds.examples) <= MOST_KINDS:
+            kinds, alike = len(graph.kinds.examples), jnp.asarray(graph.kinds.of_atoms, jnp.int32)
+            example = f[graph.kinds.examples]
+            matrices = ((self.query_f, self.key_f), (self.query_x, self.key_x))
+            pairs_of_kinds = (_in_chunks(example, *each) for each in matrices)
+            filters = [each.by_kinds(*rows) for each, rows in zip(filters, pairs_of_kinds, strict=True)]
+            rows_f, rows_x = (jnp.zeros((len(f), len(each[0]), 2, 0), f.dtype) for each in matrices)
+        else:
+            rows_f, rows_x = _side_by_side(f, self.query_f, self.key_f), _side_by_side(f, self.query_x, self.key_x)
+        ends = trained_pairs.PairEnds(centers, others, alike, self.degrees, scales, kinds)
+        atoms = trained_pairs.AtomRows(rows_f, rows_x, _by_chunks(f, self.value_f))
+        nothing = jnp.zeros((len(centers), 0), f.dtype)
+        s = nothing if x is None else invariants(x[others] - x[centers], self.degrees)
+        pairs = trained_pairs.PairRows(geometry.cutoff, geometry.harmonics, geometry.basis, s)
+        messages, scores = trained_pairs.attended(pairs, atoms, trained_pairs.PairFilters(*filters), ends)
+        chunks = self.heads * [scales[0]] + len(self.degrees) * [scales[1]]
+        scaled = jax.lax.stop_gradient(scores) * (geometry.cutoff[:, None] * jnp.asarray(chunks, f.dtype))
+        alpha, beta = jnp.split(scaled, [self.heads], axis=2)
+        return *messages, Coefficients(*alpha, *beta)
 
     @property
     def heads(self) -> int:
@@ -234,6 +272,17 @@ def _in_chunks(
     chunks = len(matrices[0])
     joined = jnp.einsum("nci,cio->nco", f.reshape(len(f), chunks, -1), jnp.concatenate(matrices, axis=2))
     return jnp.split(joined, len(matrices), axis=2)
+
+
+def _side_by_side(
+    f: Float[Array, "atoms features"],
+    query: Float[Array, "chunks width width"],
+    key: Float[Array, "chunks width width"],
+) -> Float[Array, "atoms chunks 2 width"]:
+    """Queries and keys side by side."""
+    chunks, width, _ = query.shape
+    joined = jnp.einsum("nci,cio->nco", f.reshape(len(f), chunks, width), jnp.concatenate([query, key], axis=2))
+    return joined.reshape(len(f), chunks, 2, width)
 
 
 def _chunk_matrices(

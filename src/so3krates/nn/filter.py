@@ -10,6 +10,7 @@ from jax.scipy.linalg import block_diag
 
 from so3krates._typing import Array, Float
 from so3krates.nn.dense import MLP
+from so3krates.nn.trained_pairs import FilterParameters
 
 
 class Joined(NamedTuple):
@@ -52,6 +53,22 @@ class Filter(eqx.Module):
         inner, inner_bias, outer, outer_bias = self.joined(at_origin=invariants is None)
         x = basis if invariants is None else jnp.concatenate([basis, invariants], axis=1)
         return jax.nn.silu(x @ inner + inner_bias) @ outer + outer_bias
+
+    def parameters(self, *, at_origin: bool) -> FilterParameters:
+        """For the compiled kernel. `at_origin` as in `joined`."""
+        (radial_in, radial_out), (spherical_in, spherical_out) = self.radial.layers, self.spherical.layers
+        assert radial_in.bias is not None and spherical_in.bias is not None
+        assert radial_out.bias is not None and spherical_out.bias is not None
+        spherical = (spherical_in.weight, spherical_in.bias, spherical_out.weight)
+        bias = radial_out.bias + spherical_out.bias
+        if at_origin:
+            degrees, width = spherical_in.weight.shape
+            dtype = radial_in.bias.dtype
+            nothing = (jnp.zeros((0, 0), dtype), jnp.zeros((0,), dtype), jnp.zeros((0, len(bias)), dtype))
+            spherical, bias = nothing, radial_out.bias + self.spherical(jnp.zeros((degrees,), dtype))
+        return FilterParameters(
+            radial_in.weight, radial_in.bias, *spherical[:2], radial_out.weight, spherical[2], bias
+        )
 
     def joined(self, *, at_origin: bool) -> Joined:
         """Both networks as one: two large products in place of four, and no sum of two arrays of pairs × features.

@@ -118,6 +118,8 @@ class Kernels(NamedTuple):
     """Of long-range pairs."""
     workspace: Callable[..., tuple[int, int, int, int]] | None = None
     """Bytes of types, of what is saved for the way back, and of scratch memory forward and back."""
+    training_workspace: Callable[[int, int, dict[str, int], list[int]], int] | None = None
+    """Bytes of scratch memory of a call in training (`trained_pairs`)."""
     missing: str = ""
     """Why there are no variants; empty if there are."""
 
@@ -145,6 +147,7 @@ def kernels() -> Kernels:
         most_parts=module.max_parts,
         most_far_parts=module.max_far_parts,
         workspace=module.workspace,
+        training_workspace=module.training_workspace,
     )
 
 
@@ -259,7 +262,7 @@ class _Call(NamedTuple):
         def memory(parts: int) -> tuple[int, int, int, int]:
             return workspace(shape.variant.number, itemsize, shape.sizes(atoms, pairs, parts), list(shape.degrees))
 
-        wanted = max(1, min(_cores(), pairs // PAIRS_PER_PART, kernels().most_parts))
+        wanted = max(1, min(cores(), pairs // PAIRS_PER_PART, kernels().most_parts))
         parts = max(1, min(wanted, SUMS_BYTES // max(1, memory(2)[3] - memory(1)[3])))
         attributes = {
             **{name: np.int64(size) for name, size in shape.sizes(atoms, pairs, parts).items()},
@@ -273,6 +276,6 @@ class _Call(NamedTuple):
         return cls(*memory(parts), attributes, "f64" if itemsize == 8 else "f32")
 
 
-def _cores() -> int:
+def cores() -> int:
     """That this process may use; compiled code has as many threads."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

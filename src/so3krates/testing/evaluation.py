@@ -54,4 +54,4 @@ def padded_graph(potential: Potential, systems: list[System], sizes: Sizes) -> G
 
 def evaluated(potential: Potential, graph: Graph) -> GraphResult:
     with precision_scope(potential.dtype):
-        return jax.device_get(compiled(potential.fast, replace(graph, inference=True)))
+        return jax.device_get(compiled(potential.fast, replace(graph, purpose="inference")))

@@ -34,8 +34,8 @@ class BatchStream:
     def steps_per_epoch(self) -> int:
         return max(len(self._source) // self._batch_size, 1)
 
-    def stacked(self, step: int, count: int, following: int) -> Batch:
-        """Batches of steps `step` … `step + count − 1`, stacked; then start on the next `following` steps."""
+    def stacked(self, step: int, count: int) -> Batch:
+        """Batches of steps `step` … `step + count − 1`, stacked, on the devices."""
         wanted = (step, count)
         if self._ahead is not None and self._ahead[0] == wanted:
             batch, sizes = self._ahead[1].result()
@@ -43,10 +43,12 @@ class BatchStream:
             batch, sizes = self._make(step, count, self.sizes)
         self.sizes = sizes
         self._ahead = None
-        if following:
-            task = self._executor.submit(self._make, step + count, following, sizes)
-            self._ahead = ((step + count, following), task)
         return batch
+
+    def begin(self, step: int, count: int) -> None:
+        """Start on these in a thread. Best called when the device is busy: Python runs one thread at a time."""
+        if count:
+            self._ahead = ((step, count), self._executor.submit(self._make, step, count, self.sizes))
 
     def close(self) -> None:
         self._executor.shutdown(wait=True, cancel_futures=True)
@@ -59,8 +61,8 @@ class BatchStream:
         stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *batches)
         if self._devices > 1:
             stacked = jax.tree.map(lambda leaf: leaf.reshape(count, self._devices, *leaf.shape[1:]), stacked)
-            stacked = jax.device_put(stacked, _sharding(self._devices))
-        return stacked, sizes
+            return jax.device_put(stacked, _sharding(self._devices)), sizes
+        return jax.device_put(stacked), sizes
 
     def _parts(self, step: int) -> list[list[int]]:
         """Indices of one step, one list per device."""

@@ -162,9 +162,10 @@ class _Run:
         """Take the next steps; on NaN go back to the best state with a fresh optimiser."""
         step, count = self.book.step, self._count(self.book.step)
         began = time.monotonic()
-        batches = self.stream.stacked(step, count, self._count(step + count))
+        batches = self.stream.stacked(step, count)
         rates = [self._rate(step + n, n) for n in range(count)]
         state, record = self.steps(self.state, batches, jnp.asarray(rates, self.config.dtype))
+        self.stream.begin(step + count, self._count(step + count))
         finite = bool(record.finite)
         now = time.monotonic()
         if self.compiled:

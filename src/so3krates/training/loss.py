@@ -1,5 +1,6 @@
 """The loss of a batch, as sums and counts so that parts of a batch on several devices add up exactly."""
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -33,7 +34,7 @@ class LossSums(NamedTuple):
 
 def batch_errors(model: Term, batch: Batch) -> Errors:
     """Differences to the labels."""
-    result = energies_and_forces(model, batch.graph)
+    result = energies_and_forces(model, replace(batch.graph, purpose="training"))
     found = Errors(
         batch.graph.sum_structures(result.energies) - batch.energy,
         result.forces - batch.forces,

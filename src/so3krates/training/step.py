@@ -97,7 +97,8 @@ def make_steps(
         record = StepRecord(value, total.absolute, total.counts, finite)
         return _Carry(parameters, average, state, carry.step + 1), record
 
-    @eqx.filter_jit
+    # Not `eqx.filter_jit`, which waits for the result: the caller has other things to do meanwhile.
+    @jax.jit
     def steps(state: TrainState, batches: Batch, rates: Float[Array, " steps"]) -> tuple[TrainState, StepRecord]:
         parameters, rest = eqx.partition(state.model, trained)
         vector, unravel_trained = ravel_pytree(parameters)

@@ -235,7 +235,7 @@ def methane(seed: int) -> System:
 def test_batches_of_replicas_are_what_each_is_alone() -> None:
     model = for_inference(random_model(CONFIGS["article"]), 1e-4)
     systems = [methane(seed) for seed in range(4)]
-    graphs = [replace(make_graph([s], [find_pair_lists(s, model.cutoff)], "float64"), inference=True) for s in systems]
+    graphs = [replace(make_graph([s], [find_pair_lists(s, model.cutoff)], "float64"), purpose="inference") for s in systems]
     graphs = [jax.tree.map(jnp.asarray, graph) for graph in graphs]
     stacked = jax.tree.map(lambda *each: jnp.stack(each), *graphs)
     forces = jax.grad(lambda vectors, graph: jnp.sum(model(replace(graph, vectors=vectors))))
@@ -294,7 +294,7 @@ def test_derivatives_with_respect_to_parameters_are_no_numbers() -> None:
     """The kernel has none: training with it by mistake must not pass unnoticed."""
     fast = for_inference(random_model(CONFIGS["article"]), 1e-4)
     graph = jax.tree.map(jnp.asarray, make_graph([methane(4)], [find_pair_lists(methane(4), fast.cutoff)], "float64"))
-    gradient = eqx.filter_jit(eqx.filter_grad(lambda model: jnp.sum(model(replace(graph, inference=True)))))(fast)
+    gradient = eqx.filter_jit(eqx.filter_grad(lambda model: jnp.sum(model(replace(graph, purpose="inference")))))(fast)
     assert np.isnan(gradient.fused.radial).all()
 
 
@@ -335,6 +335,6 @@ def test_a_potential_can_be_made_fast_while_a_program_is_traced() -> None:
     potential = Potential(random_model(CONFIGS["article"]), tolerance=1e-4)
     pairs = find_pair_lists(methane(3), potential.cutoff)
     graph = jax.tree.map(jnp.asarray, make_graph([methane(3)], [pairs], "float64"))
-    energies = jax.jit(lambda vectors: potential.fast(replace(graph, vectors=vectors, inference=True)))(graph.vectors)
-    expected = eqx.filter_jit(potential.fast)(replace(graph, inference=True))
+    energies = jax.jit(lambda vectors: potential.fast(replace(graph, vectors=vectors, purpose="inference")))(graph.vectors)
+    expected = eqx.filter_jit(potential.fast)(replace(graph, purpose="inference"))
     np.testing.assert_allclose(energies, expected, rtol=1e-14)

@@ -58,7 +58,7 @@ def test_losses_and_their_gradients_are_those_of_the_other_form(
         sizes = Sizes.of(systems, lists).grown(Sizes(6, 24, 0))._replace(largest=largest)
         graph = jax.tree.map(jnp.asarray, make_graph(systems, lists, "float64", sizes))
         value, gradient = loss_and_gradient(model, graph)
-        expected, expected_gradient = loss_and_gradient(model, replace(graph, inference=True))
+        expected, expected_gradient = loss_and_gradient(model, replace(graph, purpose="inference"))
     np.testing.assert_allclose(value, expected, rtol=1e-12)
     np.testing.assert_allclose(gradient, expected_gradient, rtol=1e-9, atol=1e-12 * np.abs(expected_gradient).max())
 

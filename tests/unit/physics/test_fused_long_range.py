@@ -84,7 +84,7 @@ def graph(seed: int, atoms: int, pairs: int | None, structures: int, dtype: str,
         long_range=far,
         charges=number(rng.normal(size=atoms)),
         hirshfeld_ratios=number(rng.uniform(0.4, 1.2, size=atoms)),
-        inference=True,
+        purpose="inference",
     )
 
 
@@ -384,7 +384,7 @@ def test_predicted_charges_and_ratios_get_their_derivatives() -> None:
     pairs = potential.find_pairs(system)
     from so3krates.graph import make_graph
 
-    given = jax.tree.map(jnp.asarray, replace(make_graph([system], [pairs], "float64"), inference=True))
+    given = jax.tree.map(jnp.asarray, replace(make_graph([system], [pairs], "float64"), purpose="inference"))
     assert isinstance(potential.model, Sum)
     *rest, electrostatics, dispersion = potential.model.terms
     fused = Sum((*rest, FusedLongRange((electrostatics, dispersion), variants()[0])))  # type: ignore[arg-type]

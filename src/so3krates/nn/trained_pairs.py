@@ -1,0 +1,309 @@
+"""The compiled kernel for pairs where forces are trained on, on a CPU: attention from the geometry of the pairs to
+messages, its derivative, and the derivatives of both.
+
+Energies are differentiated by the geometry first, for forces, and what is made of energies and forces by the parameters
+then, in reverse both times. These two steps are known here, and no other: what nobody asks for in training is NaN.
+"""
+
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from so3krates._typing import Array, Float, Int
+from so3krates.nn.fused import Variant, cores, fits, kernels, preferred
+
+PAIRS_PER_PART = 64
+"""Pairs that make another thread worth waking: every part has sums of its own."""
+
+
+class FilterParameters(NamedTuple):
+    """A filter as the kernel takes it: a radial and a spherical network with a common bias at the end.
+
+    By kinds `radial_out` and `bias` have what makes scores: a row and a number for each two kinds and each chunk.
+    """
+
+    radial_in: Float[Array, "functions radial"]
+    radial_bias: Float[Array, " radial"]
+    spherical_in: Float[Array, "degrees spherical"]
+    spherical_bias: Float[Array, " spherical"]
+    radial_out: Float[Array, "radial features"]
+    spherical_out: Float[Array, "spherical features"]
+    bias: Float[Array, " features"]
+
+    def by_kinds(
+        self, query: Float[Array, "kinds chunks width"], key: Float[Array, "kinds chunks width"]
+    ) -> "FilterParameters":
+        """With q_a and k_b of any two kinds of atoms in what follows the hidden layer: Σ_k q_ak w_k k_bk is linear in
+        it."""
+        chunks, width = query.shape[1:]
+        products = query[:, None] * key[None, :]
+        of_hidden = self.radial_out.reshape(-1, chunks, width)
+        vectors = jnp.einsum("abcw,hcw->abch", products, of_hidden).reshape(-1, len(of_hidden))
+        numbers = jnp.einsum("abcw,cw->abc", products, self.bias.reshape(chunks, width)).reshape(-1)
+        return self._replace(radial_out=vectors, bias=numbers)
+
+
+class PairFilters(NamedTuple):
+    """Both filters of a layer."""
+
+    f: FilterParameters
+    x: FilterParameters
+
+
+class AtomRows(NamedTuple):
+    """What attention needs of the atoms. By kinds there are no queries and keys, but heads and degrees."""
+
+    f: Float[Array, "atoms heads 2 head"]
+    """Queries and keys for f."""
+    x: Float[Array, "atoms degrees 2 chunk"]
+    """Queries and keys for x."""
+    values: Float[Array, "atoms features"]
+
+
+class PairRows(NamedTuple):
+    """What it needs of the pairs."""
+
+    phi: Float[Array, " pairs"]
+    harmonics: Float[Array, "pairs orders"]
+    basis: Float[Array, "pairs functions"]
+    invariants: Float[Array, "pairs degrees"]
+    """Of x_j − x_i; without columns, and without spherical networks, where all of them are zero."""
+
+
+class Messages(NamedTuple):
+    """What every atom receives."""
+
+    f: Float[Array, "atoms features"]
+    x: Float[Array, "atoms orders"]
+
+
+class PairEnds(eqx.Module):
+    """Atoms of the pairs, and how the features are cut."""
+
+    centers: Int[Array, " pairs"]
+    others: Int[Array, " pairs"]
+    kind: Int[Array, " alike"]
+    """Of the atoms; empty where these have queries and keys."""
+    degrees: tuple[int, ...] = eqx.field(static=True)
+    scales: tuple[float, float] = eqx.field(static=True)
+    """1/c for f and for x."""
+    kinds: int = eqx.field(static=True, default=0)
+
+
+class _Kept(NamedTuple):
+    """What the way forward leaves for the ways back."""
+
+    scores: Float[Array, "2 pairs chunks"]
+    """Σ_k q_ik w_ij,k k_jk: to the centers, to the others."""
+    values: Float[Array, "pairs 2 features"]
+    """w_ij for f and for x; nothing by kinds."""
+    hidden: Float[Array, "pairs 2 hidden"]
+    """Before SiLU."""
+    gate: Float[Array, "pairs 2 hidden"]
+    """The logistic function of `hidden`."""
+
+
+def available(degrees: tuple[int, ...]) -> bool:
+    """Whether there is a kernel for this device and these degrees."""
+    return preferred() is not None and fits(degrees)
+
+
+class Attended(NamedTuple):
+    """Messages, and the scores they were made of."""
+
+    messages: Messages
+    scores: Float[Array, "2 pairs chunks"]
+    """Without φ and 1/c: heads for f before degrees for x; to the centers, then to the others. Not differentiable."""
+
+
+@jax.custom_vjp
+def attended(pairs: PairRows, atoms: AtomRows, filters: PairFilters, ends: PairEnds) -> Attended:
+    """What `Attention` computes of its pairs, from filters to messages."""
+    messages, kept = _attend(pairs, atoms, filters, ends)
+    return Attended(messages, kept.scores)
+
+
+def _attended(pairs: PairRows, atoms: AtomRows, filters: PairFilters, ends: PairEnds) -> tuple[Attended, tuple]:
+    messages, kept = _attend(pairs, atoms, filters, ends)
+    return Attended(messages, kept.scores), (kept, pairs, atoms, filters, ends)
+
+
+def _attended_back(saved: tuple, derivatives: Attended) -> tuple:
+    kept, pairs, atoms, filters, ends = saved
+    # The geometry is a constant from here on.
+    geometry = jax.lax.stop_gradient((pairs.phi, pairs.harmonics))
+    pairs_back, atoms_back = _back(derivatives.messages, kept, geometry, atoms, filters, ends)
+    return pairs_back, atoms_back, _unknown(filters), None
+
+
+attended.defvjp(_attended, _attended_back)
+
+
+# The same, to be differentiated by parameters; and its derivative, to be differentiated by them, too.
+
+
+@jax.custom_vjp
+def _attend(pairs: PairRows, atoms: AtomRows, filters: PairFilters, ends: PairEnds) -> tuple[Messages, _Kept]:
+    return _make_messages(pairs, atoms, filters, ends)[0]
+
+
+def _make_messages(
+    pairs: PairRows, atoms: AtomRows, filters: PairFilters, ends: PairEnds
+) -> tuple[tuple[Messages, _Kept], tuple]:
+    call = _Call.of(atoms, filters, ends)
+    f, x, *kept = call("trained", (call.f, call.x, call.scores, call.values, call.hidden, call.hidden), *pairs)
+    return (Messages(f, x), _Kept(*kept)), (pairs, _Kept(*kept), atoms, filters, ends)
+
+
+def _attend_back(saved: tuple, derivatives: tuple[Messages, _Kept]) -> tuple:
+    pairs, kept, atoms, filters, ends = saved
+    messages, more = derivatives
+    call = _Call.of(atoms, filters, ends)
+    out = (_like(pairs.invariants), *map(_like, atoms), call.scores, call.values, *map(_like, jax.tree.leaves(filters)))
+    # The derivative with respect to the gate is part of that with respect to `hidden`.
+    found = call("trained_weights", out, *pairs, *kept, *messages, more.scores, more.values, more.hidden)
+    invariants, rows_f, rows_x, values, _, _, *parameters = found
+    back = jax.tree.unflatten(jax.tree.structure(filters), parameters)
+    return PairRows(*_unknown(pairs[:3]), invariants), AtomRows(rows_f, rows_x, values), back, None
+
+
+_attend.defvjp(_make_messages, _attend_back)
+
+
+@jax.custom_vjp
+def _back(
+    derivatives: Messages,
+    kept: _Kept,
+    geometry: tuple[Array, Array],
+    atoms: AtomRows,
+    filters: PairFilters,
+    ends: PairEnds,
+) -> tuple[PairRows, AtomRows]:
+    return _make_back(derivatives, kept, geometry, atoms, filters, ends)[0]
+
+
+def _make_back(
+    derivatives: Messages,
+    kept: _Kept,
+    geometry: tuple[Array, Array],
+    atoms: AtomRows,
+    filters: PairFilters,
+    ends: PairEnds,
+) -> tuple[tuple[PairRows, AtomRows], tuple]:
+    call = _Call.of(atoms, filters, ends)
+    out = (*map(_like, geometry), call.basis, call.invariants, *map(_like, atoms))
+    found = call("trained_back", (*out, call.scores, call.values, call.hidden), *geometry, *kept, *derivatives)
+    results = PairRows(*found[:4]), AtomRows(*found[4:7])
+    return results, (derivatives, kept, found[7:], geometry, atoms, filters, ends)
+
+
+def _back_of_back(saved: tuple, factors: tuple[PairRows, AtomRows]) -> tuple:
+    derivatives, kept, more, geometry, atoms, filters, ends = saved
+    pairs_factors, atoms_factors = factors
+    call = _Call.of(atoms, filters, ends)
+    matrices = [leaf for leaf in jax.tree.leaves(filters) if leaf.ndim == 2]
+    out = (call.f, call.x, *map(_like, atoms), call.scores, call.values, call.hidden, *map(_like, matrices))
+    given = (*geometry, *pairs_factors[2:], *kept, *derivatives, *more, *pairs_factors[:2], *atoms_factors)
+    f, x, rows_f, rows_x, values, *rest = call("trained_second", out, *given)
+    of_kept, of_matrices = rest[:3], iter(rest[3:])
+    back = jax.tree.map(lambda leaf: next(of_matrices) if leaf.ndim == 2 else jnp.zeros_like(leaf), filters)
+    of_atoms = AtomRows(rows_f, rows_x, values)
+    return Messages(f, x), _Kept(*of_kept, jnp.zeros_like(kept.gate)), _unknown(geometry), of_atoms, back, None
+
+
+_back.defvjp(_make_back, _back_of_back)
+
+
+def _unknown(tree: Any) -> Any:
+    """Nobody shall differentiate by this and not notice; where it is not used it costs nothing."""
+    return jax.tree.map(lambda leaf: jnp.full_like(leaf, jnp.nan), tree)
+
+
+def _like(array: Array) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(array.shape, array.dtype)
+
+
+class _Call(NamedTuple):
+    """What all calls of a layer are given, and the shapes of what they give."""
+
+    given: list[Array]
+    sizes: dict[str, int]
+    ends: PairEnds
+    dtype: np.dtype
+    variant: Variant
+
+    @classmethod
+    def of(cls, atoms: AtomRows, filters: PairFilters, ends: PairEnds) -> "_Call":
+        variant = preferred()
+        assert variant is not None
+        (functions, radial), (invariants, spherical) = filters.f.radial_in.shape, filters.f.spherical_in.shape
+        pairs = len(ends.centers)
+        sizes = {
+            "atoms": atoms.values.shape[0],
+            "pairs": pairs,
+            "functions": functions,
+            "invariants": invariants,
+            "radial": radial,
+            "spherical": spherical,
+            "features": atoms.values.shape[1],
+            "heads": atoms.f.shape[1],
+            "kinds": ends.kinds,
+            "parts": max(1, min(cores(), pairs // PAIRS_PER_PART, kernels().most_parts)),
+        }
+        given = [ends.centers, ends.others, ends.kind, *jax.tree.leaves(filters), *atoms]
+        return cls(given, sizes, ends, np.dtype(atoms.values.dtype), variant)
+
+    def _out(self, *shape: int | str) -> jax.ShapeDtypeStruct:
+        sizes = [self.sizes[each] if isinstance(each, str) else each for each in shape]
+        return jax.ShapeDtypeStruct(tuple(sizes), self.dtype)
+
+    @property
+    def f(self) -> jax.ShapeDtypeStruct:
+        return self._out("atoms", "features")
+
+    @property
+    def x(self) -> jax.ShapeDtypeStruct:
+        return self._out("atoms", sum(2 * degree + 1 for degree in self.ends.degrees))
+
+    @property
+    def scores(self) -> jax.ShapeDtypeStruct:
+        return self._out(2, "pairs", self.sizes["heads"] + len(self.ends.degrees))
+
+    @property
+    def values(self) -> jax.ShapeDtypeStruct:
+        return self._out("pairs", 2, 0 if self.ends.kinds else "features")
+
+    @property
+    def hidden(self) -> jax.ShapeDtypeStruct:
+        lanes = self.variant.lanes(self.dtype)
+        padded = [-(-self.sizes[name] // lanes) * lanes for name in ("radial", "spherical")]
+        return self._out("pairs", 2, sum(padded))
+
+    @property
+    def basis(self) -> jax.ShapeDtypeStruct:
+        return self._out("pairs", "functions")
+
+    @property
+    def invariants(self) -> jax.ShapeDtypeStruct:
+        return self._out("pairs", "invariants")
+
+    def __call__(self, name: str, out: tuple[jax.ShapeDtypeStruct, ...], *arrays: Array) -> list[Array]:
+        workspace = kernels().training_workspace
+        assert workspace is not None
+        scratch = workspace(self.variant.number, self.dtype.itemsize, self.sizes, list(self.ends.degrees))
+        suffix = "f64" if self.dtype.itemsize == 8 else "f32"
+        results = (*out, jax.ShapeDtypeStruct((scratch,), jnp.uint8))
+        call = jax.ffi.ffi_call(f"so3krates_{name}_{suffix}", results, vmap_method="sequential")
+        attributes = {key: np.int64(value) for key, value in self.sizes.items()}
+        return call(
+            *self.given,
+            *arrays,
+            **attributes,
+            variant=np.int64(self.variant.number),
+            degrees=np.asarray(self.ends.degrees, np.int64),
+            scale_f=np.float64(self.ends.scales[0]),
+            scale_x=np.float64(self.ends.scales[1]),
+        )[:-1]
