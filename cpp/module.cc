@@ -297,6 +297,7 @@ nb::capsule capsule(XLA_FFI_Error* (*call)(XLA_FFI_CallFrame*)) { return nb::cap
 
 void add_far_targets(nb::dict& found);       // far_pairs.cc
 void add_training_targets(nb::dict& found);  // training.cc
+void add_update_targets(nb::dict& found);    // update.cc
 int64_t training_workspace(int64_t variant, int64_t bytes, nb::dict sizes, std::vector<int64_t> degrees);
 
 }  // namespace so3krates
@@ -314,6 +315,7 @@ NB_MODULE(_kernels, m) {
     found["so3krates_layers_back_f64"] = capsule(entry<backward<ffi::F64>>);
     add_far_targets(found);
     add_training_targets(found);
+    add_update_targets(found);
     return found;
   });
   m.def("variants", [] {

@@ -113,10 +113,12 @@ extern const FarStages<float> far_single;
 extern const FarStages<double> far_twofold;
 extern const TrainStages<float> train_single;
 extern const TrainStages<double> train_twofold;
+extern const UpdateStages<float> update_single;
+extern const UpdateStages<double> update_twofold;
 
 extern const Variant variant;
 const Variant variant = {SO3K_NAME(SO3K_VARIANT), SO3K_BYTES,  stages<float>(),
-                         stages<double>(),        &far_single, &far_twofold, &train_single, &train_twofold};
+                         stages<double>(),        &far_single, &far_twofold, &train_single, &train_twofold, &update_single, &update_twofold};
 
 }  // namespace SO3K_VARIANT
 }  // namespace so3krates

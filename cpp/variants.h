@@ -6,6 +6,7 @@
 #include "far_pairs.h"
 #include "network.h"
 #include "training.h"
+#include "update.h"
 
 namespace so3krates {
 
@@ -14,11 +15,13 @@ struct Variant {
   int bytes;  // of a register
   Stages<float> single;
   Stages<double> twofold;
-  // Of long-range pairs, and of pairs in training; in objects of their own.
+  // Of long-range pairs, of pairs in training and of the optimiser; in objects of their own.
   const FarStages<float>* far_single;
   const FarStages<double>* far_twofold;
   const TrainStages<float>* train_single;
   const TrainStages<double>* train_twofold;
+  const UpdateStages<float>* update_single;
+  const UpdateStages<double>* update_twofold;
 };
 
 // By its number, the preferred one first; null beyond the last one.
@@ -46,6 +49,14 @@ const TrainStages<T>& train_stages_of(const Variant& variant) {
     return *variant.train_single;
   else
     return *variant.train_twofold;
+}
+
+template <class T>
+const UpdateStages<T>& update_stages_of(const Variant& variant) {
+  if constexpr (std::is_same_v<T, float>)
+    return *variant.update_single;
+  else
+    return *variant.update_twofold;
 }
 
 }  // namespace so3krates

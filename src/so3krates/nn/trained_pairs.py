@@ -290,7 +290,7 @@ class _Call(NamedTuple):
     def invariants(self) -> jax.ShapeDtypeStruct:
         return self._out("pairs", "invariants")
 
-    def __call__(self, name: str, out: tuple[jax.ShapeDtypeStruct, ...], *arrays: Array) -> list[Array]:
+    def __call__(self, name: str, out: tuple[jax.ShapeDtypeStruct, ...], *arrays: Array) -> tuple[Array, ...]:
         workspace = kernels().training_workspace
         assert workspace is not None
         scratch = workspace(self.variant.number, self.dtype.itemsize, self.sizes, list(self.ends.degrees))
@@ -298,7 +298,7 @@ class _Call(NamedTuple):
         results = (*out, jax.ShapeDtypeStruct((scratch,), jnp.uint8))
         call = jax.ffi.ffi_call(f"so3krates_{name}_{suffix}", results, vmap_method="sequential")
         attributes = {key: np.int64(value) for key, value in self.sizes.items()}
-        return call(
+        found = call(
             *self.given,
             *arrays,
             **attributes,
@@ -306,4 +306,5 @@ class _Call(NamedTuple):
             degrees=np.asarray(self.ends.degrees, np.int64),
             scale_f=np.float64(self.ends.scales[0]),
             scale_x=np.float64(self.ends.scales[1]),
-        )[:-1]
+        )
+        return tuple(found[:-1])

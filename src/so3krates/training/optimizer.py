@@ -1,10 +1,15 @@
 """Optimiser and learning-rate schedule."""
 
+from collections.abc import Callable
 from math import cos, pi
+from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import optax
 
+from so3krates._typing import Array, Float
+from so3krates.training import fused_update
 from so3krates.training.config import AnnealConfig, ConstantConfig, ExponentialConfig, OptimizerConfig, Schedule
 
 
@@ -22,6 +27,58 @@ def make_optimizer(config: OptimizerConfig) -> optax.GradientTransformation:
     if config.clip_norm is not None:
         steps.insert(0, optax.clip_by_global_norm(config.clip_norm))
     return _lenient(optax.chain(*steps))
+
+
+class Fitted(NamedTuple):
+    """What an optimiser changes, all parameters in one vector."""
+
+    parameters: Float[Array, " parameters"]
+    average: Float[Array, " parameters"]
+    """Exponential moving average of the parameters."""
+    state: optax.OptState
+
+
+def make_update(config: OptimizerConfig) -> Callable[[Fitted, Array, Array, Array, Array], Fitted]:
+    """`(fitted, gradient, norm, rate, weight) -> fitted`: a step with the gradient, whose norm is given, at a learning
+    rate; `weight` is that of the new parameters in their average.
+
+    By the compiled kernel where there is one; the state is that of `make_optimizer` either way.
+    """
+    transform = make_optimizer(config)
+
+    def update(fitted: Fitted, gradient: Array, norm: Array, rate: Array, weight: Array) -> Fitted:
+        if fused_update.available():
+            return _by_kernel(config, fitted, gradient, norm, rate, weight)
+        updates, state = transform.update(gradient, fitted.state, fitted.parameters)
+        parameters = fitted.parameters - rate * jnp.asarray(updates)
+        return Fitted(parameters, fitted.average + weight * (parameters - fitted.average), state)
+
+    def exactly(fitted: Fitted, gradient: Array, norm: Array, rate: Array, weight: Array) -> Fitted:
+        new = update(fitted, gradient, norm, rate, weight)
+        return new if config.ema is not None else new._replace(average=new.parameters)
+
+    return exactly
+
+
+def _by_kernel(
+    config: OptimizerConfig, fitted: Fitted, gradient: Array, norm: Array, rate: Array, weight: Array
+) -> Fitted:
+    parts = list(fitted.state)  # of a chain
+    at = next(n for n, part in enumerate(parts) if isinstance(part, fused_update.Moments))
+    clip = jnp.ones_like(norm)
+    if config.clip_norm is not None:
+        clip = jnp.where(norm < config.clip_norm, 1.0, config.clip_norm / norm)
+    parameters, average, parts[at] = fused_update.update(
+        gradient,
+        fitted.parameters,
+        fitted.average,
+        parts[at],
+        clip=clip,
+        rate=rate,
+        weight_decay=config.weight_decay,
+        average_weight=weight,
+    )
+    return Fitted(parameters, average, tuple(parts))
 
 
 def learning_rate(config: OptimizerConfig, step: int, progress: float) -> float:

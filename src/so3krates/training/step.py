@@ -17,7 +17,7 @@ from so3krates.data.batching import Batch
 from so3krates.term import Term
 from so3krates.training.config import LossConfig, OptimizerConfig
 from so3krates.training.loss import LossSums, batch_errors, loss_sums, weighted_loss
-from so3krates.training.optimizer import make_optimizer
+from so3krates.training.optimizer import Fitted, make_optimizer, make_update
 
 DATA_AXIS = "data"
 
@@ -59,9 +59,7 @@ def initial_state(model: Term, config: OptimizerConfig, trained: Any = eqx.is_in
 class _Carry(NamedTuple):
     """A train state with all parameters in one vector, so that an update is a few long loops, not hundreds of short."""
 
-    parameters: Float[Array, " parameters"]
-    average: Float[Array, " parameters"]
-    optimizer: optax.OptState
+    fitted: Fitted
     step: Int[Array, ""]
 
 
@@ -74,7 +72,7 @@ def make_steps(
     joint batch, since counts are added before the means are taken, and gradients after. `trained` is the filter of the
     parameters that are trained; the others stay as they are.
     """
-    transform = make_optimizer(optimizer)
+    update = make_update(optimizer)
 
     def over_devices(tree: Any) -> Any:
         return tree if devices == 1 else jax.lax.psum(tree, DATA_AXIS)
@@ -88,14 +86,14 @@ def make_steps(
             part = loss_sums(batch_errors(unravel(parameters), batch), batch, loss)
             return weighted_loss(part._replace(counts=over_devices(part.counts)), loss), part
 
-        (value, parts), gradient = jax.value_and_grad(objective, has_aux=True)(carry.parameters)
+        (value, parts), gradient = jax.value_and_grad(objective, has_aux=True)(carry.fitted.parameters)
         value, gradient, total = over_devices((value, gradient, parts))
-        updates, state = transform.update(gradient, carry.optimizer, carry.parameters)
-        parameters = carry.parameters - rate.astype(gradient.dtype) * jnp.asarray(updates)
-        average = _averaged(carry.average, parameters, carry.step, optimizer.ema)
-        finite = jnp.isfinite(value) & jnp.isfinite(optax.tree.norm(gradient))
+        norm = jnp.asarray(optax.tree.norm(gradient))
+        weight = _weight_in_average(carry.step, optimizer.ema, gradient.dtype)
+        fitted = update(carry.fitted, gradient, norm, rate.astype(gradient.dtype), weight)
+        finite = jnp.isfinite(value) & jnp.isfinite(norm)
         record = StepRecord(value, total.absolute, total.counts, finite)
-        return _Carry(parameters, average, state, carry.step + 1), record
+        return _Carry(fitted, carry.step + 1), record
 
     # Not `eqx.filter_jit`, which waits for the result: the caller has other things to do meanwhile.
     @jax.jit
@@ -120,17 +118,16 @@ def make_steps(
             several = jax.shard_map(
                 several, mesh=data_mesh(devices), in_specs=(whole, parts, whole), out_specs=whole, check_vma=False
             )
-        carry, record = several(_Carry(vector, average, state.optimizer, state.step), batches, rates)
-        return TrainState(unravel(carry.parameters), carry.optimizer, unravel(carry.average), carry.step), record
+        carry, record = several(_Carry(Fitted(vector, average, state.optimizer), state.step), batches, rates)
+        fitted = carry.fitted
+        return TrainState(unravel(fitted.parameters), fitted.state, unravel(fitted.average), carry.step), record
 
     return steps
 
 
-def _averaged(
-    average: Float[Array, " parameters"], parameters: Float[Array, " parameters"], step: Array, decay: float | None
-) -> Float[Array, " parameters"]:
-    """a ← d a + (1 − d) p with d = min(decay, (1 + n)/(10 + n)): a short memory while the parameters still run."""
+def _weight_in_average(step: Array, decay: float | None, dtype: jnp.dtype) -> Float[Array, ""]:
+    """1 − d of a ← d a + (1 − d) p with d = min(decay, (1 + n)/(10 + n)): a short memory while the parameters still
+    run; 1 without an average."""
     if decay is None:
-        return parameters
-    count = step.astype(parameters.dtype)
-    return average + jnp.maximum(1.0 - decay, 9.0 / (10.0 + count)) * (parameters - average)
+        return jnp.ones((), dtype)
+    return jnp.maximum(1.0 - decay, 9.0 / (10.0 + step.astype(dtype)))
