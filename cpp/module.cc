@@ -298,7 +298,7 @@ nb::capsule capsule(XLA_FFI_Error* (*call)(XLA_FFI_CallFrame*)) { return nb::cap
 void add_far_targets(nb::dict& found);       // far_pairs.cc
 void add_training_targets(nb::dict& found);  // training.cc
 void add_update_targets(nb::dict& found);    // update.cc
-int64_t training_workspace(int64_t variant, int64_t bytes, nb::dict sizes, std::vector<int64_t> degrees);
+nb::tuple training_workspace(int64_t variant, int64_t bytes, nb::dict sizes, std::vector<int64_t> degrees);
 
 }  // namespace so3krates
 
@@ -326,7 +326,7 @@ NB_MODULE(_kernels, m) {
   });
   m.def("workspace", &workspace,
         "Bytes of types, of what is saved for the way back, and of scratch memory forward and back.");
-  m.def("training_workspace", &training_workspace, "Bytes of scratch memory of a call in training.");
+  m.def("training_workspace", &training_workspace, "Bytes of what is packed and of scratch memory in training.");
   m.attr("max_far_parts") = kMaxFarParts;
   m.attr("max_degree") = kMaxDegree;
   m.attr("max_degrees") = kMaxDegrees;

@@ -85,8 +85,13 @@ struct Request {
     read_arguments(in);
     find_results(out);
     TrainCall<T> counted = call;
-    char* const memory = out.template take<char>(ffi::U8, lay_out<T>(counted, nullptr));
-    if (memory != nullptr) lay_out<T>(call, memory);
+    const int64_t packed = lay_out_packed(counted, nullptr), scratch = lay_out_scratch(counted, nullptr);
+    if (step == TrainStep::forward)
+      lay_out_packed(call, out.template take<char>(ffi::U8, packed));
+    else
+      lay_out_packed(call, in.template take<char>(ffi::U8, packed));
+    char* const memory = out.template take<char>(ffi::U8, scratch);
+    if (memory != nullptr) lay_out_scratch(call, memory);
     return in.error().empty() ? out.error() : in.error();
   }
 
@@ -102,7 +107,7 @@ struct Request {
     call.centers = in.template take<int32_t>(ffi::S32, s.pairs);
     call.others = in.template take<int32_t>(ffi::S32, s.pairs);
     call.kind = in.template take<int32_t>(ffi::S32, s.kinds > 0 ? s.atoms : 0);
-    for (int filter = 0; filter < kFilters; ++filter)
+    for (int filter = 0; filter < kFilters && step == TrainStep::forward; ++filter)
       for (int n = 0; n < kParameters; ++n) call.parameters[filter][n] = in.numbers(size_of(s, filter, n).count());
     for (const T*& each : call.rows) each = in.numbers(rows());
     call.carried = in.numbers(f);
@@ -190,7 +195,7 @@ ffi::Error answered(ffi::ThreadPool pool, ffi::RemainingArgs args, ffi::Remainin
   Team team;
   team.enlist(std::min(s.parts, pool.num_threads()) - 1,
               [&](std::function<void()> help) { pool.Schedule(std::move(help)); });
-  team.run(kFilters, [&](int64_t n) { stages.pack(call, step, n); });
+  if (step == TrainStep::forward) team.run(kFilters, [&](int64_t n) { stages.pack(call, n); });
   team.run(s.parts, [&](int64_t part) { stages.run(call, step, part); });
   const int64_t filters = step == TrainStep::second || step == TrainStep::weights ? kFilters : 0;
   const int64_t pieces = (s.atoms + kAtoms - 1) / kAtoms;
@@ -242,15 +247,15 @@ void add_training_targets(nb::dict& found) {
   add_targets<ffi::F64>(found, "_f64");
 }
 
-// Bytes of scratch memory of a call, for Python.
-int64_t training_workspace(int64_t variant, int64_t bytes, nb::dict sizes, std::vector<int64_t> degrees) {
+// Bytes of what is packed and of scratch memory, for Python.
+nb::tuple training_workspace(int64_t variant, int64_t bytes, nb::dict sizes, std::vector<int64_t> degrees) {
   const TrainShape s = shape_of(
       *variant_of(variant), bytes, [&](const char* name) { return nb::cast<int64_t>(sizes[name]); }, degrees.data(),
       degrees.size());
   const auto count = [&](auto number) {
     TrainCall<decltype(number)> call{};
     call.s = s;
-    return lay_out(call, nullptr);
+    return nb::make_tuple(lay_out_packed(call, nullptr), lay_out_scratch(call, nullptr));
   };
   return bytes == 4 ? count(0.0f) : count(0.0);
 }

@@ -129,9 +129,9 @@ struct TrainCall {
   TrainScratch<T>* scratch;
 };
 
-// Scratch memory of a call; without memory it only counts.
+// Memory of what the way forward packs for all steps, and scratch memory of a step; without memory they only count.
 template <class T>
-int64_t lay_out(TrainCall<T>& call, void* memory) {
+int64_t lay_out_packed(TrainCall<T>& call, void* memory) {
   const TrainShape& s = call.s;
   Arena arena(memory);
   for (int filter = 0; filter < kFilters; ++filter) {
@@ -141,6 +141,13 @@ int64_t lay_out(TrainCall<T>& call, void* memory) {
     arena.take(packed.spherical_in_turned, s.spherical * s.padded_invariants);
     arena.take(packed.out_turned, s.kinds > 0 ? 0 : s.features * s.hidden);
   }
+  return arena.bytes();
+}
+
+template <class T>
+int64_t lay_out_scratch(TrainCall<T>& call, void* memory) {
+  const TrainShape& s = call.s;
+  Arena arena(memory);
   arena.take(call.scratch, s.parts);
   for (int64_t part = 0; part < s.parts; ++part) {
     TrainScratch<T> own{};
@@ -161,8 +168,8 @@ enum class TrainStep { forward, back, second, weights };
 
 template <class T>
 struct TrainStages {
-  // Filter `n`: its parameters as the products of a step need them.
-  void (*pack)(const TrainCall<T>&, TrainStep, int64_t n);
+  // Filter `n`: its parameters as the products need them.
+  void (*pack)(const TrainCall<T>&, int64_t n);
   // A part of the pairs.
   //   forward: from phi, harmonics, functions, invariants, rows and carried to f and x; keeps scores, values, hidden
   //     and gate.

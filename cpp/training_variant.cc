@@ -14,33 +14,27 @@ void turned(const Size& size, const T* from, T* to, int64_t stride) {
 }
 
 template <class T>
-void pack(const TrainCall<T>& call, TrainStep step, int64_t n) {
+void pack(const TrainCall<T>& call, int64_t n) {
   const TrainShape& s = call.s;
   const PackedFilter<T>& packed = call.packed[n];
   const T* const* from = call.parameters[n];
   const auto size_of_own = [&](int parameter) { return size_of(s, static_cast<int>(n), parameter); };
-  const bool ahead = step == TrainStep::forward || step == TrainStep::second;
-  for (int parameter = 0; parameter < kParameters; ++parameter)
-    if (ahead || (s.kinds > 0 && parameter == radial_out)) {
-      const Size size = size_of_own(parameter);
-      for (int64_t row = 0; row < size.rows; ++row) {
-        T* const out = packed.parameters[parameter] + row * size.padded_columns;
-        std::memcpy(out, from[parameter] + row * size.columns, sizeof(T) * size.columns);
-        clear(out + size.columns, size.padded_columns - size.columns);
-      }
+  for (int parameter = 0; parameter < kParameters; ++parameter) {
+    const Size size = size_of_own(parameter);
+    for (int64_t row = 0; row < size.rows; ++row) {
+      T* const out = packed.parameters[parameter] + row * size.padded_columns;
+      std::memcpy(out, from[parameter] + row * size.columns, sizeof(T) * size.columns);
+      clear(out + size.columns, size.padded_columns - size.columns);
     }
-  if (ahead) return;
-  if (s.kinds == 0) {
-    clear(packed.out_turned, s.features * s.hidden);
-    turned(size_of_own(radial_out), from[radial_out], packed.out_turned, s.hidden);
-    turned(size_of_own(spherical_out), from[spherical_out], packed.out_turned + s.padded_radial, s.hidden);
-    clear(packed.spherical_in_turned, s.spherical * s.padded_invariants);
-    turned(size_of_own(spherical_in), from[spherical_in], packed.spherical_in_turned, s.padded_invariants);
   }
-  if (step == TrainStep::back) {
-    clear(packed.radial_in_turned, s.radial * s.padded_functions);
-    turned(size_of_own(radial_in), from[radial_in], packed.radial_in_turned, s.padded_functions);
-  }
+  clear(packed.radial_in_turned, s.radial * s.padded_functions);
+  turned(size_of_own(radial_in), from[radial_in], packed.radial_in_turned, s.padded_functions);
+  if (s.kinds > 0) return;
+  clear(packed.out_turned, s.features * s.hidden);
+  turned(size_of_own(radial_out), from[radial_out], packed.out_turned, s.hidden);
+  turned(size_of_own(spherical_out), from[spherical_out], packed.out_turned + s.padded_radial, s.hidden);
+  clear(packed.spherical_in_turned, s.spherical * s.padded_invariants);
+  turned(size_of_own(spherical_in), from[spherical_in], packed.spherical_in_turned, s.padded_invariants);
 }
 
 // The atoms that a part of the pairs touches.

@@ -118,8 +118,8 @@ class Kernels(NamedTuple):
     """Of long-range pairs."""
     workspace: Callable[..., tuple[int, int, int, int]] | None = None
     """Bytes of types, of what is saved for the way back, and of scratch memory forward and back."""
-    training_workspace: Callable[[int, int, dict[str, int], list[int]], int] | None = None
-    """Bytes of scratch memory of a call in training (`trained_pairs`)."""
+    training_workspace: Callable[[int, int, dict[str, int], list[int]], tuple[int, int]] | None = None
+    """Bytes of packed parameters and of scratch memory in training (`trained_pairs`)."""
     missing: str = ""
     """Why there are no variants; empty if there are."""
 

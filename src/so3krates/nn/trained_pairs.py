@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from so3krates._typing import Array, Float, Int
+from so3krates._typing import Array, Float, Int, UInt
 from so3krates.nn.fused import Variant, cores, fits, kernels, preferred
 
 PAIRS_PER_PART = 64
@@ -104,6 +104,8 @@ class _Kept(NamedTuple):
     """Before SiLU."""
     gate: Float[Array, "pairs 2 hidden"]
     """The logistic function of `hidden`."""
+    packed: UInt[Array, " bytes"]
+    """Parameters as the kernel's products need them."""
 
 
 def available(degrees: tuple[int, ...]) -> bool:
@@ -154,7 +156,8 @@ def _make_messages(
     pairs: PairRows, atoms: AtomRows, filters: PairFilters, ends: PairEnds
 ) -> tuple[tuple[Messages, _Kept], tuple]:
     call = _Call.of(atoms, filters, ends)
-    f, x, *kept = call("trained", (call.f, call.x, call.scores, call.values, call.hidden, call.hidden), *pairs)
+    out = (call.f, call.x, call.scores, call.values, call.hidden, call.hidden, call.packed)
+    f, x, *kept = call("trained", out, *jax.tree.leaves(filters), *atoms, *pairs)
     return (Messages(f, x), _Kept(*kept)), (pairs, _Kept(*kept), atoms, filters, ends)
 
 
@@ -163,8 +166,9 @@ def _attend_back(saved: tuple, derivatives: tuple[Messages, _Kept]) -> tuple:
     messages, more = derivatives
     call = _Call.of(atoms, filters, ends)
     out = (_like(pairs.invariants), *map(_like, atoms), call.scores, call.values, *map(_like, jax.tree.leaves(filters)))
-    # The derivative with respect to the gate is part of that with respect to `hidden`.
-    found = call("trained_weights", out, *pairs, *kept, *messages, more.scores, more.values, more.hidden)
+    # Derivatives with respect to the gate are part of those with respect to `hidden`, those of `packed` of the filters'.
+    of_kept = (more.scores, more.values, more.hidden)
+    found = call("trained_weights", out, *atoms, *pairs, *kept[:-1], *messages, *of_kept, kept.packed)
     invariants, rows_f, rows_x, values, _, _, *parameters = found
     back = jax.tree.unflatten(jax.tree.structure(filters), parameters)
     return PairRows(*_unknown(pairs[:3]), invariants), AtomRows(rows_f, rows_x, values), back, None
@@ -195,23 +199,25 @@ def _make_back(
 ) -> tuple[tuple[PairRows, AtomRows], tuple]:
     call = _Call.of(atoms, filters, ends)
     out = (*map(_like, geometry), call.basis, call.invariants, *map(_like, atoms))
-    found = call("trained_back", (*out, call.scores, call.values, call.hidden), *geometry, *kept, *derivatives)
+    given = (*atoms, *geometry, *kept[:-1], *derivatives, kept.packed)
+    found = call("trained_back", (*out, call.scores, call.values, call.hidden), *given)
     results = PairRows(*found[:4]), AtomRows(*found[4:7])
     return results, (derivatives, kept, found[7:], geometry, atoms, filters, ends)
 
 
-def _back_of_back(saved: tuple, factors: tuple[PairRows, AtomRows]) -> tuple:
+def _back_of_back(saved: tuple, given_factors: tuple[PairRows, AtomRows]) -> tuple:
     derivatives, kept, more, geometry, atoms, filters, ends = saved
-    pairs_factors, atoms_factors = factors
+    pairs_factors, atoms_factors = given_factors
     call = _Call.of(atoms, filters, ends)
     matrices = [leaf for leaf in jax.tree.leaves(filters) if leaf.ndim == 2]
     out = (call.f, call.x, *map(_like, atoms), call.scores, call.values, call.hidden, *map(_like, matrices))
-    given = (*geometry, *pairs_factors[2:], *kept, *derivatives, *more, *pairs_factors[:2], *atoms_factors)
+    factors = (*pairs_factors[:2], *atoms_factors)
+    given = (*atoms, *geometry, *pairs_factors[2:], *kept[:-1], *derivatives, *more, *factors, kept.packed)
     f, x, rows_f, rows_x, values, *rest = call("trained_second", out, *given)
     of_kept, of_matrices = rest[:3], iter(rest[3:])
     back = jax.tree.map(lambda leaf: next(of_matrices) if leaf.ndim == 2 else jnp.zeros_like(leaf), filters)
     of_atoms = AtomRows(rows_f, rows_x, values)
-    return Messages(f, x), _Kept(*of_kept, jnp.zeros_like(kept.gate)), _unknown(geometry), of_atoms, back, None
+    return Messages(f, x), _Kept(*of_kept, jnp.zeros_like(kept.gate), None), _unknown(geometry), of_atoms, back, None
 
 
 _back.defvjp(_make_back, _back_of_back)
@@ -227,9 +233,8 @@ def _like(array: Array) -> jax.ShapeDtypeStruct:
 
 
 class _Call(NamedTuple):
-    """What all calls of a layer are given, and the shapes of what they give."""
+    """The calls of a layer, and the shapes of what they give."""
 
-    given: list[Array]
     sizes: dict[str, int]
     ends: PairEnds
     dtype: np.dtype
@@ -253,8 +258,7 @@ class _Call(NamedTuple):
             "kinds": ends.kinds,
             "parts": max(1, min(cores(), pairs // PAIRS_PER_PART, kernels().most_parts)),
         }
-        given = [ends.centers, ends.others, ends.kind, *jax.tree.leaves(filters), *atoms]
-        return cls(given, sizes, ends, np.dtype(atoms.values.dtype), variant)
+        return cls(sizes, ends, np.dtype(atoms.values.dtype), variant)
 
     def _out(self, *shape: int | str) -> jax.ShapeDtypeStruct:
         sizes = [self.sizes[each] if isinstance(each, str) else each for each in shape]
@@ -290,16 +294,27 @@ class _Call(NamedTuple):
     def invariants(self) -> jax.ShapeDtypeStruct:
         return self._out("pairs", "invariants")
 
-    def __call__(self, name: str, out: tuple[jax.ShapeDtypeStruct, ...], *arrays: Array) -> tuple[Array, ...]:
+    @property
+    def packed(self) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct((self._workspace[0],), jnp.uint8)
+
+    @property
+    def _workspace(self) -> tuple[int, int]:
+        """Bytes."""
         workspace = kernels().training_workspace
         assert workspace is not None
-        scratch = workspace(self.variant.number, self.dtype.itemsize, self.sizes, list(self.ends.degrees))
+        return workspace(self.variant.number, self.dtype.itemsize, self.sizes, list(self.ends.degrees))
+
+    def __call__(self, name: str, out: tuple[jax.ShapeDtypeStruct, ...], *arrays: Array) -> tuple[Array, ...]:
+        _, scratch = self._workspace
         suffix = "f64" if self.dtype.itemsize == 8 else "f32"
         results = (*out, jax.ShapeDtypeStruct((scratch,), jnp.uint8))
         call = jax.ffi.ffi_call(f"so3krates_{name}_{suffix}", results, vmap_method="sequential")
         attributes = {key: np.int64(value) for key, value in self.sizes.items()}
         found = call(
-            *self.given,
+            self.ends.centers,
+            self.ends.others,
+            self.ends.kind,
             *arrays,
             **attributes,
             variant=np.int64(self.variant.number),
