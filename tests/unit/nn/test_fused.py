@@ -72,7 +72,7 @@ class Hostile:
             structure=jnp.zeros(self.atoms, jnp.int32),
             charge=jnp.zeros(1, dtype),
             unpaired=jnp.zeros(1, dtype),
-            inference=inference,
+            purpose="inference" if inference else "any",
         )
 
 
@@ -157,7 +157,7 @@ def test_any_graph(seed: int, atoms: int, pairs: int, masked: float, types: int)
 
 def test_several_parts_give_what_one_gives(monkeypatch: pytest.MonkeyPatch) -> None:
     """More parts than threads, too: sums do not depend on who computes them."""
-    monkeypatch.setattr(fused, "_cores", lambda: 5)
+    monkeypatch.setattr(fused, "cores", lambda: 5)
     monkeypatch.setattr(fused, "PAIRS_PER_PART", 16)
     jax.clear_caches()
     compare("wide", "float64", Hostile(4, atoms=60, pairs=400, cutoff=WIDE.cutoff, masked=0.1), VARIANTS[:1])

@@ -91,7 +91,7 @@ def graph(seed: int, atoms: int, pairs: int | None, structures: int, dtype: str,
 def wide(given: Graph) -> Graph:
     """The same in double precision, for the terms in JAX."""
     converted = jax.tree.map(lambda a: a.astype("float64") if jnp.issubdtype(a.dtype, jnp.floating) else a, given)
-    return replace(converted, inference=False)
+    return replace(converted, purpose="any")
 
 
 @partial(jax.jit, static_argnums=0)

@@ -23,17 +23,18 @@ def equal(a: Batch, b: Batch) -> bool:
 
 def test_a_step_sees_the_same_batch_however_the_run_got_there() -> None:
     """In one go across an epoch, in other portions, and in a new process that starts in the middle."""
-    whole = stream().stacked(0, 8, 0)
+    whole = stream().stacked(0, 8)
     pieces, start = stream(), 0
     for count, following in ((2, 1), (1, 5), (5, 0)):
-        part = pieces.stacked(start, count, following)
+        part = pieces.stacked(start, count)
+        pieces.begin(start + count, following)
         assert equal(part, jax.tree.map(lambda leaf: leaf[start : start + count], whole))  # noqa: B023
         start += count
-    assert equal(stream().stacked(5, 3, 0), jax.tree.map(lambda leaf: leaf[5:], whole))
+    assert equal(stream().stacked(5, 3), jax.tree.map(lambda leaf: leaf[5:], whole))
 
 
 def test_an_epoch_visits_no_structure_twice_and_epochs_differ() -> None:
-    energies = np.asarray(stream(9).stacked(0, 6, 0).energy)
+    energies = np.asarray(stream(9).stacked(0, 6).energy)
     first, second = energies[:3].ravel(), energies[3:].ravel()
     assert len(set(first.tolist())) == 9
     assert set(first.tolist()) == set(second.tolist())

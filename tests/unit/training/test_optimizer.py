@@ -4,8 +4,10 @@ import numpy as np
 import optax
 import pytest
 
+from so3krates._precision import precision_scope
+from so3krates.training import fused_update
 from so3krates.training.config import AnnealConfig, ConstantConfig, ExponentialConfig, OptimizerConfig
-from so3krates.training.optimizer import learning_rate, make_optimizer, schedule_ended
+from so3krates.training.optimizer import Fitted, learning_rate, make_optimizer, make_update, schedule_ended
 
 
 def test_anneal_warms_up_peaks_and_ends_at_its_floor() -> None:
@@ -52,3 +54,37 @@ def test_flattened_optimizer_equals_optax_leaf_by_leaf(name: str, rng: np.random
         other = optax.apply_updates(other, update)
     for key in params:
         np.testing.assert_allclose(params[key], other[key], rtol=1e-10)
+
+
+@pytest.mark.skipif(not fused_update.available(), reason="there is no compiled kernel for this device")
+@pytest.mark.parametrize("ema", [None, 0.9])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", ["adam", "amsgrad", "adamw"])
+def test_the_kernel_takes_the_steps_of_optax(
+    name: str, dtype: str, ema: float | None, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Clipped and not, with a rate that changes, and parameters that never have a gradient."""
+    decay = 0.3 if name == "adamw" else 0.0
+    config = OptimizerConfig.parse({"name": name, "clip_norm": 100.0, "weight_decay": decay, "ema": ema})
+    count = 40_001
+    start = rng.normal(size=count)
+    gradients = [scale * rng.normal(size=count) * (np.arange(count) % 7 > 0) for scale in (0.1, 5.0, 1e-4, 1.0)]
+    found = {}
+    with precision_scope(dtype):
+        for kernel in (True, False):
+            monkeypatch.setattr(fused_update, "available", lambda kernel=kernel: kernel)
+            step = jax.jit(make_update(config))
+            parameters = jnp.asarray(start, dtype)
+            fitted = Fitted(parameters, parameters, make_optimizer(config).init(parameters))
+            for rate, gradient in zip((0.1, 0.05, 0.02, 0.2), gradients, strict=True):
+                given = jnp.asarray(gradient, dtype)
+                norm = jnp.sqrt(jnp.sum(given * given))
+                fitted = step(fitted, given, norm, jnp.asarray(rate, dtype), jnp.asarray(0.3, dtype))
+            found[kernel] = fitted
+    # Which moments follow from which differs by rounding alone, but small second moments divide by little.
+    close = 1e-12 if dtype == "float64" else 2e-5
+    for mine, theirs in zip(jax.tree.leaves(found[True]), jax.tree.leaves(found[False]), strict=True):
+        assert mine.dtype == theirs.dtype
+        np.testing.assert_allclose(mine, theirs, rtol=close, atol=close * float(jnp.abs(theirs).max()))
+    if ema is None:
+        np.testing.assert_array_equal(found[True].average, found[True].parameters)

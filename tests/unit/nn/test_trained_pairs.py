@@ -1,0 +1,223 @@
+"""The compiled kernel for training against the form that XLA compiles, and against differences of losses."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jax.flatten_util import ravel_pytree
+from oracles.models import CONFIGS, random_model
+
+from so3krates import System
+from so3krates._precision import precision_scope
+from so3krates.derivatives import energies_and_forces
+from so3krates.graph import Graph, Kinds, Sizes, make_graph
+from so3krates.model import ModelConfig, SO3krates
+from so3krates.nn import trained_pairs
+from so3krates.nn.fused import Variant, preferred, variants
+from so3krates.potential import Potential
+
+pytestmark = pytest.mark.skipif(preferred() is None, reason="there is no compiled kernel for this device")
+
+ALL = {
+    **CONFIGS,
+    "wide": ModelConfig(features=132, layers=2, heads=4, cutoff=3.5),
+    "embedded charge": ModelConfig(features=24, layers=2, heads=4, radial_functions=8, cutoff=4.0, charge_embedding=True),
+    "narrow chunks": ModelConfig(features=6, layers=3, heads=3, degrees=(1, 2), radial_functions=5, cutoff=4.0),
+    "one wide chunk": ModelConfig(features=50, layers=1, heads=1, degrees=(3,), radial_functions=8, cutoff=4.0),
+}
+
+
+def structures(rng: np.random.Generator) -> list[System]:
+    """Molecules of several sizes and elements, a lonely atom, and a crystal so small that atoms are neighbours of their
+    own images."""
+    molecules = [
+        System(
+            numbers=rng.choice([1, 6, 8], size=count),
+            positions=1.3 * count ** (1 / 3) * rng.standard_normal((count, 3)),
+            charge=charge,
+        )
+        for count, charge in ((5, 0.0), (1, 1.0), (7, -1.0))
+    ]
+    places = np.array([[0.0, 0.0, 0.0], [1.1, 0.9, 1.0]])
+    crystal = System(numbers=np.array([6, 1]), positions=places, cell=2.9 * np.eye(3), pbc=(True, True, True))
+    return [*molecules, crystal]
+
+
+def batch(model: SO3krates, rng: np.random.Generator, kinds: int = 4) -> Graph:
+    """Padded, as a batch in training is."""
+    systems = structures(rng)
+    lists = [Potential(model).pair_lists(system) for system in systems]
+    sizes = Sizes.of(systems, lists).grown(Sizes(6, 24, 0))._replace(largest=7, kinds=kinds)
+    return jax.tree.map(jnp.asarray, make_graph(systems, lists, model.dtype, sizes))
+
+
+def of_everything(model: SO3krates, graph: Graph) -> jax.Array:
+    result = energies_and_forces(model, graph)
+    return jnp.sum(jnp.cos(result.forces)) + jnp.sum(jnp.sin(result.energies)) + jnp.sum(result.virial**2)
+
+
+def of_forces(model: SO3krates, graph: Graph) -> jax.Array:
+    return jnp.sum(energies_and_forces(model, graph).forces ** 2)
+
+
+def of_energies(model: SO3krates, graph: Graph) -> jax.Array:
+    return jnp.sum(energies_and_forces(model, graph).energies ** 2)
+
+
+Loss = Callable[[SO3krates, Graph], jax.Array]
+
+
+def loss_and_gradient(loss: Loss, model: SO3krates, graph: Graph) -> tuple[float, np.ndarray]:
+    parameters, rest = eqx.partition(model, eqx.is_inexact_array)
+    vector, unravel = ravel_pytree(parameters)
+    value, gradient = jax.jit(jax.value_and_grad(lambda v: loss(eqx.combine(unravel(v), rest), graph)))(vector)
+    return float(value), np.asarray(gradient)
+
+
+def made(name: str, dtype: str = "float64") -> SO3krates:
+    with precision_scope(dtype):
+        return random_model(ALL[name], dtype=dtype)
+
+
+def assert_same(found: tuple[float, np.ndarray], expected: tuple[float, np.ndarray], relative: float) -> None:
+    np.testing.assert_allclose(found[0], expected[0], rtol=relative)
+    np.testing.assert_allclose(found[1], expected[1], rtol=relative, atol=relative * np.abs(expected[1]).max())
+
+
+@pytest.mark.parametrize(("dtype", "relative"), [("float64", 1e-11), ("float32", 2e-4)])
+@pytest.mark.parametrize("name", ALL)
+def test_losses_and_gradients_are_those_of_xla(
+    name: str, dtype: str, relative: float, rng: np.random.Generator
+) -> None:
+    model = made(name, dtype)
+    with precision_scope(dtype):
+        graph = batch(model, rng)
+        for loss in (of_everything, of_forces, of_energies):
+            expected = loss_and_gradient(loss, model, graph)
+            assert_same(loss_and_gradient(loss, model, replace(graph, purpose="training")), expected, relative)
+
+
+@pytest.mark.parametrize("kinds", [0, 3, 9, 40])
+def test_a_first_layer_by_kinds_is_one_by_atoms(kinds: int, rng: np.random.Generator) -> None:
+    """Not said, just enough, with room for more, and too many for tables."""
+    model = made("article")
+    with precision_scope("float64"):
+        graph = batch(model, rng, kinds)
+        expected = loss_and_gradient(of_everything, model, graph)
+        assert_same(loss_and_gradient(of_everything, model, replace(graph, purpose="training")), expected, 1e-11)
+
+
+@pytest.mark.parametrize("name", ["article", "so3lr"])
+def test_gradients_are_differences_of_losses(name: str, rng: np.random.Generator) -> None:
+    model = made(name)
+    with precision_scope("float64"):
+        graph = replace(batch(model, rng), purpose="training")
+        parameters, rest = eqx.partition(model, eqx.is_inexact_array)
+        vector, unravel = ravel_pytree(parameters)
+        _, gradient = loss_and_gradient(of_forces, model, graph)
+        value = jax.jit(lambda v: of_forces(eqx.combine(unravel(v), rest), graph))
+        for _ in range(3):
+            direction = rng.normal(size=len(vector))
+            direction /= np.linalg.norm(direction)
+            steps = [float(value(vector + step * direction)) for step in (1e-4, -1e-4, 5e-5, -5e-5)]
+            coarse, fine = (steps[0] - steps[1]) / 2e-4, (steps[2] - steps[3]) / 1e-4
+            difference = (4 * fine - coarse) / 3
+            assert gradient @ direction == pytest.approx(difference, rel=1e-6, abs=1e-9 * np.linalg.norm(gradient))
+
+
+@pytest.mark.parametrize("variant", variants(), ids=lambda variant: variant.name)
+def test_every_instruction_set(variant: Variant, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trained_pairs, "preferred", lambda: variant)
+    for dtype, relative in (("float64", 1e-11), ("float32", 2e-4)):
+        model = made("article", dtype)
+        with precision_scope(dtype):
+            graph = batch(model, rng)
+            expected = loss_and_gradient(of_everything, model, graph)
+            for kinds in (graph.kinds, None):
+                mine = replace(graph, purpose="training", kinds=kinds)
+                assert_same(loss_and_gradient(of_everything, model, mine), expected, relative)
+
+
+def any_graph(seed: int, atoms: int, pairs: int, masked: float) -> Graph:
+    """Pairs in no order: of an atom with itself, repeated, beyond the cutoff, and padding among them."""
+    rng = np.random.default_rng(seed)
+    mask = rng.random(pairs) >= masked
+    directions = rng.normal(size=(pairs, 3))
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    numbers = rng.choice([1, 6, 8], size=atoms)
+    _, examples, kind = np.unique(numbers, return_index=True, return_inverse=True)
+    return Graph(
+        vectors=jnp.asarray(directions * rng.uniform(0.5, 3.9, size=(pairs, 1)) * mask[:, None]),
+        centers=jnp.asarray(rng.integers(0, atoms, size=pairs) * mask, jnp.int32),
+        others=jnp.asarray(rng.integers(0, atoms, size=pairs) * mask, jnp.int32),
+        pair_mask=jnp.asarray(mask),
+        numbers=jnp.asarray(numbers, jnp.int32),
+        atom_mask=jnp.ones(atoms, bool),
+        structure=jnp.zeros(atoms, jnp.int32),
+        charge=jnp.zeros(1),
+        unpaired=jnp.zeros(1),
+        kinds=Kinds(jnp.asarray(kind, jnp.int32), jnp.asarray(examples, jnp.int32)),
+    )
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    seed=st.integers(0, 10_000),
+    atoms=st.integers(1, 12),
+    pairs=st.sampled_from([0, 1, 2, 47, 48, 49, 130, 300]),
+    masked=st.sampled_from([0.0, 0.3, 1.0]),
+)
+def test_any_graph(seed: int, atoms: int, pairs: int, masked: float) -> None:
+    model = made("article")
+    with precision_scope("float64"):
+        graph = any_graph(seed, atoms, pairs, masked)
+        expected = loss_and_gradient(of_everything, model, graph)
+        assert_same(loss_and_gradient(of_everything, model, replace(graph, purpose="training")), expected, 1e-10)
+
+
+def test_parts_add_up_and_repeated_calls_are_equal_bit_for_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = made("article")
+    with precision_scope("float64"):
+        graph = replace(any_graph(3, 12, 700, 0.1), purpose="training")
+        found = {}
+        for cores in (1, 2, 5):
+            monkeypatch.setattr(trained_pairs, "cores", lambda cores=cores: cores)
+            found[cores] = loss_and_gradient(of_everything, model, graph)
+            again = loss_and_gradient(of_everything, model, graph)
+            assert again[0] == found[cores][0]
+            np.testing.assert_array_equal(again[1], found[cores][1])
+        for cores in (2, 5):
+            assert_same(found[cores], found[1], 1e-11)
+
+
+def test_the_kernel_runs_in_training_alone(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = made("article", "float32")
+    graph = batch(model, rng)
+
+    def calls(purpose: str) -> str:
+        return str(jax.make_jaxpr(lambda g: energies_and_forces(model, g).forces)(replace(graph, purpose=purpose)))
+
+    assert "so3krates_trained_back_f32" in calls("training")
+    assert "so3krates_trained" not in calls("any")
+    monkeypatch.setattr(trained_pairs, "preferred", lambda: None)
+    assert "so3krates_trained" not in calls("training")
+
+
+def test_what_training_does_not_ask_for_is_nan(rng: np.random.Generator) -> None:
+    """Parameters without forces on the way, and the geometry twice."""
+    model = made("article")
+    with precision_scope("float64"):
+        graph = replace(batch(model, rng), purpose="training")
+        gradient = eqx.filter_grad(lambda model: jnp.sum(model(graph)))(model)
+        assert np.isnan(gradient.layers[1].attention.filter_f.radial.layers[0].weight).all()
+
+        def force(vectors: jax.Array) -> jax.Array:
+            return energies_and_forces(model, replace(graph, vectors=vectors)).forces[0, 0]
+
+        assert np.isnan(jax.grad(force)(graph.vectors)).any()
