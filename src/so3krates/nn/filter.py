@@ -62,13 +62,11 @@ class Filter(eqx.Module):
         spherical = (spherical_in.weight, spherical_in.bias, spherical_out.weight)
         bias = radial_out.bias + spherical_out.bias
         if at_origin:
-            degrees, width = spherical_in.weight.shape
+            degrees = len(spherical_in.weight)
             dtype = radial_in.bias.dtype
             nothing = (jnp.zeros((0, 0), dtype), jnp.zeros((0,), dtype), jnp.zeros((0, len(bias)), dtype))
             spherical, bias = nothing, radial_out.bias + self.spherical(jnp.zeros((degrees,), dtype))
-        return FilterParameters(
-            radial_in.weight, radial_in.bias, *spherical[:2], radial_out.weight, spherical[2], bias
-        )
+        return FilterParameters(radial_in.weight, radial_in.bias, *spherical[:2], radial_out.weight, spherical[2], bias)
 
     def joined(self, *, at_origin: bool) -> Joined:
         """Both networks as one: two large products in place of four, and no sum of two arrays of pairs × features.

@@ -166,7 +166,7 @@ def _attend_back(saved: tuple, derivatives: tuple[Messages, _Kept]) -> tuple:
     messages, more = derivatives
     call = _Call.of(atoms, filters, ends)
     out = (_like(pairs.invariants), *map(_like, atoms), call.scores, call.values, *map(_like, jax.tree.leaves(filters)))
-    # Derivatives with respect to the gate are part of those with respect to `hidden`, those of `packed` of the filters'.
+    # What the gate and packed parameters add is part of the derivatives with respect to `hidden` and to the filters.
     of_kept = (more.scores, more.values, more.hidden)
     found = call("trained_weights", out, *atoms, *pairs, *kept[:-1], *messages, *of_kept, kept.packed)
     invariants, rows_f, rows_x, values, _, _, *parameters = found

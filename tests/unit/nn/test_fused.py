@@ -235,7 +235,9 @@ def methane(seed: int) -> System:
 def test_batches_of_replicas_are_what_each_is_alone() -> None:
     model = for_inference(random_model(CONFIGS["article"]), 1e-4)
     systems = [methane(seed) for seed in range(4)]
-    graphs = [replace(make_graph([s], [find_pair_lists(s, model.cutoff)], "float64"), purpose="inference") for s in systems]
+    graphs = [
+        replace(make_graph([s], [find_pair_lists(s, model.cutoff)], "float64"), purpose="inference") for s in systems
+    ]
     graphs = [jax.tree.map(jnp.asarray, graph) for graph in graphs]
     stacked = jax.tree.map(lambda *each: jnp.stack(each), *graphs)
     forces = jax.grad(lambda vectors, graph: jnp.sum(model(replace(graph, vectors=vectors))))
@@ -335,6 +337,8 @@ def test_a_potential_can_be_made_fast_while_a_program_is_traced() -> None:
     potential = Potential(random_model(CONFIGS["article"]), tolerance=1e-4)
     pairs = find_pair_lists(methane(3), potential.cutoff)
     graph = jax.tree.map(jnp.asarray, make_graph([methane(3)], [pairs], "float64"))
-    energies = jax.jit(lambda vectors: potential.fast(replace(graph, vectors=vectors, purpose="inference")))(graph.vectors)
+    energies = jax.jit(lambda vectors: potential.fast(replace(graph, vectors=vectors, purpose="inference")))(
+        graph.vectors
+    )
     expected = eqx.filter_jit(potential.fast)(replace(graph, purpose="inference"))
     np.testing.assert_allclose(energies, expected, rtol=1e-14)

@@ -1,6 +1,6 @@
 """The compiled kernel for training against the form that XLA compiles, and against differences of losses."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import replace
 
 import equinox as eqx
@@ -19,15 +19,18 @@ from so3krates.derivatives import energies_and_forces
 from so3krates.graph import Graph, Kinds, Sizes, make_graph
 from so3krates.model import ModelConfig, SO3krates
 from so3krates.nn import trained_pairs
-from so3krates.nn.fused import Variant, preferred, variants
+from so3krates.nn.fused import preferred, variants
 from so3krates.potential import Potential
 
 pytestmark = pytest.mark.skipif(preferred() is None, reason="there is no compiled kernel for this device")
 
+RELATIVE = {"float64": 1e-11, "float32": 2e-4}
 ALL = {
     **CONFIGS,
     "wide": ModelConfig(features=132, layers=2, heads=4, cutoff=3.5),
-    "embedded charge": ModelConfig(features=24, layers=2, heads=4, radial_functions=8, cutoff=4.0, charge_embedding=True),
+    "embedded charge": ModelConfig(
+        features=24, layers=2, heads=4, radial_functions=8, cutoff=4.0, charge_embedding=True
+    ),
     "narrow chunks": ModelConfig(features=6, layers=3, heads=3, degrees=(1, 2), radial_functions=5, cutoff=4.0),
     "one wide chunk": ModelConfig(features=50, layers=1, heads=1, degrees=(3,), radial_functions=8, cutoff=4.0),
 }
@@ -57,27 +60,23 @@ def batch(model: SO3krates, rng: np.random.Generator, kinds: int = 4) -> Graph:
     return jax.tree.map(jnp.asarray, make_graph(systems, lists, model.dtype, sizes))
 
 
-def of_everything(model: SO3krates, graph: Graph) -> jax.Array:
+EVERYTHING, FORCES, ENERGIES = (1.0, 1.0, 1.0), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0)
+
+
+def loss(model: SO3krates, graph: Graph, weights: Sequence[float] | jax.Array = EVERYTHING) -> jax.Array:
     result = energies_and_forces(model, graph)
-    return jnp.sum(jnp.cos(result.forces)) + jnp.sum(jnp.sin(result.energies)) + jnp.sum(result.virial**2)
+    parts = (result.forces**2, jnp.sin(result.energies), result.virial**2)
+    return sum(weight * jnp.sum(part) for weight, part in zip(weights, parts, strict=True))
 
 
-def of_forces(model: SO3krates, graph: Graph) -> jax.Array:
-    return jnp.sum(energies_and_forces(model, graph).forces ** 2)
-
-
-def of_energies(model: SO3krates, graph: Graph) -> jax.Array:
-    return jnp.sum(energies_and_forces(model, graph).energies ** 2)
-
-
-Loss = Callable[[SO3krates, Graph], jax.Array]
-
-
-def loss_and_gradient(loss: Loss, model: SO3krates, graph: Graph) -> tuple[float, np.ndarray]:
+def losses_and_gradients(
+    model: SO3krates, graph: Graph, kinds_of_loss: Sequence[tuple[float, ...]] = (EVERYTHING,)
+) -> list[tuple[np.ndarray, np.ndarray]]:
     parameters, rest = eqx.partition(model, eqx.is_inexact_array)
     vector, unravel = ravel_pytree(parameters)
-    value, gradient = jax.jit(jax.value_and_grad(lambda v: loss(eqx.combine(unravel(v), rest), graph)))(vector)
-    return float(value), np.asarray(gradient)
+    function = jax.jit(jax.value_and_grad(lambda v, weights: loss(eqx.combine(unravel(v), rest), graph, weights)))
+    found = (function(vector, jnp.asarray(weights, vector.dtype)) for weights in kinds_of_loss)
+    return [(np.asarray(value), np.asarray(gradient)) for value, gradient in found]
 
 
 def made(name: str, dtype: str = "float64") -> SO3krates:
@@ -85,32 +84,36 @@ def made(name: str, dtype: str = "float64") -> SO3krates:
         return random_model(ALL[name], dtype=dtype)
 
 
-def assert_same(found: tuple[float, np.ndarray], expected: tuple[float, np.ndarray], relative: float) -> None:
-    np.testing.assert_allclose(found[0], expected[0], rtol=relative)
-    np.testing.assert_allclose(found[1], expected[1], rtol=relative, atol=relative * np.abs(expected[1]).max())
+Found = list[tuple[np.ndarray, np.ndarray]]
 
 
-@pytest.mark.parametrize(("dtype", "relative"), [("float64", 1e-11), ("float32", 2e-4)])
-@pytest.mark.parametrize("name", ALL)
-def test_losses_and_gradients_are_those_of_xla(
-    name: str, dtype: str, relative: float, rng: np.random.Generator
-) -> None:
-    model = made(name, dtype)
+def assert_same(found: Found, expected: Found, relative: float) -> None:
+    for (value, gradient), (other_value, other_gradient) in zip(found, expected, strict=True):
+        np.testing.assert_allclose(value, other_value, rtol=relative)
+        largest = np.abs(other_gradient).max()
+        np.testing.assert_allclose(gradient, other_gradient, rtol=relative, atol=relative * largest)
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype"), [*((name, "float64") for name in ALL), ("wide", "float32"), ("so3lr", "float32")]
+)
+def test_losses_and_gradients_are_those_of_xla(name: str, dtype: str, rng: np.random.Generator) -> None:
+    model, relative = made(name, dtype), RELATIVE[dtype]
     with precision_scope(dtype):
         graph = batch(model, rng)
-        for loss in (of_everything, of_forces, of_energies):
-            expected = loss_and_gradient(loss, model, graph)
-            assert_same(loss_and_gradient(loss, model, replace(graph, purpose="training")), expected, relative)
+        of = (EVERYTHING, FORCES, ENERGIES)
+        expected = losses_and_gradients(model, graph, of)
+        assert_same(losses_and_gradients(model, replace(graph, purpose="training"), of), expected, relative)
 
 
-@pytest.mark.parametrize("kinds", [0, 3, 9, 40])
+@pytest.mark.parametrize("kinds", [0, 3, 40])
 def test_a_first_layer_by_kinds_is_one_by_atoms(kinds: int, rng: np.random.Generator) -> None:
-    """Not said, just enough, with room for more, and too many for tables."""
+    """Not said, just enough, and too many for tables."""
     model = made("article")
     with precision_scope("float64"):
         graph = batch(model, rng, kinds)
-        expected = loss_and_gradient(of_everything, model, graph)
-        assert_same(loss_and_gradient(of_everything, model, replace(graph, purpose="training")), expected, 1e-11)
+        expected = losses_and_gradients(model, graph)
+        assert_same(losses_and_gradients(model, replace(graph, purpose="training")), expected, 1e-11)
 
 
 @pytest.mark.parametrize("name", ["article", "so3lr"])
@@ -120,8 +123,8 @@ def test_gradients_are_differences_of_losses(name: str, rng: np.random.Generator
         graph = replace(batch(model, rng), purpose="training")
         parameters, rest = eqx.partition(model, eqx.is_inexact_array)
         vector, unravel = ravel_pytree(parameters)
-        _, gradient = loss_and_gradient(of_forces, model, graph)
-        value = jax.jit(lambda v: of_forces(eqx.combine(unravel(v), rest), graph))
+        ((_, gradient),) = losses_and_gradients(model, graph, (FORCES,))
+        value = jax.jit(lambda v: loss(eqx.combine(unravel(v), rest), graph, FORCES))
         for _ in range(3):
             direction = rng.normal(size=len(vector))
             direction /= np.linalg.norm(direction)
@@ -131,17 +134,16 @@ def test_gradients_are_differences_of_losses(name: str, rng: np.random.Generator
             assert gradient @ direction == pytest.approx(difference, rel=1e-6, abs=1e-9 * np.linalg.norm(gradient))
 
 
-@pytest.mark.parametrize("variant", variants(), ids=lambda variant: variant.name)
-def test_every_instruction_set(variant: Variant, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trained_pairs, "preferred", lambda: variant)
-    for dtype, relative in (("float64", 1e-11), ("float32", 2e-4)):
-        model = made("article", dtype)
-        with precision_scope(dtype):
-            graph = batch(model, rng)
-            expected = loss_and_gradient(of_everything, model, graph)
-            for kinds in (graph.kinds, None):
-                mine = replace(graph, purpose="training", kinds=kinds)
-                assert_same(loss_and_gradient(of_everything, model, mine), expected, relative)
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_every_instruction_set(dtype: str, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = made("article", dtype)
+    with precision_scope(dtype):
+        graph = batch(model, rng)
+        expected = losses_and_gradients(model, graph)
+        for variant in variants():
+            monkeypatch.setattr(trained_pairs, "preferred", lambda variant=variant: variant)
+            found = losses_and_gradients(model, replace(graph, purpose="training"))
+            assert_same(found, expected, RELATIVE[dtype])
 
 
 def any_graph(seed: int, atoms: int, pairs: int, masked: float) -> Graph:
@@ -166,19 +168,19 @@ def any_graph(seed: int, atoms: int, pairs: int, masked: float) -> Graph:
     )
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(
     seed=st.integers(0, 10_000),
-    atoms=st.integers(1, 12),
-    pairs=st.sampled_from([0, 1, 2, 47, 48, 49, 130, 300]),
+    atoms=st.sampled_from([1, 12]),
+    pairs=st.sampled_from([0, 1, 48, 130, 300]),
     masked=st.sampled_from([0.0, 0.3, 1.0]),
 )
 def test_any_graph(seed: int, atoms: int, pairs: int, masked: float) -> None:
     model = made("article")
     with precision_scope("float64"):
         graph = any_graph(seed, atoms, pairs, masked)
-        expected = loss_and_gradient(of_everything, model, graph)
-        assert_same(loss_and_gradient(of_everything, model, replace(graph, purpose="training")), expected, 1e-10)
+        expected = losses_and_gradients(model, graph)
+        assert_same(losses_and_gradients(model, replace(graph, purpose="training")), expected, 1e-10)
 
 
 def test_parts_add_up_and_repeated_calls_are_equal_bit_for_bit(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,10 +190,10 @@ def test_parts_add_up_and_repeated_calls_are_equal_bit_for_bit(monkeypatch: pyte
         found = {}
         for cores in (1, 2, 5):
             monkeypatch.setattr(trained_pairs, "cores", lambda cores=cores: cores)
-            found[cores] = loss_and_gradient(of_everything, model, graph)
-            again = loss_and_gradient(of_everything, model, graph)
-            assert again[0] == found[cores][0]
-            np.testing.assert_array_equal(again[1], found[cores][1])
+            found[cores] = losses_and_gradients(model, graph)
+            again = losses_and_gradients(model, graph)
+            for first, second in zip(found[cores][0], again[0], strict=True):
+                np.testing.assert_array_equal(first, second)
         for cores in (2, 5):
             assert_same(found[cores], found[1], 1e-11)
 
