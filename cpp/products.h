@@ -108,10 +108,11 @@ void product(const T* a, int64_t a_stride, int64_t rows, Inner inner, const T* b
              T* out, int64_t out_stride, bool add) {
   constexpr int64_t wide = Register<T, SO3K_WIDE_BYTES>::lanes;
   const int64_t whole = columns / wide * wide;
-  product_of_registers<T, SO3K_WIDE_BYTES, A>(a, a_stride, rows, inner, b, b_stride, columns / wide, out, out_stride, add);
+  product_of_registers<T, SO3K_WIDE_BYTES, A>(a, a_stride, rows, inner, b, b_stride, columns / wide, out, out_stride,
+                                              add);
   if constexpr (SO3K_WIDE_BYTES > SO3K_BYTES)
     product_of_registers<T, SO3K_BYTES, A>(a, a_stride, rows, inner, b + whole, b_stride,
-                                        (columns - whole) / Simd<T>::lanes, out + whole, out_stride, add);
+                                           (columns - whole) / Simd<T>::lanes, out + whole, out_stride, add);
 }
 
 }  // namespace SO3K_VARIANT

@@ -103,7 +103,8 @@ class TrainedFilters {
     }
     each([&](int64_t row, int64_t at) {
       T* const derivative = own_.hidden + row * s_.hidden + at;
-      store(derivative, load(derivative) * slope(n, row, at) + load(of_hidden(call_.hidden_more, n) + row * kept_ + at));
+      store(derivative,
+            load(derivative) * slope(n, row, at) + load(of_hidden(call_.hidden_more, n) + row * kept_ + at));
       const Vec<T> x = load(of_hidden(call_.hidden, n) + row * kept_ + at);
       store(own_.more_hidden + row * s_.hidden + at, x * load(of_hidden(call_.gate, n) + row * kept_ + at));
     });
@@ -219,7 +220,8 @@ class TrainedFilters {
   }
 
   SO3K_INLINE void add_scaled(T scale, const T* from, T* to) const {
-    for (int64_t at = 0; at < s_.padded_radial; at += Simd<T>::lanes) store(to + at, load(to + at) + scale * load(from + at));
+    for (int64_t at = 0; at < s_.padded_radial; at += Simd<T>::lanes)
+      store(to + at, load(to + at) + scale * load(from + at));
   }
 
   // Into the hidden layers.
@@ -227,8 +229,8 @@ class TrainedFilters {
     product(call_.functions + start_ * s_.functions, s_.functions, rows_, run(s_.functions),
             packed(n).parameters[radial_in], s_.padded_radial, s_.padded_radial, out, stride, add);
     product(call_.invariants + start_ * s_.invariants, s_.invariants, rows_, run(s_.invariants),
-            packed(n).parameters[spherical_in], s_.padded_spherical, s_.padded_spherical, out + s_.padded_radial, stride,
-            add);
+            packed(n).parameters[spherical_in], s_.padded_spherical, s_.padded_spherical, out + s_.padded_radial,
+            stride, add);
   }
 
   // Out of the hidden layers.

@@ -1,6 +1,6 @@
-// Attention of both directions of a pair, and its derivatives. Scores s = Σ_k q_ik w_ij,k k_jk over a chunk, coefficients
-// α = φ s / c, messages Σ_j α v_j for f and Σ_j α Y_lm for x. All is linear in each of its factors, so that all
-// derivatives are sums of the same kind.
+// Attention of both directions of a pair, and its derivatives. Scores s = Σ_k q_ik w_ij,k k_jk over a chunk,
+// coefficients α = φ s / c, messages Σ_j α v_j for f and Σ_j α Y_lm for x. All is linear in each of its factors, so
+// that all derivatives are sums of the same kind.
 #pragma once
 
 #include <cstring>

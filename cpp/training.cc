@@ -219,13 +219,8 @@ ffi::Error guarded(ffi::ThreadPool pool, ffi::RemainingArgs args, ffi::Remaining
 
 template <ffi::DataType D, TrainStep step>
 XLA_FFI_Error* entry(XLA_FFI_CallFrame* frame) {
-  static auto* handler = ffi::Ffi::Bind()
-                             .Ctx<ffi::ThreadPool>()
-                             .RemainingArgs()
-                             .RemainingRets()
-                             .Attrs()
-                             .To(guarded<D, step>)
-                             .release();
+  static auto* handler =
+      ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().RemainingArgs().RemainingRets().Attrs().To(guarded<D, step>).release();
   return handler->Call(frame);
 }
 

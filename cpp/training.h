@@ -52,7 +52,16 @@ static inline TrainShape completed(TrainShape s, int64_t lanes) {
 // The matrices and biases of a filter, w = out_bias + radial_out silu(radial_in b + radial_bias) + the same of a
 // spherical network in s. Where there are kinds, radial_out has a row for each two of them and each chunk, and out_bias
 // a number.
-enum Parameter { radial_in, radial_bias, spherical_in, spherical_bias, radial_out, spherical_out, out_bias, kParameters };
+enum Parameter {
+  radial_in,
+  radial_bias,
+  spherical_in,
+  spherical_bias,
+  radial_out,
+  spherical_out,
+  out_bias,
+  kParameters
+};
 
 struct Size {
   int64_t rows, columns, padded_columns;
@@ -94,36 +103,36 @@ struct TrainScratch {
   T *hidden, *more_hidden;         // kTrainBlock, hidden
   T* values;                       // kTrainBlock, columns
   T* factors;  // of `second`: kTrainBlock, 2, columns, those of the filters; of scores, as these, where there are kinds
-  T *functions, *invariants;       // kTrainBlock, padded_functions and padded_invariants
+  T *functions, *invariants;  // kTrainBlock, padded_functions and padded_invariants
 };
 
-// Arrays of the four steps. Of what a step does not have, the pointers are null; where there are kinds, rows and filters
-// are empty. "Factors" are what multiplies the
-// results of `back` where it is differentiated in turn; "more" are further derivatives of what was kept.
+// Arrays of the four steps. Of what a step does not have, the pointers are null; where there are kinds, rows and
+// filters are empty. "Factors" are what multiplies the results of `back` where it is differentiated in turn; "more" are
+// further derivatives of what was kept.
 template <class T>
 struct TrainCall {
   TrainShape s;
-  const int32_t *centers, *others;                // pairs
-  const int32_t* kind;                            // atoms; nothing where atoms have rows
-  const T *phi, *harmonics;                       // pairs; pairs, orders
-  const T *phi_factors, *harmonics_factors;       // likewise
-  const T *functions, *invariants;                // pairs, functions; pairs, invariants; in `second` their factors
+  const int32_t *centers, *others;                   // pairs
+  const int32_t* kind;                               // atoms; nothing where atoms have rows
+  const T *phi, *harmonics;                          // pairs; pairs, orders
+  const T *phi_factors, *harmonics_factors;          // likewise
+  const T *functions, *invariants;                   // pairs, functions; pairs, invariants; in `second` their factors
   const T *rows[kFilters], *rows_factors[kFilters];  // atoms, chunks, 2, width
-  const T *carried, *carried_factors;             // atoms, features: the values of atoms that messages carry
-  const T *f_back, *x_back;                       // atoms, features; atoms, orders: derivatives by the messages
+  const T *carried, *carried_factors;                // atoms, features: the values of atoms that messages carry
+  const T *f_back, *x_back;                          // atoms, features; atoms, orders: derivatives by the messages
   const T* parameters[kFilters][kParameters];
-  const T* scores_more;                           // 2, pairs, chunks
-  const T* values_more;                           // pairs, 2, features
-  const T* hidden_more;                           // pairs, 2, hidden
-  T *f, *x;                                       // atoms, features; atoms, orders: messages, or their derivatives
-  T* scores;                                      // 2, pairs, chunks: to the centers, to the others; without φ and 1/c
-  T* values;                                      // pairs, 2, features: the filters
-  T *hidden, *gate;                               // pairs, 2, hidden: before SiLU, and its logistic function
-  T* scores_back;                                 // 2, pairs, chunks: derivatives by the scores
-  T* values_back;                                 // pairs, 2, features: by the filters
-  T* leaving;                                     // pairs, 2, hidden: by what leaves the hidden layers
+  const T* scores_more;  // 2, pairs, chunks
+  const T* values_more;  // pairs, 2, features
+  const T* hidden_more;  // pairs, 2, hidden
+  T *f, *x;              // atoms, features; atoms, orders: messages, or their derivatives
+  T* scores;             // 2, pairs, chunks: to the centers, to the others; without φ and 1/c
+  T* values;             // pairs, 2, features: the filters
+  T *hidden, *gate;      // pairs, 2, hidden: before SiLU, and its logistic function
+  T* scores_back;        // 2, pairs, chunks: derivatives by the scores
+  T* values_back;        // pairs, 2, features: by the filters
+  T* leaving;            // pairs, 2, hidden: by what leaves the hidden layers
   T *phi_out, *harmonics_out, *functions_out, *invariants_out, *rows_out[kFilters], *carried_out;
-  T *scores_out, *values_out, *hidden_out;        // of `second`
+  T *scores_out, *values_out, *hidden_out;  // of `second`
   T* derivatives[kFilters][kParameters];
   PackedFilter<T> packed[kFilters];
   TrainScratch<T>* scratch;

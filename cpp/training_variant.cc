@@ -97,9 +97,7 @@ void collect_parameters(const TrainCall<T>& call, int64_t n) {
     const Size size = size_of(call.s, static_cast<int>(n), parameter);
     for (int64_t row = 0; row < size.rows; ++row) {
       T* const to = out + row * size.columns;
-      const auto of = [&](int64_t part) {
-        return call.scratch[part].sums[n][parameter] + row * size.padded_columns;
-      };
+      const auto of = [&](int64_t part) { return call.scratch[part].sums[n][parameter] + row * size.padded_columns; };
       std::memcpy(to, of(0), sizeof(T) * size.columns);
       for (int64_t part = 1; part < call.s.parts; ++part) add_to(of(part), size.columns, to);
     }

@@ -29,7 +29,7 @@ struct UpdateArrays {
 
 template <class T>
 struct UpdateStages {
-  void (*run)(const UpdateShape&, const UpdateStep<T>&, const UpdateArrays<T>&, int64_t from, int64_t to);
+  void (*run)(const UpdateShape &, const UpdateStep<T> &, const UpdateArrays<T> &, int64_t from, int64_t to);
 };
 
 }  // namespace so3krates

@@ -117,8 +117,9 @@ extern const UpdateStages<float> update_single;
 extern const UpdateStages<double> update_twofold;
 
 extern const Variant variant;
-const Variant variant = {SO3K_NAME(SO3K_VARIANT), SO3K_BYTES,  stages<float>(),
-                         stages<double>(),        &far_single, &far_twofold, &train_single, &train_twofold, &update_single, &update_twofold};
+const Variant variant = {
+    SO3K_NAME(SO3K_VARIANT), SO3K_BYTES,     stages<float>(), stages<double>(), &far_single, &far_twofold,
+    &train_single,           &train_twofold, &update_single,  &update_twofold};
 
 }  // namespace SO3K_VARIANT
 }  // namespace so3krates

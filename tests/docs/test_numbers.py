@@ -130,6 +130,14 @@ def test_factors_of_the_page_on_performance_are_those_measured() -> None:
     assert expected in " ".join(page.split())
 
 
+def test_structures_per_second_in_training_are_those_measured() -> None:
+    page = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
+    for name, measured in stored("train_throughput")["rows"].items():
+        mine, theirs = (measured["engines"][engine]["median"] for engine in ("so3krates", "so3krates-torch"))
+        ratio = factor("train_throughput", name, "so3krates-torch")
+        assert f"| {name} | {mine:.0f} | {theirs:.0f} | {ratio:.1f}× |" in page
+
+
 def test_times_to_the_first_step_are_those_measured() -> None:
     page = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
     for name, measured in stored("start_time")["rows"].items():

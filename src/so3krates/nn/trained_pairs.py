@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from so3krates._typing import Array, Float, Int, UInt
+from so3krates._typing import Array, Float, Int
 from so3krates.nn.fused import Variant, cores, fits, kernels, preferred
 
 PAIRS_PER_PART = 64
@@ -104,8 +104,8 @@ class _Kept(NamedTuple):
     """Before SiLU."""
     gate: Float[Array, "pairs 2 hidden"]
     """The logistic function of `hidden`."""
-    packed: UInt[Array, " bytes"]
-    """Parameters as the kernel's products need them."""
+    packed: Any
+    """Bytes: parameters as the kernel's products need them. Of derivatives None."""
 
 
 def available(degrees: tuple[int, ...]) -> bool:
@@ -171,7 +171,8 @@ def _attend_back(saved: tuple, derivatives: tuple[Messages, _Kept]) -> tuple:
     found = call("trained_weights", out, *atoms, *pairs, *kept[:-1], *messages, *of_kept, kept.packed)
     invariants, rows_f, rows_x, values, _, _, *parameters = found
     back = jax.tree.unflatten(jax.tree.structure(filters), parameters)
-    return PairRows(*_unknown(pairs[:3]), invariants), AtomRows(rows_f, rows_x, values), back, None
+    phi, harmonics, basis = _unknown((pairs.phi, pairs.harmonics, pairs.basis))
+    return PairRows(phi, harmonics, basis, invariants), AtomRows(rows_f, rows_x, values), back, None
 
 
 _attend.defvjp(_make_messages, _attend_back)
@@ -209,15 +210,17 @@ def _back_of_back(saved: tuple, given_factors: tuple[PairRows, AtomRows]) -> tup
     derivatives, kept, more, geometry, atoms, filters, ends = saved
     pairs_factors, atoms_factors = given_factors
     call = _Call.of(atoms, filters, ends)
-    matrices = [leaf for leaf in jax.tree.leaves(filters) if leaf.ndim == 2]
-    out = (call.f, call.x, *map(_like, atoms), call.scores, call.values, call.hidden, *map(_like, matrices))
+    shapes = [_like(leaf) for leaf in jax.tree.leaves(filters) if leaf.ndim == 2]
+    out = (call.f, call.x, *map(_like, atoms), call.scores, call.values, call.hidden, *shapes)
     factors = (*pairs_factors[:2], *atoms_factors)
     given = (*atoms, *geometry, *pairs_factors[2:], *kept[:-1], *derivatives, *more, *factors, kept.packed)
     f, x, rows_f, rows_x, values, *rest = call("trained_second", out, *given)
-    of_kept, of_matrices = rest[:3], iter(rest[3:])
+    scores, of_values, hidden, *matrices = rest
+    of_matrices = iter(matrices)
     back = jax.tree.map(lambda leaf: next(of_matrices) if leaf.ndim == 2 else jnp.zeros_like(leaf), filters)
     of_atoms = AtomRows(rows_f, rows_x, values)
-    return Messages(f, x), _Kept(*of_kept, jnp.zeros_like(kept.gate), None), _unknown(geometry), of_atoms, back, None
+    of_kept = _Kept(scores, of_values, hidden, jnp.zeros_like(kept.gate), None)
+    return Messages(f, x), of_kept, _unknown(geometry), of_atoms, back, None
 
 
 _back.defvjp(_make_back, _back_of_back)

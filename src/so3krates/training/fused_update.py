@@ -3,7 +3,7 @@
 XLA makes a loop of each moment, of the update and of the average: three times the traffic to and from memory.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,15 +16,13 @@ from so3krates.nn.fused import preferred
 FIRST_DECAY, SECOND_DECAY, EPSILON = 0.9, 0.999, 1e-8
 """β₁, β₂ and ε of Adam (Kingma and Ba 2015): the defaults of optax."""
 
-Moments = optax.ScaleByAdamState | optax.ScaleByAmsgradState
-
 
 class Updated(NamedTuple):
     """After a step."""
 
     parameters: Float[Array, " parameters"]
     average: Float[Array, " parameters"]
-    moments: Moments
+    moments: Any
 
 
 class StepNumbers(NamedTuple):
@@ -50,7 +48,7 @@ def update(
     gradient: Float[Array, " parameters"],
     parameters: Float[Array, " parameters"],
     average: Float[Array, " parameters"],
-    moments: Moments,
+    moments: Any,
     *,
     clip: Float[Array, ""],
     rate: Float[Array, ""],
@@ -59,15 +57,17 @@ def update(
 ) -> Updated:
     """p ← p − rate (m̂/(√v̂ + ε) + decay p) with the moments of `clip` times the gradient, and the average of p.
 
-    As optax's `scale_by_adam` or, by the kind of `moments`, `scale_by_amsgrad`, whose v̂ is the largest so far.
+    `moments` is optax's state of `scale_by_adam` or of `scale_by_amsgrad`, whose v̂ is the largest so far, for
+    parameters in one vector.
     """
     variant, dtype = preferred(), parameters.dtype
     assert variant is not None
-    count = optax.safe_increment(moments.count)
-    largest = moments.nu_max if isinstance(moments, optax.ScaleByAmsgradState) else jnp.zeros(0, dtype)
+    count = jnp.asarray(optax.safe_increment(moments.count))
+    keeps_largest = hasattr(moments, "nu_max")
+    largest = moments.nu_max if keeps_largest else jnp.zeros(0, dtype)
     powers = count.astype(dtype)
-    corrections = [1 / (1 - jnp.asarray(decay, dtype) ** powers) for decay in (FIRST_DECAY, SECOND_DECAY)]
-    numbers = StepNumbers(clip, rate, *corrections, jnp.asarray(weight_decay, dtype), average_weight)
+    first, second = (1 / (1 - jnp.asarray(decay, dtype) ** powers) for decay in (FIRST_DECAY, SECOND_DECAY))
+    numbers = StepNumbers(clip, rate, first, second, jnp.asarray(weight_decay, dtype), average_weight)
     arrays = (parameters, average, moments.mu, moments.nu, largest)
     call = jax.ffi.ffi_call(
         "so3krates_update_f64" if dtype == np.float64 else "so3krates_update_f32",
@@ -81,12 +81,12 @@ def update(
         *arrays,
         variant=np.int64(variant.number),
         count=np.int64(len(parameters)),
-        keeps_largest=len(largest) > 0,
+        keeps_largest=keeps_largest,
         first_decay=np.float64(FIRST_DECAY),
         second_decay=np.float64(SECOND_DECAY),
         epsilon=np.float64(EPSILON),
     )
     changed = moments._replace(count=count, mu=mu, nu=nu)
-    if isinstance(changed, optax.ScaleByAmsgradState):
+    if keeps_largest:
         changed = changed._replace(nu_max=new_largest)
     return Updated(new_parameters, new_average, changed)

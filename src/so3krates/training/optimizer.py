@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from math import cos, pi
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -63,8 +63,8 @@ def make_update(config: OptimizerConfig) -> Callable[[Fitted, Array, Array, Arra
 def _by_kernel(
     config: OptimizerConfig, fitted: Fitted, gradient: Array, norm: Array, rate: Array, weight: Array
 ) -> Fitted:
-    parts = list(fitted.state)  # of a chain
-    at = next(n for n, part in enumerate(parts) if isinstance(part, fused_update.Moments))
+    parts: list[Any] = list(cast(tuple, fitted.state))  # of a chain
+    at = next(n for n, part in enumerate(parts) if hasattr(part, "mu"))
     clip = jnp.ones_like(norm)
     if config.clip_norm is not None:
         clip = jnp.where(norm < config.clip_norm, 1.0, config.clip_norm / norm)
