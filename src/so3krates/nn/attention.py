@@ -15,7 +15,7 @@ import numpy as np
 from jax.scipy.linalg import block_diag
 
 from so3krates._typing import Array, Float, Int
-from so3krates.graph import Graph
+from so3krates.graph import Graph, Kinds
 from so3krates.nn import trained_pairs
 from so3krates.nn.blocks import in_blocks
 from so3krates.nn.degrees import invariants, parities, repeats
@@ -120,8 +120,11 @@ class Attention(eqx.Module):
         x: Float[Array, "atoms orders"] | None,
         geometry: PairGeometry,
         graph: Graph,
-    ) -> tuple[Float[Array, "atoms features"], Float[Array, "atoms orders"], Coefficients]:
-        """Messages Δf, Δx and the attention coefficients; `x` is None where all Euclidean variables are zero."""
+    ) -> tuple[Float[Array, "atoms features"], Float[Array, "atoms orders"], Coefficients | None]:
+        """Messages Δf, Δx and the attention coefficients; `x` is None where all Euclidean variables are zero.
+
+        No coefficients where the compiled kernel runs.
+        """
         if not graph.inference:
             return self._twice_differentiable(f, x, geometry, graph)
         atoms = self.atom_inputs(f, x)
@@ -137,7 +140,7 @@ class Attention(eqx.Module):
         x: Float[Array, "atoms orders"] | None,
         geometry: PairGeometry,
         graph: Graph,
-    ) -> tuple[Float[Array, "atoms features"], Float[Array, "atoms orders"], Coefficients]:
+    ) -> tuple[Float[Array, "atoms features"], Float[Array, "atoms orders"], Coefficients | None]:
         """The same in the form that is fastest where forces are trained on (`nn/pairwise.py`)."""
         if graph.purpose == "training" and trained_pairs.available(self.degrees):
             return self._by_kernel(f, x, geometry, graph)
@@ -162,31 +165,40 @@ class Attention(eqx.Module):
         x: Float[Array, "atoms orders"] | None,
         geometry: PairGeometry,
         graph: Graph,
-    ) -> tuple[Float[Array, "atoms features"], Float[Array, "atoms orders"], Coefficients]:
-        """The same by the compiled kernel (`nn/trained_pairs.py`)."""
-        scales = (self.scale_f, self.scale_x)
+    ) -> tuple[Float[Array, "atoms features"], Float[Array, "atoms orders"], None]:
+        """The same by the compiled kernel (`nn/trained_pairs.py`), which does not keep the coefficients."""
         centers, others = jnp.asarray(graph.centers, jnp.int32), jnp.asarray(graph.others, jnp.int32)
-        filters = [each.parameters(at_origin=x is None) for each in (self.filter_f, self.filter_x)]
-        kinds, alike = 0, jnp.zeros(0, jnp.int32)
-        if x is None and graph.kinds is not None and len(graph.kinds.examples) <= MOST_KINDS:
-            kinds, alike = len(graph.kinds.examples), jnp.asarray(graph.kinds.of_atoms, jnp.int32)
-            example = f[graph.kinds.examples]
-            matrices = ((self.query_f, self.key_f), (self.query_x, self.key_x))
-            pairs_of_kinds = (_in_chunks(example, *each) for each in matrices)
-            filters = [each.by_kinds(*rows) for each, rows in zip(filters, pairs_of_kinds, strict=True)]
-            rows_f, rows_x = (jnp.zeros((len(f), len(each[0]), 2, 0), f.dtype) for each in matrices)
-        else:
-            rows_f, rows_x = _side_by_side(f, self.query_f, self.key_f), _side_by_side(f, self.query_x, self.key_x)
-        ends = trained_pairs.PairEnds(centers, others, alike, self.degrees, scales, kinds)
-        atoms = trained_pairs.AtomRows(rows_f, rows_x, _by_chunks(f, self.value_f))
-        nothing = jnp.zeros((len(centers), 0), f.dtype)
-        s = nothing if x is None else invariants(x[others] - x[centers], self.degrees)
+        s = jnp.zeros((len(centers), 0), f.dtype) if x is None else invariants(x[others] - x[centers], self.degrees)
         pairs = trained_pairs.PairRows(geometry.cutoff, geometry.harmonics, geometry.basis, s)
-        messages, scores = trained_pairs.attended(pairs, atoms, trained_pairs.PairFilters(*filters), ends)
-        chunks = self.heads * [scales[0]] + len(self.degrees) * [scales[1]]
-        scaled = jax.lax.stop_gradient(scores) * (geometry.cutoff[:, None] * jnp.asarray(chunks, f.dtype))
-        alpha, beta = jnp.split(scaled, [self.heads], axis=2)
-        return *messages, Coefficients(*alpha, *beta)
+        kinds = graph.kinds if x is None else None
+        if kinds is not None and len(kinds.examples) > MOST_KINDS:
+            kinds = None
+        atoms, filters = self._of_atoms(f, at_origin=x is None) if kinds is None else self._of_kinds(f, kinds)
+        ends = trained_pairs.PairEnds(centers, others, kinds, self.degrees, (self.scale_f, self.scale_x))
+        return *trained_pairs.messages(pairs, atoms, filters, ends), None
+
+    def _of_atoms(
+        self, f: Float[Array, "atoms features"], *, at_origin: bool
+    ) -> tuple[trained_pairs.AtomRows, trained_pairs.PairFilters]:
+        """What the kernel needs where every atom has queries and keys of its own."""
+        rows_f, rows_x = _side_by_side(f, self.query_f, self.key_f), _side_by_side(f, self.query_x, self.key_x)
+        filters = (each.parameters(at_origin=at_origin) for each in (self.filter_f, self.filter_x))
+        return trained_pairs.AtomRows(rows_f, rows_x, _by_chunks(f, self.value_f)), trained_pairs.PairFilters(*filters)
+
+    def _of_kinds(
+        self, f: Float[Array, "atoms features"], kinds: Kinds
+    ) -> tuple[trained_pairs.AtomRows, trained_pairs.PairFilters]:
+        """Where those of a kind share them, and filters are needed in products with them alone."""
+        example = f[kinds.examples]
+        filters = (
+            each.parameters(at_origin=True).by_kinds(*_in_chunks(example, query, key))
+            for each, query, key in (
+                (self.filter_f, self.query_f, self.key_f),
+                (self.filter_x, self.query_x, self.key_x),
+            )
+        )
+        no_f, no_x = (jnp.zeros((len(f), len(matrices), 2, 0), f.dtype) for matrices in (self.query_f, self.query_x))
+        return trained_pairs.AtomRows(no_f, no_x, _by_chunks(f, self.value_f)), trained_pairs.PairFilters(*filters)
 
     @property
     def heads(self) -> int:

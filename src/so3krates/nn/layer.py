@@ -64,8 +64,9 @@ class Layer(eqx.Module):
         x: Float[Array, "atoms orders"] | None,
         geometry: PairGeometry,
         graph: Graph,
-    ) -> tuple[Float[Array, "atoms features"], Float[Array, "atoms orders"], Coefficients]:
-        """The new f and x and the attention coefficients; `x` is None where all Euclidean variables are zero."""
+    ) -> tuple[Float[Array, "atoms features"], Float[Array, "atoms orders"], Coefficients | None]:
+        """The new f and x and the attention coefficients, if they are kept; `x` is None where all Euclidean variables
+        are zero."""
         delta_f, delta_x, coefficients = self.attention(f, x, geometry, graph)
         f, x = f + delta_f, delta_x if x is None else x + delta_x
         if self.attention_norm is not None:

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from so3krates._typing import Array, Float, Int
+from so3krates.graph import Kinds
 from so3krates.nn.fused import Variant, cores, fits, kernels, preferred
 
 PAIRS_PER_PART = 64
@@ -85,12 +86,11 @@ class PairEnds(eqx.Module):
 
     centers: Int[Array, " pairs"]
     others: Int[Array, " pairs"]
-    kind: Int[Array, " alike"]
-    """Of the atoms; empty where these have queries and keys."""
+    kinds: Kinds | None
+    """None: every atom has queries and keys of its own."""
     degrees: tuple[int, ...] = eqx.field(static=True)
     scales: tuple[float, float] = eqx.field(static=True)
     """1/c for f and for x."""
-    kinds: int = eqx.field(static=True, default=0)
 
 
 class _Kept(NamedTuple):
@@ -113,35 +113,26 @@ def available(degrees: tuple[int, ...]) -> bool:
     return preferred() is not None and fits(degrees)
 
 
-class Attended(NamedTuple):
-    """Messages, and the scores they were made of."""
-
-    messages: Messages
-    scores: Float[Array, "2 pairs chunks"]
-    """Without φ and 1/c: heads for f before degrees for x; to the centers, then to the others. Not differentiable."""
-
-
 @jax.custom_vjp
-def attended(pairs: PairRows, atoms: AtomRows, filters: PairFilters, ends: PairEnds) -> Attended:
+def messages(pairs: PairRows, atoms: AtomRows, filters: PairFilters, ends: PairEnds) -> Messages:
     """What `Attention` computes of its pairs, from filters to messages."""
-    messages, kept = _attend(pairs, atoms, filters, ends)
-    return Attended(messages, kept.scores)
+    return _attend(pairs, atoms, filters, ends)[0]
 
 
-def _attended(pairs: PairRows, atoms: AtomRows, filters: PairFilters, ends: PairEnds) -> tuple[Attended, tuple]:
-    messages, kept = _attend(pairs, atoms, filters, ends)
-    return Attended(messages, kept.scores), (kept, pairs, atoms, filters, ends)
+def _messages(pairs: PairRows, atoms: AtomRows, filters: PairFilters, ends: PairEnds) -> tuple[Messages, tuple]:
+    made, kept = _attend(pairs, atoms, filters, ends)
+    return made, (kept, pairs, atoms, filters, ends)
 
 
-def _attended_back(saved: tuple, derivatives: Attended) -> tuple:
+def _messages_back(saved: tuple, derivatives: Messages) -> tuple:
     kept, pairs, atoms, filters, ends = saved
     # The geometry is a constant from here on.
     geometry = jax.lax.stop_gradient((pairs.phi, pairs.harmonics))
-    pairs_back, atoms_back = _back(derivatives.messages, kept, geometry, atoms, filters, ends)
+    pairs_back, atoms_back = _back(derivatives, kept, geometry, atoms, filters, ends)
     return pairs_back, atoms_back, _unknown(filters), None
 
 
-attended.defvjp(_attended, _attended_back)
+messages.defvjp(_messages, _messages_back)
 
 
 # The same, to be differentiated by parameters; and its derivative, to be differentiated by them, too.
@@ -163,12 +154,12 @@ def _make_messages(
 
 def _attend_back(saved: tuple, derivatives: tuple[Messages, _Kept]) -> tuple:
     pairs, kept, atoms, filters, ends = saved
-    messages, more = derivatives
+    messages_back, more = derivatives
     call = _Call.of(atoms, filters, ends)
     out = (_like(pairs.invariants), *map(_like, atoms), call.scores, call.values, *map(_like, jax.tree.leaves(filters)))
     # What the gate and packed parameters add is part of the derivatives with respect to `hidden` and to the filters.
     of_kept = (more.scores, more.values, more.hidden)
-    found = call("trained_weights", out, *atoms, *pairs, *kept[:-1], *messages, *of_kept, kept.packed)
+    found = call("trained_weights", out, *atoms, *pairs, *kept[:-1], *messages_back, *of_kept, kept.packed)
     invariants, rows_f, rows_x, values, _, _, *parameters = found
     back = jax.tree.unflatten(jax.tree.structure(filters), parameters)
     phi, harmonics, basis = _unknown((pairs.phi, pairs.harmonics, pairs.basis))
@@ -258,7 +249,7 @@ class _Call(NamedTuple):
             "spherical": spherical,
             "features": atoms.values.shape[1],
             "heads": atoms.f.shape[1],
-            "kinds": ends.kinds,
+            "kinds": 0 if ends.kinds is None else len(ends.kinds.examples),
             "parts": max(1, min(cores(), pairs // PAIRS_PER_PART, kernels().most_parts)),
         }
         return cls(sizes, ends, np.dtype(atoms.values.dtype), variant)
@@ -281,7 +272,7 @@ class _Call(NamedTuple):
 
     @property
     def values(self) -> jax.ShapeDtypeStruct:
-        return self._out("pairs", 2, 0 if self.ends.kinds else "features")
+        return self._out("pairs", 2, 0 if self.sizes["kinds"] else "features")
 
     @property
     def hidden(self) -> jax.ShapeDtypeStruct:
@@ -310,6 +301,8 @@ class _Call(NamedTuple):
 
     def __call__(self, name: str, out: tuple[jax.ShapeDtypeStruct, ...], *arrays: Array) -> tuple[Array, ...]:
         _, scratch = self._workspace
+        kinds = self.ends.kinds
+        kind = jnp.zeros(0, jnp.int32) if kinds is None else jnp.asarray(kinds.of_atoms, jnp.int32)
         suffix = "f64" if self.dtype.itemsize == 8 else "f32"
         results = (*out, jax.ShapeDtypeStruct((scratch,), jnp.uint8))
         call = jax.ffi.ffi_call(f"so3krates_{name}_{suffix}", results, vmap_method="sequential")
@@ -317,7 +310,7 @@ class _Call(NamedTuple):
         found = call(
             self.ends.centers,
             self.ends.others,
-            self.ends.kind,
+            kind,
             *arrays,
             **attributes,
             variant=np.int64(self.variant.number),
