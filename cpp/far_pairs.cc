@@ -5,9 +5,9 @@
 
 #include <algorithm>
 #include <cstring>
-#include <functional>
 #include <string>
 
+#include "calls.h"
 #include "team.h"
 #include "variants.h"
 #include "xla/ffi/api/ffi.h"
@@ -29,18 +29,15 @@ using Out = ffi::Result<ffi::Buffer<D>>;
 using Indices = ffi::Buffer<ffi::S32>;
 using Flags = ffi::Buffer<ffi::PRED>;
 
-ffi::Error refusal(const char* why) { return ffi::Error::InvalidArgument(std::string("long-range kernel: ") + why); }
-
 // Runs `work` for every part and then `collect` for all atoms, with the threads of the pool.
 template <class Work, class Collect>
 ffi::Error over_parts(ffi::ThreadPool& pool, const FarShape& s, const Work& work, const Collect& collect) {
   Team team;
-  team.enlist(std::min(s.parts, pool.num_threads()) - 1,
-              [&](std::function<void()> help) { pool.Schedule(std::move(help)); });
+  enlist(team, pool, s.parts);
   team.run(s.parts, work);
   team.run((s.atoms + kAtoms - 1) / kAtoms,
            [&](int64_t piece) { collect(piece * kAtoms, std::min(s.atoms, (piece + 1) * kAtoms)); });
-  return team.failed() ? ffi::Error::Internal("long-range kernel: a thread failed") : ffi::Error::Success();
+  return result_of(team);
 }
 
 // Columns from `column` on of the sums of all parts (parts, atoms, 4), in their order.
@@ -239,9 +236,11 @@ XLA_FFI_Error* energies_call(XLA_FFI_CallFrame* frame) {
           .To([](ffi::ThreadPool pool, Array<D> lengths, Flags mask, Indices centers, Indices others, Indices structure,
                  Array<D> cutoffs, Array<D> charges, Array<D> alphas, Array<D> periods, Out<D> found, Out<D> of_lengths,
                  Out<D> of_atoms, Out<D> sums, int64_t variant, int64_t columns, ffi::Span<const double> constants) {
-            return energies<D>(pool, {lengths, mask, centers, others, structure},
-                               {cutoffs, charges, alphas, periods, constants}, found, of_lengths, of_atoms, sums,
-                               variant, columns);
+            return safely([&] {
+              return energies<D>(pool, {lengths, mask, centers, others, structure},
+                                 {cutoffs, charges, alphas, periods, constants}, found, of_lengths, of_atoms, sums,
+                                 variant, columns);
+            });
           })
           .release();
   return handler->Call(frame);
@@ -262,9 +261,11 @@ XLA_FFI_Error* slopes_call(XLA_FFI_CallFrame* frame) {
                  Array<D> cutoffs, Array<D> charges, Array<D> alphas, Array<D> periods, Array<D> cotangents,
                  Array<D> known_lengths, Array<D> known_atoms, Out<D> lengths_back, Out<D> atoms_back, Out<D> sums,
                  int64_t variant, int64_t columns, ffi::Span<const double> constants) {
-            return slopes<D>(pool, {lengths, mask, centers, others, structure},
-                             {cutoffs, charges, alphas, periods, constants}, cotangents, known_lengths, known_atoms,
-                             lengths_back, atoms_back, sums, variant, columns);
+            return safely([&] {
+              return slopes<D>(pool, {lengths, mask, centers, others, structure},
+                               {cutoffs, charges, alphas, periods, constants}, cotangents, known_lengths, known_atoms,
+                               lengths_back, atoms_back, sums, variant, columns);
+            });
           })
           .release();
   return handler->Call(frame);
@@ -282,8 +283,10 @@ XLA_FFI_Error* push_call(XLA_FFI_CallFrame* frame) {
                              .To([](ffi::ThreadPool pool, Array<D> lengths, Flags mask, Indices centers, Indices others,
                                     Indices structure, Array<D> vectors, Array<D> gradient, Out<D> forces,
                                     Out<D> virial, Out<D> sums, Out<D> virials, int64_t variant, int64_t columns) {
-                               return push<D>(pool, {lengths, mask, centers, others, structure}, vectors, gradient,
-                                              forces, virial, sums, virials, variant, columns);
+                               return safely([&] {
+                                 return push<D>(pool, {lengths, mask, centers, others, structure}, vectors, gradient,
+                                                forces, virial, sums, virials, variant, columns);
+                               });
                              })
                              .release();
   return handler->Call(frame);
@@ -292,9 +295,6 @@ XLA_FFI_Error* push_call(XLA_FFI_CallFrame* frame) {
 }  // namespace
 
 void add_far_targets(nb::dict& found) {
-  const auto capsule = [](XLA_FFI_Error* (*call)(XLA_FFI_CallFrame*)) {
-    return nb::capsule(reinterpret_cast<void*>(call));
-  };
   found["so3krates_far_energies_f32"] = capsule(energies_call<ffi::F32>);
   found["so3krates_far_energies_f64"] = capsule(energies_call<ffi::F64>);
   found["so3krates_far_slopes_f32"] = capsule(slopes_call<ffi::F32>);

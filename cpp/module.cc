@@ -3,16 +3,13 @@
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
-#include <exception>
-#include <functional>
 #include <string>
 #include <type_traits>
 #include <utility>
 #include <vector>
 
-#include "arrays.h"
+#include "calls.h"
 #include "network.h"
-#include "team.h"
 #include "variants.h"
 #include "xla/ffi/api/ffi.h"
 
@@ -26,8 +23,6 @@ namespace {
 // Atoms that a thread takes at a time: a few tiles of the products, and pieces enough for all threads.
 constexpr int64_t kFewestAtoms = 8, kMostAtoms = 48;
 constexpr int64_t kKnots = 32;
-
-ffi::Error refusal(const std::string& why) { return ffi::Error::InvalidArgument("compiled kernel: " + why); }
 
 // Sizes from the attributes of a call, or from Python, and the instruction set.
 template <class Get>
@@ -52,6 +47,7 @@ Shape shape_of(const Variant& variant, int64_t bytes, const Get& get, const int6
 
 // Bytes of types, of what is saved for the way back, and of scratch memory forward and back.
 nb::tuple workspace(int64_t variant, int64_t bytes, nb::dict sizes, std::vector<int64_t> degrees) {
+  if (variant_of(variant) == nullptr || degrees.size() > kMaxDegrees) throw nb::value_error("no such call");
   const Shape s = shape_of(
       *variant_of(variant), bytes, [&](const char* name) { return nb::cast<int64_t>(sizes[name]); }, degrees.data(),
       degrees.size());
@@ -81,17 +77,8 @@ struct Request {
   std::string read(const ffi::RemainingArgs& args, const ffi::RemainingRets& results, const ffi::Dictionary& attributes,
                    What what) {
     const bool back = what == What::back;
-    std::string missing;
-    const auto integer = [&](const char* name) -> int64_t {
-      const auto found = attributes.get<int64_t>(name);
-      if (!found.has_value()) missing = name;
-      return found.has_value() ? *found : 0;
-    };
-    const auto number = [&](const char* name) -> double {
-      const auto found = attributes.get<double>(name);
-      if (!found.has_value()) missing = name;
-      return found.has_value() ? *found : 0.0;
-    };
+    Attributes own(attributes);
+    const auto integer = [&](const char* name) { return own.integer(name); };
     variant = variant_of(integer("variant"));
     if (variant == nullptr) return "this processor has no such instruction set";
     const auto degrees = attributes.get<ffi::Span<const int64_t>>("degrees");
@@ -100,11 +87,11 @@ struct Request {
       if (degree < 0 || degree > kMaxDegree) return "a degree is too high";
     call.s = shape_of(*variant, sizeof(T), integer, degrees->begin(), degrees->size());
     Shape& s = call.s;
-    s.scale_f = number("scale_f");
-    s.scale_x = number("scale_x");
-    s.cutoff = number("cutoff");
-    s.epsilon = number("epsilon");
-    if (!missing.empty()) return "attribute " + missing + " is missing";
+    s.scale_f = own.number("scale_f");
+    s.scale_x = own.number("scale_x");
+    s.cutoff = own.number("cutoff");
+    s.epsilon = own.number("epsilon");
+    if (!own.missing().empty()) return "attribute " + own.missing() + " is missing";
     if (s.parts < 1 || s.parts > kMaxParts) return "too many parts";
 
     const int64_t orders = s.atoms * s.orders, known = s.starts_at_zero ? 0 : orders;
@@ -180,7 +167,7 @@ class Crew {
   Crew(ffi::ThreadPool& pool, int64_t pieces, int64_t parts, int64_t atoms) : parts_(parts) {
     const int64_t threads = std::min({pieces, kMaxThreads, pool.num_threads()});
     atoms_ = std::clamp(padded(atoms / (8 * std::max<int64_t>(threads, 1)), kFewestAtoms), kFewestAtoms, kMostAtoms);
-    team_.enlist(threads - 1, [&](std::function<void()> help) { pool.Schedule(std::move(help)); });
+    enlist(team_, pool, threads);
   }
 
   // Of layers: parts of the pairs may be fewer than threads, since each has sums of its own.
@@ -203,9 +190,7 @@ class Crew {
     team_.run(parts_, work);
   }
 
-  ffi::Error result() const {
-    return team_.failed() ? ffi::Error::Internal("compiled kernel: out of memory") : ffi::Error::Success();
-  }
+  ffi::Error result() const { return result_of(team_); }
 
  private:
   Team team_;
@@ -270,28 +255,6 @@ ffi::Error backward(ffi::ThreadPool pool, ffi::RemainingArgs args, ffi::Remainin
     return crew.result();
   });
 }
-
-using Handler = ffi::Error (*)(ffi::ThreadPool, ffi::RemainingArgs, ffi::RemainingRets, ffi::Dictionary);
-
-// No exception may leave for XLA.
-template <Handler Run>
-ffi::Error guarded(ffi::ThreadPool pool, ffi::RemainingArgs args, ffi::RemainingRets results,
-                   ffi::Dictionary attributes) {
-  try {
-    return Run(pool, args, results, attributes);
-  } catch (const std::exception& error) {
-    return ffi::Error::Internal(std::string("compiled kernel: ") + error.what());
-  }
-}
-
-template <Handler Run>
-XLA_FFI_Error* entry(XLA_FFI_CallFrame* frame) {
-  static auto* handler =
-      ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().RemainingArgs().RemainingRets().Attrs().To(guarded<Run>).release();
-  return handler->Call(frame);
-}
-
-nb::capsule capsule(XLA_FFI_Error* (*call)(XLA_FFI_CallFrame*)) { return nb::capsule(reinterpret_cast<void*>(call)); }
 
 }  // namespace
 

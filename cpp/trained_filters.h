@@ -56,7 +56,7 @@ class TrainedFilters {
     each([&](int64_t row, int64_t at) {
       store(own_.hidden + row * s_.hidden + at, load(leaving + row * kept_ + at) * slope(n, row, at));
     });
-    product(own_.hidden, s_.hidden, rows_, run(s_.radial), packed(n).radial_in_turned, s_.padded_functions,
+    product(own_.hidden, s_.hidden, rows_, whole(s_.radial), packed(n).radial_in_turned, s_.padded_functions,
             s_.padded_functions, own_.functions, s_.padded_functions, n > 0);
     turn_invariants(n, own_.hidden);
     if (n + 1 < kFilters) return;
@@ -73,7 +73,7 @@ class TrainedFilters {
       const Vec<T> gate = load(of_hidden(call_.gate, n) + row * kept_ + at);
       const Vec<T> leaving = load(of_hidden(call_.leaving, n) + row * kept_ + at);
       const Vec<T> factor = load(own_.hidden + row * s_.hidden + at);
-      const Vec<T> slope = gate * (T(1) + x * (T(1) - gate));
+      const Vec<T> slope = slope_of(x, gate);
       const Vec<T> curvature = gate * (T(1) - gate) * (T(2) + x * (T(1) - T(2) * gate));
       store(out + row * kept_ + at, factor * leaving * curvature);
       store(own_.hidden + row * s_.hidden + at, factor * slope);
@@ -131,7 +131,7 @@ class TrainedFilters {
       for (int64_t at = 0; at < s_.hidden; at += Simd<T>::lanes) work(row, at);
   }
 
-  static Inner run(int64_t length) { return {1, length, 0}; }
+  static Inner whole(int64_t length) { return {1, length, 0}; }
 
   const PackedFilter<T>& packed(int n) const { return call_.packed[n]; }
 
@@ -147,9 +147,11 @@ class TrainedFilters {
 
   SO3K_INLINE Vec<T> slope(int n, int64_t row, int64_t at) const {
     const Vec<T> x = load(of_hidden(call_.hidden, n) + row * kept_ + at);
-    const Vec<T> gate = load(of_hidden(call_.gate, n) + row * kept_ + at);
-    return gate * (T(1) + x * (T(1) - gate));
+    return slope_of(x, load(of_hidden(call_.gate, n) + row * kept_ + at));
   }
+
+  // Of SiLU, given its logistic function.
+  static SO3K_INLINE Vec<T> slope_of(Vec<T> x, Vec<T> gate) { return gate * (T(1) + x * (T(1) - gate)); }
 
   void set_rows(const T* row, int64_t count, T* out, int64_t stride) {
     for (int64_t r = 0; r < rows_; ++r) std::memcpy(out + r * stride, row, sizeof(T) * count);
@@ -177,13 +179,13 @@ class TrainedFilters {
   // the vector of its kinds, and where its factor stands in this block.
   template <class Work>
   SO3K_INLINE void each_vector(int n, const Work& work) const {
-    const int64_t count = s_.chunks_of(n), all = s_.chunks(), start = n == 0 ? 0 : s_.heads;
+    const int64_t count = s_.chunks_of(n), chunks = s_.chunks(), start = n == 0 ? 0 : s_.heads;
     for (int64_t row = 0; row < rows_; ++row) {
       const int64_t p = start_ + row, center = call_.kind[call_.centers[p]], other = call_.kind[call_.others[p]];
       for (int64_t chunk = 0; chunk < count; ++chunk) {
-        const int64_t score = p * all + start + chunk, factor = row * 2 * all + start + chunk;
+        const int64_t score = p * chunks + start + chunk, factor = row * kDirections * chunks + start + chunk;
         work(row, score, (center * s_.kinds + other) * count + chunk, factor);
-        work(row, score + s_.pairs * all, (other * s_.kinds + center) * count + chunk, factor + all);
+        work(row, score + s_.pairs * chunks, (other * s_.kinds + center) * count + chunk, factor + chunks);
       }
     }
   }
@@ -226,32 +228,32 @@ class TrainedFilters {
 
   // Into the hidden layers.
   void enter(int n, T* out, int64_t stride, bool add) {
-    product(call_.functions + start_ * s_.functions, s_.functions, rows_, run(s_.functions),
+    product(call_.functions + start_ * s_.functions, s_.functions, rows_, whole(s_.functions),
             packed(n).parameters[radial_in], s_.padded_radial, s_.padded_radial, out, stride, add);
-    product(call_.invariants + start_ * s_.invariants, s_.invariants, rows_, run(s_.invariants),
+    product(call_.invariants + start_ * s_.invariants, s_.invariants, rows_, whole(s_.invariants),
             packed(n).parameters[spherical_in], s_.padded_spherical, s_.padded_spherical, out + s_.padded_radial,
             stride, add);
   }
 
   // Out of the hidden layers.
   void leave(int n, const T* hidden, T* out, int64_t stride, bool add) {
-    product(hidden, s_.hidden, rows_, run(s_.radial), packed(n).parameters[radial_out], s_.columns, s_.columns, out,
+    product(hidden, s_.hidden, rows_, whole(s_.radial), packed(n).parameters[radial_out], s_.columns, s_.columns, out,
             stride, add);
     if (s_.spherical == 0) return;
-    product(hidden + s_.padded_radial, s_.hidden, rows_, run(s_.spherical), packed(n).parameters[spherical_out],
+    product(hidden + s_.padded_radial, s_.hidden, rows_, whole(s_.spherical), packed(n).parameters[spherical_out],
             s_.columns, s_.columns, out, stride, true);
   }
 
   // From derivatives with respect to the filters to those with respect to what leaves the hidden layers.
   void turn(int n, const T* values, int64_t values_stride, T* out, int64_t stride) {
-    product(values, values_stride, rows_, run(s_.features), packed(n).out_turned, s_.hidden, s_.hidden, out, stride,
+    product(values, values_stride, rows_, whole(s_.features), packed(n).out_turned, s_.hidden, s_.hidden, out, stride,
             false);
   }
 
   // From what enters the spherical networks to the invariants, once the last filter has been added.
   void turn_invariants(int n, const T* hidden) {
     if (s_.invariants == 0) return;
-    product(hidden + s_.padded_radial, s_.hidden, rows_, run(s_.spherical), packed(n).spherical_in_turned,
+    product(hidden + s_.padded_radial, s_.hidden, rows_, whole(s_.spherical), packed(n).spherical_in_turned,
             s_.padded_invariants, s_.padded_invariants, own_.invariants, s_.padded_invariants, n > 0);
     if (n + 1 < kFilters) return;
     copy_rows(own_.invariants, s_.padded_invariants, call_.invariants_out + start_ * s_.invariants, s_.invariants,
@@ -260,17 +262,17 @@ class TrainedFilters {
 
   // Derivatives with respect to the matrices behind the hidden layers, with those of the filters in `values`.
   void add_outer(int n, const T* hidden) {
-    product<T, Kept::columns>(hidden, s_.hidden, s_.radial, run(rows_), own_.values, s_.columns, s_.columns,
+    product<T, Kept::columns>(hidden, s_.hidden, s_.radial, whole(rows_), own_.values, s_.columns, s_.columns,
                               own_.sums[n][radial_out], s_.columns, add_);
-    product<T, Kept::columns>(hidden + s_.padded_radial, s_.hidden, s_.spherical, run(rows_), own_.values, s_.columns,
+    product<T, Kept::columns>(hidden + s_.padded_radial, s_.hidden, s_.spherical, whole(rows_), own_.values, s_.columns,
                               s_.columns, own_.sums[n][spherical_out], s_.columns, add_);
   }
 
   // With respect to those before them.
   void add_inner(int n, const T* hidden) {
-    product<T, Kept::columns>(call_.functions + start_ * s_.functions, s_.functions, s_.functions, run(rows_), hidden,
+    product<T, Kept::columns>(call_.functions + start_ * s_.functions, s_.functions, s_.functions, whole(rows_), hidden,
                               s_.hidden, s_.padded_radial, own_.sums[n][radial_in], s_.padded_radial, add_);
-    product<T, Kept::columns>(call_.invariants + start_ * s_.invariants, s_.invariants, s_.invariants, run(rows_),
+    product<T, Kept::columns>(call_.invariants + start_ * s_.invariants, s_.invariants, s_.invariants, whole(rows_),
                               hidden + s_.padded_radial, s_.hidden, s_.padded_spherical, own_.sums[n][spherical_in],
                               s_.padded_spherical, add_);
   }

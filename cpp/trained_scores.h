@@ -113,7 +113,8 @@ class TrainedScores {
   void second(int64_t first, int64_t last) {
     over(first, last, [&](const Place& at) {
       if constexpr (ByKind) {
-        const T* const factor = factors_ + (at.pair - first) * 2 * s_.chunks() + at.half * s_.heads + at.chunk;
+        const T* const factor =
+            factors_ + (at.pair - first) * kDirections * s_.chunks() + at.half * s_.heads + at.chunk;
         return message_second(at, factor[0], factor[s_.chunks()]);
       }
       const Ends<const T> a = ends(call_.rows, at), b = ends(call_.rows_factors, at);

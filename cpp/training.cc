@@ -5,14 +5,11 @@
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
-#include <exception>
-#include <functional>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "arrays.h"
-#include "team.h"
+#include "calls.h"
 #include "variants.h"
 #include "xla/ffi/api/ffi.h"
 
@@ -25,8 +22,6 @@ namespace {
 
 // Atoms that a thread takes at a time when sums of all parts are added up.
 constexpr int64_t kAtoms = 32;
-
-ffi::Error refusal(const std::string& why) { return ffi::Error::InvalidArgument("training kernel: " + why); }
 
 template <class Get>
 TrainShape shape_of(const Variant& variant, int64_t bytes, const Get& get, const int64_t* degrees,
@@ -57,29 +52,23 @@ struct Request {
   // Why it cannot be; empty if it can.
   std::string read(const ffi::RemainingArgs& args, const ffi::RemainingRets& results,
                    const ffi::Dictionary& attributes) {
-    std::string missing;
-    const auto integer = [&](const char* name) -> int64_t {
-      const auto found = attributes.get<int64_t>(name);
-      if (!found.has_value() || *found < 0) missing = name;
-      return found.has_value() ? *found : 0;
-    };
+    Attributes own(attributes);
+    const auto integer = [&](const char* name) { return own.integer(name); };
     variant = variant_of(integer("variant"));
     if (variant == nullptr) return "this processor has no such instruction set";
     const auto degrees = attributes.get<ffi::Span<const int64_t>>("degrees");
     if (!degrees.has_value() || degrees->size() < 1 || degrees->size() > kMaxDegrees) return "no degrees, or too many";
+    for (const int64_t degree : *degrees)
+      if (degree < 0 || degree > kMaxDegree) return "a degree is too high";
     call.s = shape_of(*variant, sizeof(T), integer, degrees->begin(), degrees->size());
-    const auto number = [&](const char* name) -> double {
-      const auto found = attributes.get<double>(name);
-      if (!found.has_value()) missing = name;
-      return found.has_value() ? *found : 0.0;
-    };
-    call.s.scale_f = number("scale_f");
-    call.s.scale_x = number("scale_x");
+    call.s.scale_f = own.number("scale_f");
+    call.s.scale_x = own.number("scale_x");
     const TrainShape& s = call.s;
-    if (!missing.empty()) return "attribute " + missing + " is missing or negative";
+    if (!own.missing().empty()) return "attribute " + own.missing() + " is missing";
     if (s.parts < 1 || s.parts > kMaxParts) return "too many parts";
     if (s.heads < 1 || s.features % s.heads || s.features % s.degrees_count)
       return "features cannot be cut into these chunks";
+    if (s.kinds > 0 && (s.invariants > 0 || s.spherical > 0)) return "kinds of atoms together with invariants";
     Arrays<D, ffi::RemainingArgs> in(args);
     Arrays<D, ffi::RemainingRets> out(results);
     read_arguments(in);
@@ -193,8 +182,7 @@ ffi::Error answered(ffi::ThreadPool pool, ffi::RemainingArgs args, ffi::Remainin
   const TrainShape& s = call.s;
   const TrainStages<T>& stages = train_stages_of<T>(*request.variant);
   Team team;
-  team.enlist(std::min(s.parts, pool.num_threads()) - 1,
-              [&](std::function<void()> help) { pool.Schedule(std::move(help)); });
+  enlist(team, pool, s.parts);
   if (step == TrainStep::forward) team.run(kFilters, [&](int64_t n) { stages.pack(call, n); });
   team.run(s.parts, [&](int64_t part) { stages.run(call, step, part); });
   const int64_t filters = step == TrainStep::second || step == TrainStep::weights ? kFilters : 0;
@@ -203,36 +191,18 @@ ffi::Error answered(ffi::ThreadPool pool, ffi::RemainingArgs args, ffi::Remainin
     if (n < filters) return stages.collect_parameters(call, n);
     stages.collect_atoms(call, (n - filters) * kAtoms, std::min(s.atoms, (n - filters + 1) * kAtoms));
   });
-  return team.failed() ? ffi::Error::Internal("training kernel: a thread failed") : ffi::Error::Success();
-}
-
-// No exception may leave for XLA.
-template <ffi::DataType D, TrainStep step>
-ffi::Error guarded(ffi::ThreadPool pool, ffi::RemainingArgs args, ffi::RemainingRets results,
-                   ffi::Dictionary attributes) {
-  try {
-    return answered<D, step>(pool, args, results, attributes);
-  } catch (const std::exception& error) {
-    return ffi::Error::Internal(std::string("training kernel: ") + error.what());
-  }
-}
-
-template <ffi::DataType D, TrainStep step>
-XLA_FFI_Error* entry(XLA_FFI_CallFrame* frame) {
-  static auto* handler =
-      ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().RemainingArgs().RemainingRets().Attrs().To(guarded<D, step>).release();
-  return handler->Call(frame);
+  return result_of(team);
 }
 
 template <ffi::DataType D>
 void add_targets(nb::dict& found, const std::string& suffix) {
   const auto add = [&](const std::string& name, XLA_FFI_Error* (*call)(XLA_FFI_CallFrame*)) {
-    found[(name + suffix).c_str()] = nb::capsule(reinterpret_cast<void*>(call));
+    found[(name + suffix).c_str()] = capsule(call);
   };
-  add("so3krates_trained", entry<D, TrainStep::forward>);
-  add("so3krates_trained_back", entry<D, TrainStep::back>);
-  add("so3krates_trained_second", entry<D, TrainStep::second>);
-  add("so3krates_trained_weights", entry<D, TrainStep::weights>);
+  add("so3krates_trained", entry<answered<D, TrainStep::forward>>);
+  add("so3krates_trained_back", entry<answered<D, TrainStep::back>>);
+  add("so3krates_trained_second", entry<answered<D, TrainStep::second>>);
+  add("so3krates_trained_weights", entry<answered<D, TrainStep::weights>>);
 }
 
 }  // namespace
@@ -244,6 +214,7 @@ void add_training_targets(nb::dict& found) {
 
 // Bytes of what is packed and of scratch memory, for Python.
 nb::tuple training_workspace(int64_t variant, int64_t bytes, nb::dict sizes, std::vector<int64_t> degrees) {
+  if (variant_of(variant) == nullptr || degrees.size() > kMaxDegrees) throw nb::value_error("no such call");
   const TrainShape s = shape_of(
       *variant_of(variant), bytes, [&](const char* name) { return nb::cast<int64_t>(sizes[name]); }, degrees.data(),
       degrees.size());

@@ -17,6 +17,7 @@
 namespace so3krates {
 
 constexpr int kFilters = 2;
+constexpr int kDirections = 2;       // of a pair
 constexpr int64_t kTrainBlock = 48;  // pairs: whole tiles of the products
 
 struct TrainShape {
@@ -102,7 +103,9 @@ struct TrainScratch {
   int64_t lowest, beyond;          // atoms that its pairs touch; the others' rows hold nothing
   T *hidden, *more_hidden;         // kTrainBlock, hidden
   T* values;                       // kTrainBlock, columns
-  T* factors;  // of `second`: kTrainBlock, 2, columns, those of the filters; of scores, as these, where there are kinds
+  // What multiplies derivatives, in `second`. Of filters: kTrainBlock, 2 filters, columns. By kinds of scores:
+  // kTrainBlock, 2 directions, chunks.
+  T* factors;
   T *functions, *invariants;  // kTrainBlock, padded_functions and padded_invariants
 };
 
@@ -165,7 +168,7 @@ int64_t lay_out_scratch(TrainCall<T>& call, void* memory) {
     arena.take(own.atoms, s.atoms * s.sums);
     for (T** each : {&own.hidden, &own.more_hidden}) arena.take(*each, kTrainBlock * s.hidden);
     arena.take(own.values, kTrainBlock * s.columns);
-    arena.take(own.factors, kTrainBlock * kFilters * (s.kinds > 0 ? s.chunks() : s.columns));
+    arena.take(own.factors, kTrainBlock * (s.kinds > 0 ? kDirections * s.chunks() : kFilters * s.columns));
     arena.take(own.functions, kTrainBlock * s.padded_functions);
     arena.take(own.invariants, kTrainBlock * s.padded_invariants);
     if (memory != nullptr) call.scratch[part] = own;

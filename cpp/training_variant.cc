@@ -21,6 +21,7 @@ void pack(const TrainCall<T>& call, int64_t n) {
   const auto size_of_own = [&](int parameter) { return size_of(s, static_cast<int>(n), parameter); };
   for (int parameter = 0; parameter < kParameters; ++parameter) {
     const Size size = size_of_own(parameter);
+    if (size.count() == 0) continue;
     for (int64_t row = 0; row < size.rows; ++row) {
       T* const out = packed.parameters[parameter] + row * size.padded_columns;
       std::memcpy(out, from[parameter] + row * size.columns, sizeof(T) * size.columns);
@@ -43,11 +44,14 @@ void find_range(const TrainCall<T>& call, int64_t part) {
   TrainScratch<T>& own = call.scratch[part];
   own.lowest = call.s.atoms;
   own.beyond = 0;
-  for (int64_t p = call.s.first(part); p < call.s.first(part + 1); ++p)
-    for (const int64_t atom : {call.centers[p], call.others[p]}) {
-      if (atom < own.lowest) own.lowest = atom;
-      if (atom >= own.beyond) own.beyond = atom + 1;
-    }
+  const auto include = [&own](int64_t atom) {
+    if (atom < own.lowest) own.lowest = atom;
+    if (atom >= own.beyond) own.beyond = atom + 1;
+  };
+  for (int64_t p = call.s.first(part); p < call.s.first(part + 1); ++p) {
+    include(call.centers[p]);
+    include(call.others[p]);
+  }
   if (own.beyond == 0) own.lowest = 0;
 }
 
@@ -95,6 +99,7 @@ void collect_parameters(const TrainCall<T>& call, int64_t n) {
     T* const out = call.derivatives[n][parameter];
     if (out == nullptr) continue;
     const Size size = size_of(call.s, static_cast<int>(n), parameter);
+    if (size.count() == 0) continue;
     for (int64_t row = 0; row < size.rows; ++row) {
       T* const to = out + row * size.columns;
       const auto of = [&](int64_t part) { return call.scratch[part].sums[n][parameter] + row * size.padded_columns; };

@@ -1,13 +1,14 @@
 // Steps of the optimiser for one instruction set; compiled once for each with other flags (CMakeLists.txt).
-#include <algorithm>
-#include <cmath>
-
 #include "simd.h"
 #include "update.h"
 
 namespace so3krates {
 namespace SO3K_VARIANT {
 namespace {
+
+// By the compiler itself: functions of the library could be left out of line, and then serve every instruction set.
+SO3K_INLINE float sqrt_of(float x) { return __builtin_sqrtf(x); }
+SO3K_INLINE double sqrt_of(double x) { return __builtin_sqrt(x); }
 
 template <class T, bool KeepsLargest>
 void update(const UpdateShape& s, const UpdateStep<T>& step, const UpdateArrays<T>& a, int64_t from, int64_t to) {
@@ -22,10 +23,10 @@ void update(const UpdateShape& s, const UpdateStep<T>& step, const UpdateArrays<
     const T second = second_decay * a.second[n] + second_share * (gradient * gradient);
     T size = second * step.second;
     if constexpr (KeepsLargest) {
-      size = std::max(a.largest[n], size);
+      size = a.largest[n] > size ? a.largest[n] : size;
       a.new_largest[n] = size;
     }
-    const T change = first * step.first / (std::sqrt(size) + epsilon) + step.weight_decay * parameter;
+    const T change = first * step.first / (sqrt_of(size) + epsilon) + step.weight_decay * parameter;
     const T changed = parameter - step.rate * change, average = a.average[n];
     a.new_first[n] = first;
     a.new_second[n] = second;

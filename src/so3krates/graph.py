@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import equinox as eqx
 import jax
@@ -15,6 +15,8 @@ from so3krates.long_range import AllPairs, LongRangePairs
 from so3krates.system import System
 
 Purpose = Literal["any", "inference", "training"]
+MOST_KINDS = 12
+"""Of atoms: for more, tables of what belongs to any two of them are larger than what they save."""
 
 
 class Lattice(eqx.Module):
@@ -78,6 +80,10 @@ class Graph(eqx.Module):
     largest: int = eqx.field(static=True, default=0)
     """No structure has more atoms; 0: not said. Sums over the pairs of a structure can then be products of small dense
     matrices (`nn/pairwise.py`)."""
+
+    def __check_init__(self) -> None:
+        if self.purpose not in get_args(Purpose):
+            raise InputError(f"purpose is {self.purpose!r}; it can be {', '.join(get_args(Purpose))}.")
 
     @property
     def inference(self) -> bool:

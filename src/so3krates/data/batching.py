@@ -10,7 +10,7 @@ from so3krates._errors import InputError
 from so3krates._typing import AnyArray, Bool, Float
 from so3krates.data.labels import check_labels
 from so3krates.data.sample import Dataset, Sample
-from so3krates.graph import Graph, PairLists, Sizes, bucket, make_graph
+from so3krates.graph import MOST_KINDS, Graph, PairLists, Sizes, bucket, make_graph
 from so3krates.potential import Potential
 
 
@@ -71,6 +71,11 @@ class BatchSource:
     def __len__(self) -> int:
         return len(self._dataset)
 
+    @property
+    def dtype(self) -> object:
+        """Of energies, forces and geometry."""
+        return self._potential.dtype
+
     def prepared(self, index: int) -> Prepared:
         """Sample and pairs number `index`.
 
@@ -104,7 +109,9 @@ class BatchSource:
         atoms = {len(system) for system in systems}
         # Molecules of one size leave nothing empty; others are rounded up, so that few programs serve all.
         largest = max(atoms) if len(atoms) == 1 else bucket(max(atoms))
-        kinds = len(np.unique(np.concatenate([system.numbers for system in systems])))
+        # Room for all elements there are in any batch, so that no batch asks for another program.
+        known = self._potential.elements
+        kinds = 0 if known is None or len(known.numbers) > MOST_KINDS else len(known.numbers)
         return Sizes.of(systems, [item.pairs for item in items])._replace(largest=largest, kinds=kinds)
 
 

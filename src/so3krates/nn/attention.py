@@ -26,9 +26,6 @@ from so3krates.nn.pairwise import coefficients, directed, received
 VALUE_SCALE = 0.3
 """Initial size of the values relative to the features: three layers of messages stay smaller than what they add to."""
 
-MOST_KINDS = 12
-"""Of atoms, for which a first layer has a table of all pairs of kinds where forces are trained on."""
-
 
 class PairGeometry(NamedTuple):
     """What every layer needs of the pairs; made once."""
@@ -171,8 +168,6 @@ class Attention(eqx.Module):
         s = jnp.zeros((len(centers), 0), f.dtype) if x is None else invariants(x[others] - x[centers], self.degrees)
         pairs = trained_pairs.PairRows(geometry.cutoff, geometry.harmonics, geometry.basis, s)
         kinds = graph.kinds if x is None else None
-        if kinds is not None and len(kinds.examples) > MOST_KINDS:
-            kinds = None
         atoms, filters = self._of_atoms(f, at_origin=x is None) if kinds is None else self._of_kinds(f, kinds)
         ends = trained_pairs.PairEnds(centers, others, kinds, self.degrees, (self.scale_f, self.scale_x))
         return *trained_pairs.messages(pairs, atoms, filters, ends), None

@@ -14,7 +14,7 @@ import numpy as np
 
 from so3krates._typing import Array, Float, Int
 from so3krates.graph import Kinds
-from so3krates.nn.fused import Variant, cores, fits, kernels, preferred
+from so3krates.nn.fused import SUMS_BYTES, Variant, cores, fits, kernels, preferred
 
 PAIRS_PER_PART = 64
 """Pairs that make another thread worth waking: every part has sums of its own."""
@@ -250,8 +250,11 @@ class _Call(NamedTuple):
             "features": atoms.values.shape[1],
             "heads": atoms.f.shape[1],
             "kinds": 0 if ends.kinds is None else len(ends.kinds.examples),
-            "parts": max(1, min(cores(), pairs // PAIRS_PER_PART, kernels().most_parts)),
         }
+        orders = sum(2 * degree + 1 for degree in ends.degrees)
+        sums = sizes["atoms"] * (6 * sizes["features"] + orders) * np.dtype(atoms.values.dtype).itemsize
+        most = min(cores(), pairs // PAIRS_PER_PART, kernels().most_parts, SUMS_BYTES // max(1, sums))
+        sizes["parts"] = max(1, most)
         return cls(sizes, ends, np.dtype(atoms.values.dtype), variant)
 
     def _out(self, *shape: int | str) -> jax.ShapeDtypeStruct:

@@ -6,6 +6,7 @@ import jax
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
+from so3krates._precision import precision_scope
 from so3krates.data.batching import Batch, BatchSource, epoch_order
 from so3krates.graph import Sizes
 from so3krates.training.step import DATA_AXIS, data_mesh
@@ -36,13 +37,13 @@ class BatchStream:
 
     def stacked(self, step: int, count: int) -> Batch:
         """Batches of steps `step` … `step + count − 1`, stacked, on the devices."""
-        wanted = (step, count)
-        if self._ahead is not None and self._ahead[0] == wanted:
-            batch, sizes = self._ahead[1].result()
-        else:
-            batch, sizes = self._make(step, count, self.sizes)
-        self.sizes = sizes
-        self._ahead = None
+        if self._ahead is not None:
+            (wanted, future), self._ahead = self._ahead, None
+            made = future.result()  # waited for even if it is of no use: it changes the order of the epoch
+            if wanted == (step, count):
+                batch, self.sizes = made
+                return batch
+        batch, self.sizes = self._make(step, count, self.sizes)
         return batch
 
     def begin(self, step: int, count: int) -> None:
@@ -54,6 +55,10 @@ class BatchStream:
         self._executor.shutdown(wait=True, cancel_futures=True)
 
     def _make(self, step: int, count: int, sizes: Sizes) -> tuple[Batch, Sizes]:
+        with precision_scope(self._source.dtype):  # which holds in the thread that asks for it alone
+            return self._made(step, count, sizes)
+
+    def _made(self, step: int, count: int, sizes: Sizes) -> tuple[Batch, Sizes]:
         parts = [part for n in range(step, step + count) for part in self._parts(n)]
         for part in parts:
             sizes = sizes.grown(self._source.sizes(part))

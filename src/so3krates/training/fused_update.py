@@ -14,7 +14,9 @@ from so3krates._typing import Array, Float
 from so3krates.nn.fused import preferred
 
 FIRST_DECAY, SECOND_DECAY, EPSILON = 0.9, 0.999, 1e-8
-"""β₁, β₂ and ε of Adam (Kingma and Ba 2015): the defaults of optax."""
+"""β₁, β₂ and ε of Adam (Kingma and Ba 2015)."""
+MOMENTS = (optax.ScaleByAdamState, optax.ScaleByAmsgradState)
+"""States of optax that `update` knows."""
 
 
 class Updated(NamedTuple):
@@ -63,12 +65,12 @@ def update(
     variant, dtype = preferred(), parameters.dtype
     assert variant is not None
     count = jnp.asarray(optax.safe_increment(moments.count))
-    keeps_largest = hasattr(moments, "nu_max")
+    keeps_largest = isinstance(moments, optax.ScaleByAmsgradState)
     largest = moments.nu_max if keeps_largest else jnp.zeros(0, dtype)
     powers = count.astype(dtype)
     first, second = (1 / (1 - jnp.asarray(decay, dtype) ** powers) for decay in (FIRST_DECAY, SECOND_DECAY))
     numbers = StepNumbers(clip, rate, first, second, jnp.asarray(weight_decay, dtype), average_weight)
-    arrays = (parameters, average, moments.mu, moments.nu, largest)
+    arrays: tuple[Any, ...] = (parameters, average, moments.mu, moments.nu, largest)
     call = jax.ffi.ffi_call(
         "so3krates_update_f64" if dtype == np.float64 else "so3krates_update_f32",
         tuple(jax.ShapeDtypeStruct(each.shape, dtype) for each in arrays),
@@ -81,7 +83,7 @@ def update(
         *arrays,
         variant=np.int64(variant.number),
         count=np.int64(len(parameters)),
-        keeps_largest=keeps_largest,
+        keeps_largest=np.int64(keeps_largest),
         first_decay=np.float64(FIRST_DECAY),
         second_decay=np.float64(SECOND_DECAY),
         epsilon=np.float64(EPSILON),

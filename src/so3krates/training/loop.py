@@ -73,8 +73,8 @@ def train(
     written at every validation that is better than all before. An interrupt (Ctrl-C, SIGTERM) ends the run after the
     current chunk with a checkpoint.
 
-    With a budget of steps or epochs a resumed run equals an uninterrupted one bit for bit on a CPU. A budget of
-    minutes plans by the clock, so only the state it continues from is exact.
+    With a budget of steps or epochs a resumed run equals an uninterrupted one bit for bit on a CPU with as many cores.
+    A budget of minutes plans by the clock, so only the state it continues from is exact.
 
     Args:
         config: the run.

@@ -16,11 +16,8 @@ from so3krates.training.config import AnnealConfig, ConstantConfig, ExponentialC
 def make_optimizer(config: OptimizerConfig) -> optax.GradientTransformation:
     """The optimiser for a learning rate of 1, on all parameters as one vector; the step multiplies its updates with
     the scheduled rate."""
-    scale = {
-        "adam": optax.scale_by_adam(),
-        "adamw": optax.scale_by_adam(),
-        "amsgrad": optax.scale_by_amsgrad(),
-    }[config.name]
+    scale_by = optax.scale_by_amsgrad if config.name == "amsgrad" else optax.scale_by_adam
+    scale = scale_by(b1=fused_update.FIRST_DECAY, b2=fused_update.SECOND_DECAY, eps=fused_update.EPSILON)
     steps = [scale]
     if config.weight_decay:
         steps.append(optax.add_decayed_weights(config.weight_decay))
@@ -53,18 +50,14 @@ def make_update(config: OptimizerConfig) -> Callable[[Fitted, Array, Array, Arra
         parameters = fitted.parameters - rate * jnp.asarray(updates)
         return Fitted(parameters, fitted.average + weight * (parameters - fitted.average), state)
 
-    def exactly(fitted: Fitted, gradient: Array, norm: Array, rate: Array, weight: Array) -> Fitted:
-        new = update(fitted, gradient, norm, rate, weight)
-        return new if config.ema is not None else new._replace(average=new.parameters)
-
-    return exactly
+    return update
 
 
 def _by_kernel(
     config: OptimizerConfig, fitted: Fitted, gradient: Array, norm: Array, rate: Array, weight: Array
 ) -> Fitted:
     parts: list[Any] = list(cast(tuple, fitted.state))  # of a chain
-    at = next(n for n, part in enumerate(parts) if hasattr(part, "mu"))
+    at = next(n for n, part in enumerate(parts) if isinstance(part, fused_update.MOMENTS))
     clip = jnp.ones_like(norm)
     if config.clip_norm is not None:
         clip = jnp.where(norm < config.clip_norm, 1.0, config.clip_norm / norm)

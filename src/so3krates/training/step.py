@@ -89,8 +89,10 @@ def make_steps(
         (value, parts), gradient = jax.value_and_grad(objective, has_aux=True)(carry.fitted.parameters)
         value, gradient, total = over_devices((value, gradient, parts))
         norm = jnp.asarray(optax.tree.norm(gradient))
-        weight = _weight_in_average(carry.step, optimizer.ema, gradient.dtype)
+        weight = _weight_in_average(carry.step, optimizer.ema or 0.0, gradient.dtype)
         fitted = update(carry.fitted, gradient, norm, rate.astype(gradient.dtype), weight)
+        if optimizer.ema is None:  # not their difference added to it, which is rounded
+            fitted = fitted._replace(average=fitted.parameters)
         finite = jnp.isfinite(value) & jnp.isfinite(norm)
         record = StepRecord(value, total.absolute, total.counts, finite)
         return _Carry(fitted, carry.step + 1), record
@@ -125,9 +127,7 @@ def make_steps(
     return steps
 
 
-def _weight_in_average(step: Array, decay: float | None, dtype: jnp.dtype) -> Float[Array, ""]:
+def _weight_in_average(step: Array, decay: float, dtype: jnp.dtype) -> Float[Array, ""]:
     """1 − d of a ← d a + (1 − d) p with d = min(decay, (1 + n)/(10 + n)): a short memory while the parameters still
-    run; 1 without an average."""
-    if decay is None:
-        return jnp.ones((), dtype)
+    run."""
     return jnp.maximum(1.0 - decay, 9.0 / (10.0 + step.astype(dtype)))

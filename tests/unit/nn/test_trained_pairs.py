@@ -31,6 +31,9 @@ ALL = {
     "embedded charge": ModelConfig(
         features=24, layers=2, heads=4, radial_functions=8, cutoff=4.0, charge_embedding=True
     ),
+    "charges and ratios": ModelConfig(
+        features=24, layers=2, heads=4, radial_functions=8, cutoff=4.0, charges=True, hirshfeld_ratios=True
+    ),
     "narrow chunks": ModelConfig(features=6, layers=3, heads=3, degrees=(1, 2), radial_functions=5, cutoff=4.0),
     "one wide chunk": ModelConfig(features=50, layers=1, heads=1, degrees=(3,), radial_functions=8, cutoff=4.0),
 }
@@ -66,7 +69,8 @@ EVERYTHING, FORCES, ENERGIES = (1.0, 1.0, 1.0), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0)
 def loss(model: SO3krates, graph: Graph, weights: Sequence[float] | jax.Array = EVERYTHING) -> jax.Array:
     result = energies_and_forces(model, graph)
     parts = (result.forces**2, jnp.sin(result.energies), result.virial**2)
-    return sum(weight * jnp.sum(part) for weight, part in zip(weights, parts, strict=True))
+    others = [each for each in (result.outputs.charges, result.outputs.hirshfeld_ratios) if each is not None]
+    return weights[0] * sum(jnp.sum(each**2) for each in others) + sum(weight * jnp.sum(part) for weight, part in zip(weights, parts, strict=True))
 
 
 def losses_and_gradients(

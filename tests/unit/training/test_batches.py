@@ -2,6 +2,7 @@ import jax
 import numpy as np
 from springs import TINY, samples
 
+from so3krates._precision import precision_scope
 from so3krates.data.batching import Batch, BatchSource
 from so3krates.model import SO3krates
 from so3krates.potential import Potential
@@ -12,13 +13,14 @@ ELEMENTS = ElementTable(numbers=(1, 8), energies=(-10.0, -1980.0))
 POTENTIAL = Potential(SO3krates(TINY, key=jax.random.key(0)), ELEMENTS)
 
 
-def stream(count: int = 11) -> BatchStream:
-    source = BatchSource(samples(count), POTENTIAL)
+def stream(count: int = 11, potential: Potential = POTENTIAL) -> BatchStream:
+    source = BatchSource(samples(count), potential)
     return BatchStream(source, batch_size=3, seed=5, devices=1, sizes=None)
 
 
 def equal(a: Batch, b: Batch) -> bool:
-    return all(np.array_equal(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
+    pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+    return all(x.dtype == y.dtype and np.array_equal(x, y) for x, y in pairs)
 
 
 def test_a_step_sees_the_same_batch_however_the_run_got_there() -> None:
@@ -31,6 +33,22 @@ def test_a_step_sees_the_same_batch_however_the_run_got_there() -> None:
         assert equal(part, jax.tree.map(lambda leaf: leaf[start : start + count], whole))  # noqa: B023
         start += count
     assert equal(stream().stacked(5, 3), jax.tree.map(lambda leaf: leaf[5:], whole))
+
+
+def test_double_precision_is_kept_in_batches_made_ahead() -> None:
+    with precision_scope("float64"):
+        potential = Potential(SO3krates(TINY, key=jax.random.key(0), dtype="float64"), ELEMENTS)
+        ahead = stream(potential=potential)
+        ahead.begin(0, 2)
+        batch = ahead.stacked(0, 2)
+        assert batch.energy.dtype == batch.graph.vectors.dtype == np.float64
+        assert equal(batch, stream(potential=potential).stacked(0, 2))
+
+
+def test_steps_that_were_begun_and_not_asked_for_change_nothing() -> None:
+    other = stream()
+    other.begin(7, 2)
+    assert equal(other.stacked(0, 3), stream().stacked(0, 3))
 
 
 def test_an_epoch_visits_no_structure_twice_and_epochs_differ() -> None:

@@ -43,10 +43,13 @@ def test_training_learns_and_the_model_file_is_the_best_model(tmp_path: Path) ->
     assert np.abs(errors).mean() == pytest.approx(best["forces_mae"], rel=1e-3)
 
 
-def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(tmp_path: Path, monkeypatch) -> None:
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(
+    dtype: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     whole.mkdir(), parts.mkdir()
-    train(run_config(whole))
+    train(run_config(whole, dtype=dtype))
 
     chunk, calls = loop._Run._chunk, []
 
@@ -59,11 +62,11 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(tmp_path: Path, m
     monkeypatch.setattr(loop._Run, "_chunk", dying)
     monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
     with pytest.raises(RuntimeError, match="power failure"):
-        train(run_config(parts))
+        train(run_config(parts, dtype=dtype))
     monkeypatch.setattr(loop._Run, "_chunk", chunk)
     with pytest.raises(FileError, match="--resume"):
-        train(run_config(parts))
-    train(run_config(parts), resume=True)
+        train(run_config(parts, dtype=dtype))
+    train(run_config(parts, dtype=dtype), resume=True)
     ours, expected = (load_file(folder / "model.safetensors") for folder in (parts, whole))
     assert all(np.array_equal(ours[name], expected[name]) for name in expected)
     for ours, expected in zip(records(parts, "validation"), records(whole, "validation"), strict=True):
