@@ -10,25 +10,29 @@ from types import FrameType
 class Interrupts:
     """Whether somebody asked to stop."""
 
-    requested: bool = False
+    def __init__(self, *, at_once: bool = False) -> None:
+        self.requested = False
+        self.at_once = at_once
+        """Whether a signal interrupts what runs now. It is noted all the same: an exception that is raised inside a
+        destructor or a callback of the garbage collector is lost."""
 
 
 @contextmanager
-def deferred_interrupts() -> Iterator[Interrupts]:
-    """Within the block the first signal only sets `requested`; a second one interrupts at once.
+def deferred_interrupts(*, at_once: bool = False) -> Iterator[Interrupts]:
+    """Within the block the first signal only sets `requested`, unless it shall interrupt at once; a second one does.
 
     Handlers can be set from the main thread alone; elsewhere the block changes nothing.
     """
-    interrupts = Interrupts()
+    interrupts = Interrupts(at_once=at_once)
     if threading.current_thread() is not threading.main_thread():
         yield interrupts
         return
 
     def handle(number: int, frame: FrameType | None) -> None:
         del number, frame
-        if interrupts.requested:
+        again, interrupts.requested = interrupts.requested, True
+        if again or interrupts.at_once:
             raise KeyboardInterrupt
-        interrupts.requested = True
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

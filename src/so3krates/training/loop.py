@@ -90,8 +90,10 @@ def train(
     """
     config = config.model_copy(update={"output": Path(config.output)})
     _refuse_existing(config.output, resume, overwrite)
-    with precision_scope(config.dtype):
-        return _Run(prepare(config, tell), resume, tell, listener).go()
+    with precision_scope(config.dtype), deferred_interrupts(at_once=True) as interrupts:
+        run = _Run(prepare(config, tell), resume, tell, listener)
+        interrupts.at_once = False  # from here on there is something to finish
+        return run.go(interrupts)
 
 
 class _Run:
@@ -124,12 +126,11 @@ class _Run:
         self.seconds_per_step = 0.0
         self.compiled = False
 
-    def go(self) -> TrainResult:
+    def go(self, interrupts: Interrupts) -> TrainResult:
         try:
-            with deferred_interrupts() as interrupts:
-                measure(self.state.average, self.valid[:1], self.config.loss)  # compiles
-                self.started = time.monotonic() - self.book.seconds
-                reason = self._loop(interrupts)
+            measure(self.state.average, self.valid[:1], self.config.loss)  # compiles
+            self.started = time.monotonic() - self.book.seconds
+            reason = self._loop(interrupts)
         finally:
             self.stream.close()
             for logger in self.loggers:

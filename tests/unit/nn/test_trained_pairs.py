@@ -70,7 +70,9 @@ def loss(model: SO3krates, graph: Graph, weights: Sequence[float] | jax.Array = 
     result = energies_and_forces(model, graph)
     parts = (result.forces**2, jnp.sin(result.energies), result.virial**2)
     others = [each for each in (result.outputs.charges, result.outputs.hirshfeld_ratios) if each is not None]
-    return weights[0] * sum(jnp.sum(each**2) for each in others) + sum(weight * jnp.sum(part) for weight, part in zip(weights, parts, strict=True))
+    return weights[0] * sum(jnp.sum(each**2) for each in others) + sum(
+        weight * jnp.sum(part) for weight, part in zip(weights, parts, strict=True)
+    )
 
 
 def losses_and_gradients(

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -107,6 +108,18 @@ def test_an_interrupt_leaves_a_checkpoint_and_after_a_validation_a_model(
 
 
 @pytest.mark.slow
+def test_an_interrupt_that_is_lost_before_the_first_step_ends_the_run_all_the_same(tmp_path: Path) -> None:
+    """As one is that comes while JAX is called by the garbage collector: what is raised there goes nowhere."""
+
+    def tell(_: str) -> None:
+        with suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt, match="step 0"):
+        train(run_config(tmp_path), tell=tell)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
 def test_two_devices_give_the_losses_of_one(tmp_path: Path) -> None:
     losses = []
     for devices in (1, 2):
