@@ -24,6 +24,7 @@ from so3krates.potential import Potential
 
 pytestmark = pytest.mark.skipif(preferred() is None, reason="there is no compiled kernel for this device")
 
+RARE = ("invariant", "neighbors", "embedded charge")
 RELATIVE = {"float64": 1e-11, "float32": 2e-4}
 ALL = {
     **CONFIGS,
@@ -37,6 +38,9 @@ ALL = {
     "narrow chunks": ModelConfig(features=6, layers=3, heads=3, degrees=(1, 2), radial_functions=5, cutoff=4.0),
     "one wide chunk": ModelConfig(features=50, layers=1, heads=1, degrees=(3,), radial_functions=8, cutoff=4.0),
 }
+
+
+CASES = [pytest.param(name, "float64", marks=[pytest.mark.slow] * (name in RARE)) for name in ALL]
 
 
 def structures(rng: np.random.Generator) -> list[System]:
@@ -100,9 +104,7 @@ def assert_same(found: Found, expected: Found, relative: float) -> None:
         np.testing.assert_allclose(gradient, other_gradient, rtol=relative, atol=relative * largest)
 
 
-@pytest.mark.parametrize(
-    ("name", "dtype"), [*((name, "float64") for name in ALL), ("wide", "float32"), ("so3lr", "float32")]
-)
+@pytest.mark.parametrize(("name", "dtype"), [*CASES, ("wide", "float32")])
 def test_losses_and_gradients_are_those_of_xla(name: str, dtype: str, rng: np.random.Generator) -> None:
     model, relative = made(name, dtype), RELATIVE[dtype]
     with precision_scope(dtype):
@@ -140,6 +142,7 @@ def test_gradients_are_differences_of_losses(name: str, rng: np.random.Generator
             assert gradient @ direction == pytest.approx(difference, rel=1e-6, abs=1e-9 * np.linalg.norm(gradient))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_every_instruction_set(dtype: str, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
     model = made("article", dtype)
@@ -174,6 +177,7 @@ def any_graph(seed: int, atoms: int, pairs: int, masked: float) -> Graph:
     )
 
 
+@pytest.mark.slow
 @settings(max_examples=8, deadline=None)
 @given(
     seed=st.integers(0, 10_000),
@@ -194,14 +198,13 @@ def test_parts_add_up_and_repeated_calls_are_equal_bit_for_bit(monkeypatch: pyte
     with precision_scope("float64"):
         graph = replace(any_graph(3, 12, 700, 0.1), purpose="training")
         found = {}
-        for cores in (1, 2, 5):
+        for cores in (1, 5):
             monkeypatch.setattr(trained_pairs, "cores", lambda cores=cores: cores)
             found[cores] = losses_and_gradients(model, graph)
             again = losses_and_gradients(model, graph)
             for first, second in zip(found[cores][0], again[0], strict=True):
                 np.testing.assert_array_equal(first, second)
-        for cores in (2, 5):
-            assert_same(found[cores], found[1], 1e-11)
+        assert_same(found[5], found[1], 1e-11)
 
 
 def test_the_kernel_runs_in_training_alone(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -219,11 +222,11 @@ def test_the_kernel_runs_in_training_alone(rng: np.random.Generator, monkeypatch
 
 def test_what_training_does_not_ask_for_is_nan(rng: np.random.Generator) -> None:
     """Parameters without forces on the way, and the geometry twice."""
-    model = made("article")
+    model = made("one wide chunk")
     with precision_scope("float64"):
         graph = replace(batch(model, rng), purpose="training")
         gradient = eqx.filter_grad(lambda model: jnp.sum(model(graph)))(model)
-        assert np.isnan(gradient.layers[1].attention.filter_f.radial.layers[0].weight).all()
+        assert np.isnan(gradient.layers[0].attention.filter_f.radial.layers[0].weight).all()
 
         def force(vectors: jax.Array) -> jax.Array:
             return energies_and_forces(model, replace(graph, vectors=vectors)).forces[0, 0]
