@@ -114,9 +114,9 @@ def test_losses_and_gradients_are_those_of_xla(name: str, dtype: str, rng: np.ra
         assert_same(losses_and_gradients(model, replace(graph, purpose="training"), of), expected, relative)
 
 
-@pytest.mark.parametrize("kinds", [0, 3, 40])
+@pytest.mark.parametrize("kinds", [0, 3, 9])
 def test_a_first_layer_by_kinds_is_one_by_atoms(kinds: int, rng: np.random.Generator) -> None:
-    """Not said, just enough, and too many for tables."""
+    """Not said, just enough, and with room for more."""
     model = made("article")
     with precision_scope("float64"):
         graph = batch(model, rng, kinds)
