@@ -262,8 +262,7 @@ class _Call(NamedTuple):
         def memory(parts: int) -> tuple[int, int, int, int]:
             return workspace(shape.variant.number, itemsize, shape.sizes(atoms, pairs, parts), list(shape.degrees))
 
-        wanted = max(1, min(cores(), pairs // PAIRS_PER_PART, kernels().most_parts))
-        parts = max(1, min(wanted, SUMS_BYTES // max(1, memory(2)[3] - memory(1)[3])))
+        parts = parts_of(pairs, PAIRS_PER_PART, lambda parts: memory(parts)[3])
         attributes = {
             **{name: np.int64(size) for name, size in shape.sizes(atoms, pairs, parts).items()},
             "variant": np.int64(shape.variant.number),
@@ -274,6 +273,13 @@ class _Call(NamedTuple):
             "epsilon": np.float64(shape.epsilon),
         }
         return cls(*memory(parts), attributes, "f64" if itemsize == 8 else "f32")
+
+
+def parts_of(pairs: int, pairs_per_part: int, scratch: Callable[[int], int]) -> int:
+    """Parts of the pairs that threads work on, each with sums of its own, in memory that is limited; `scratch` says how
+    many bytes so many parts take."""
+    wanted = max(1, min(cores(), pairs // pairs_per_part, kernels().most_parts))
+    return max(1, min(wanted, SUMS_BYTES // max(1, scratch(2) - scratch(1))))
 
 
 def cores() -> int:

@@ -14,7 +14,7 @@ import numpy as np
 
 from so3krates._typing import Array, Float, Int
 from so3krates.graph import Kinds
-from so3krates.nn.fused import SUMS_BYTES, Variant, cores, fits, kernels, preferred
+from so3krates.nn.fused import Variant, fits, kernels, parts_of, preferred
 
 PAIRS_PER_PART = 64
 """Pairs that make another thread worth waking: every part has sums of its own."""
@@ -251,11 +251,9 @@ class _Call(NamedTuple):
             "heads": atoms.f.shape[1],
             "kinds": 0 if ends.kinds is None else len(ends.kinds.examples),
         }
-        orders = sum(2 * degree + 1 for degree in ends.degrees)
-        sums = sizes["atoms"] * (6 * sizes["features"] + orders) * np.dtype(atoms.values.dtype).itemsize
-        most = min(cores(), pairs // PAIRS_PER_PART, kernels().most_parts, SUMS_BYTES // max(1, sums))
-        sizes["parts"] = max(1, most)
-        return cls(sizes, ends, np.dtype(atoms.values.dtype), variant)
+        call = cls(sizes, ends, np.dtype(atoms.values.dtype), variant)
+        parts = parts_of(pairs, PAIRS_PER_PART, lambda parts: call._bytes(parts)[1])
+        return call._replace(sizes={**sizes, "parts": parts})
 
     def _out(self, *shape: int | str) -> jax.ShapeDtypeStruct:
         sizes = [self.sizes[each] if isinstance(each, str) else each for each in shape]
@@ -293,17 +291,17 @@ class _Call(NamedTuple):
 
     @property
     def packed(self) -> jax.ShapeDtypeStruct:
-        return jax.ShapeDtypeStruct((self._workspace[0],), jnp.uint8)
+        return jax.ShapeDtypeStruct((self._bytes(self.sizes["parts"])[0],), jnp.uint8)
 
-    @property
-    def _workspace(self) -> tuple[int, int]:
-        """Bytes."""
+    def _bytes(self, parts: int) -> tuple[int, int]:
+        """Of packed parameters and of scratch memory."""
         workspace = kernels().training_workspace
         assert workspace is not None
-        return workspace(self.variant.number, self.dtype.itemsize, self.sizes, list(self.ends.degrees))
+        sizes = {**self.sizes, "parts": parts}
+        return workspace(self.variant.number, self.dtype.itemsize, sizes, list(self.ends.degrees))
 
     def __call__(self, name: str, out: tuple[jax.ShapeDtypeStruct, ...], *arrays: Array) -> tuple[Array, ...]:
-        _, scratch = self._workspace
+        _, scratch = self._bytes(self.sizes["parts"])
         kinds = self.ends.kinds
         kind = jnp.zeros(0, jnp.int32) if kinds is None else jnp.asarray(kinds.of_atoms, jnp.int32)
         suffix = "f64" if self.dtype.itemsize == 8 else "f32"

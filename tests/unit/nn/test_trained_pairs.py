@@ -18,7 +18,7 @@ from so3krates._precision import precision_scope
 from so3krates.derivatives import energies_and_forces
 from so3krates.graph import Graph, Kinds, Sizes, make_graph
 from so3krates.model import ModelConfig, SO3krates
-from so3krates.nn import trained_pairs
+from so3krates.nn import fused, trained_pairs
 from so3krates.nn.fused import preferred, variants
 from so3krates.potential import Potential
 
@@ -199,7 +199,7 @@ def test_parts_add_up_and_repeated_calls_are_equal_bit_for_bit(monkeypatch: pyte
         graph = replace(any_graph(3, 12, 700, 0.1), purpose="training")
         found = {}
         for cores in (1, 5):
-            monkeypatch.setattr(trained_pairs, "cores", lambda cores=cores: cores)
+            monkeypatch.setattr(fused, "cores", lambda cores=cores: cores)
             found[cores] = losses_and_gradients(model, graph)
             again = losses_and_gradients(model, graph)
             for first, second in zip(found[cores][0], again[0], strict=True):

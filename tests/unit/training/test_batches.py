@@ -4,6 +4,7 @@ from springs import TINY, samples
 
 from so3krates._precision import precision_scope
 from so3krates.data.batching import Batch, BatchSource
+from so3krates.graph import MOST_KINDS, Kinds
 from so3krates.model import SO3krates
 from so3krates.potential import Potential
 from so3krates.prediction import ElementTable
@@ -49,6 +50,20 @@ def test_steps_that_were_begun_and_not_asked_for_change_nothing() -> None:
     other = stream()
     other.begin(7, 2)
     assert equal(other.stacked(0, 3), stream().stacked(0, 3))
+
+
+def test_batches_say_which_atoms_are_alike_unless_there_are_too_many_elements() -> None:
+    def kinds(elements: ElementTable | None) -> Kinds | None:
+        source = BatchSource(samples(3), Potential(POTENTIAL.model, elements))
+        return source.batch([0, 1], source.sizes([0, 1])).graph.kinds
+
+    many = ElementTable(numbers=tuple(range(1, MOST_KINDS + 2)), energies=(0.0,) * (MOST_KINDS + 1))
+    assert kinds(None) is None and kinds(many) is None
+    source = BatchSource(samples(3), POTENTIAL)
+    graph = source.batch([0, 1], source.sizes([0, 1])).graph
+    assert graph.kinds is not None and len(graph.kinds.examples) == len(ELEMENTS.numbers)
+    alike = graph.numbers[graph.kinds.examples][graph.kinds.of_atoms]
+    np.testing.assert_array_equal(alike[graph.atom_mask], graph.numbers[graph.atom_mask])
 
 
 def test_an_epoch_visits_no_structure_twice_and_epochs_differ() -> None:
