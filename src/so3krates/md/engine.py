@@ -68,7 +68,7 @@ class Engine:
     def template(self, snapshot: Snapshot) -> State:
         """A state of the right structure, shapes and types."""
         integrator = self.settings.integrator
-        freedom = integrator.degrees_of_freedom(self.system)
+        freedom = integrator.degrees_of_freedom(snapshot)
         state = make_state(
             snapshot, self.origin, self.settings.timestep_fs, self.settings.seed, freedom, self.settings.dtype
         )
@@ -79,9 +79,10 @@ class Engine:
         temperature = self.settings.initial_temperature_K
         integrator = self.settings.integrator
         if temperature is not None:
-            fixed = integrator.fix_center
-            drawn = maxwell_boltzmann(self.system, temperature, self.settings.seed, fix_center=fixed)
-            snapshot = Snapshot(snapshot.system, drawn)
+            drawn = maxwell_boltzmann(
+                self.system, temperature, self.settings.seed, fix_center=integrator.fix_center, fixed=snapshot.fixed
+            )
+            snapshot = replace(snapshot, velocities=drawn)
             if self.settings.thermalise_steps:
                 snapshot = self._thermalised(snapshot, temperature)
         state, neighbors, retries = self._with_forces(self.template(integrator.prepare(snapshot)))
@@ -171,7 +172,7 @@ class Engine:
         except RunStopped as error:
             raise RunStopped(f"while thermalising, {error}", error.reason, error.step, error.time_fs, None) from error
         if isinstance(settings.integrator, NVE):
-            return _of_mean_energy(memory.frames(), self.system, settings.integrator, temperature)
+            return _of_mean_energy(memory.frames(), snapshot, settings.integrator, temperature)
         return final
 
     @property
@@ -241,18 +242,18 @@ class Engine:
         )
 
 
-def _of_mean_energy(frames: Frames, system: System, integrator: NVE, temperature: float) -> Snapshot:
+def _of_mean_energy(frames: Frames, start: Snapshot, integrator: NVE, temperature: float) -> Snapshot:
     """Of the second half of the frames, the one whose energy is nearest to ⟨U⟩ + N_f k_BT/2.
 
     Its kinetic energy is that after `prepare`, since what is removed there takes a share along.
     """
     late = frames[slice(len(frames) // 2, None)]
     snapshots = [
-        integrator.prepare(Snapshot(replace(system, positions=np.asarray(positions, np.float64)), velocities))
+        integrator.prepare(replace(start, system=start.system.moved(positions), velocities=velocities))
         for positions, velocities in zip(late.positions, late.velocities, strict=True)
     ]
     energy = late.potential_energy + np.array([_kinetic(snapshot) for snapshot in snapshots])
-    mean = late.potential_energy.mean() + 0.5 * integrator.degrees_of_freedom(system) * BOLTZMANN * temperature
+    mean = late.potential_energy.mean() + 0.5 * integrator.degrees_of_freedom(start) * BOLTZMANN * temperature
     return snapshots[int(np.argmin(np.abs(energy - mean)))]
 
 

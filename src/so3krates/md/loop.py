@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from so3krates._typing import Array, Bool, Float, Int
 from so3krates.evaluation import Topology, evaluate
 from so3krates.md.monitor import Watch
-from so3krates.md.operators import kinetic_energy, refresh, temperature
+from so3krates.md.operators import kinetic_energy, pressure, refresh, temperature
 from so3krates.md.state import Integrator, State
 from so3krates.neighbors.lists import Neighbors
 from so3krates.term import Term
@@ -27,6 +27,10 @@ class Record(NamedTuple):
     temperature: Float[Array, " frames"]
     conserved: Float[Array, " frames"]
     closest: Float[Array, " frames"]
+    pressure: Float[Array, " frames"] | None
+    """None for structures that are not periodic along all axes."""
+    cells: Float[Array, "frames 3 3"] | None
+    """None where the cell does not move."""
 
 
 class Outcome(NamedTuple):
@@ -135,4 +139,6 @@ def _frame(problem: Problem, state: State) -> Record:
         temperature=temperature(state),
         conserved=problem.integrator.conserved(state),
         closest=state.closest,
+        pressure=None if state.virial is None else pressure(state),
+        cells=state.cell if problem.integrator.moves_cell else None,
     )

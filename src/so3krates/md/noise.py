@@ -15,13 +15,19 @@ ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 PARITY = 0x1BD11BDA
 
 
-def normal(key: PRNGKeyArray, step: Int[Array, ""], shape: tuple[int, ...], dtype: object) -> Float[Array, "..."]:
-    """Independent standard normal numbers for one step."""
+STREAMS = 4
+"""Independent sets of numbers for a step."""
+
+
+def normal(
+    key: PRNGKeyArray, step: Int[Array, ""], shape: tuple[int, ...], dtype: object, stream: int = 0
+) -> Float[Array, "..."]:
+    """Independent standard normal numbers for one step; another `stream` below STREAMS gives others."""
     size = 1
     for length in shape:
         size *= length
     half = (size + 1) // 2
-    counter = jnp.arange(half, dtype=jnp.uint32)
+    counter = jnp.arange(half, dtype=jnp.uint32) + jnp.uint32(stream * (2**32 // STREAMS))
     words = jax.random.key_data(key)
     first, second = threefry(words[0], words[1], jnp.broadcast_to(step.astype(jnp.uint32), (half,)), counter)
     radius = jnp.sqrt(-2.0 * jnp.log(_uniform(first, dtype)))

@@ -107,6 +107,9 @@ def make_settings(
         raise InputError(f"thermalise_ps is {thermalise_ps}; it cannot be negative.")
     if seed < 0:
         raise InputError(f"seed is {seed}; it cannot be negative.")
+    isolated = not potential.treated(start.system).periodic
+    if integrator.moves_cell:
+        _refuse_without_box(start, isolated)
     return Settings(
         integrator=integrator,
         monitor=monitor,
@@ -120,7 +123,7 @@ def make_settings(
         reference_energy=potential.reference_energy(start.system.numbers),
         model=potential_hash(potential),
         long_range_cutoff=potential.far_cutoff(start.system),
-        isolated=not potential.treated(start.system).periodic,
+        isolated=isolated,
         start=_start_hash(start),
         dtype=potential.dtype.name,
     )
@@ -173,10 +176,32 @@ def _temperature(
     return integrator.start_temperature_K
 
 
+def _refuse_without_box(start: Snapshot, isolated: bool) -> None:
+    """Constant pressure needs a box that is more than vacuum, and atoms that follow it."""
+    system = start.system
+    if not all(system.pbc):
+        axes = [name for name, periodic in zip("abc", system.pbc, strict=True) if periodic]
+        received = f"is periodic along {', '.join(axes)} only" if axes else "has no periodic cell"
+        raise InputError(
+            f"{system.formula} {received}; constant pressure needs three periodic axes. Use an ensemble at constant "
+            "volume (nve, langevin, nose-hoover, csvr), or give a cell."
+        )
+    if isolated:
+        raise InputError(
+            f"{system.formula} is a molecule in a cell that only stands for vacuum, and has no pressure; use an "
+            "ensemble at constant volume."
+        )
+    if start.fixed:
+        raise InputError(
+            f"{len(start.fixed)} atoms of {system.formula} are fixed, so they cannot follow a cell that changes; use "
+            "an ensemble at constant volume."
+        )
+
+
 def _start_hash(start: Snapshot) -> str:
     system = start.system
     digest = hashlib.sha256()
-    for values in (system.numbers, system.positions, system.masses, system.cell, start.velocities):
+    for values in (system.numbers, system.positions, system.masses, system.cell, start.velocities, start.fixed):
         digest.update(b"none" if values is None else np.ascontiguousarray(values).tobytes())
     digest.update(repr((system.pbc, system.charge, system.unpaired)).encode())
     return digest.hexdigest()
