@@ -87,6 +87,8 @@ class State(eqx.Module):
     """Which atoms move; None: all of them."""
     thermostat: Any
     """Variables of the ensemble: its parameters, its own coordinates, the heat it has delivered."""
+    exchanged: Any = None
+    """What exchanges with other replicas have done; None where there are none."""
 
 
 @runtime_checkable
