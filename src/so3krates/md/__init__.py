@@ -1,5 +1,7 @@
 """Molecular dynamics: ensembles, the monitor, and `simulate`."""
 
+from so3krates.md.findings import Disagreement as Disagreement
+from so3krates.md.findings import Event as Event
 from so3krates.md.langevin import Langevin as Langevin
 from so3krates.md.monitor import Monitor as Monitor
 from so3krates.md.monitor import Status as Status

@@ -67,3 +67,18 @@ def kinetic_energy(state: State) -> Float[Array, ""]:
 def temperature(state: State) -> Float[Array, ""]:
     """2K/(N_f k_B) in K, with N_f the degrees of freedom of the ensemble."""
     return (2.0 / BOLTZMANN) * kinetic_energy(state) / state.freedom
+
+
+def volume(cell: Float[Array, "3 3"]) -> Float[Array, ""]:
+    """Of the cell, Å³."""
+    return jnp.abs(jnp.dot(cell[0], jnp.cross(cell[1], cell[2])))
+
+
+def pressure(state: State) -> Float[Array, ""]:
+    """(2K·3N/N_f − tr virial)/3V in eV/Å³, positive under compression; of states that have a virial.
+
+    With the centre of mass at rest the kinetic energy of N_f degrees of freedom stands for that of 3N.
+    """
+    assert state.virial is not None and state.cell is not None
+    share = 3.0 * state.positions.shape[0] / state.freedom
+    return (2.0 * share * kinetic_energy(state) - jnp.trace(state.virial)) / (3.0 * volume(state.cell))

@@ -1,10 +1,11 @@
 """What a run leaves behind."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from so3krates._errors import SimulationStopped
 from so3krates.io.trajectory import Frames, Trajectory
+from so3krates.md.findings import Event, Findings
 from so3krates.md.summary import Summary
 
 
@@ -16,11 +17,18 @@ class Run:
         summary: temperature, drift, speed.
         path: trajectory file; None for a run in memory.
         kept: frames of a run in memory.
+        findings: what the monitor noticed in the frames: `events`, and the `disagreement` of a committee.
     """
 
     summary: Summary
     path: Path | None
     kept: Frames | None
+    findings: Findings = field(default_factory=Findings.none)
+
+    @property
+    def events(self) -> tuple[Event, ...]:
+        """Bonds broken or formed and the like, in the order in which they were seen."""
+        return self.findings.events
 
     @property
     def frames(self) -> Frames:

@@ -57,6 +57,8 @@ class State(eqx.Module):
     velocities: Float[Array, "atoms 3"]
     masses: Float[Array, "atoms 1"]
     cell: Float[Array, "3 3"] | None
+    virial: Float[Array, "3 3"] | None
+    """Σ r ⊗ ∂E/∂r at `positions`, eV; None for a structure that is not periodic along all three axes."""
     forces: Float[Array, "atoms 3"]
     """At `positions`."""
     energy: Float[Array, ""]
@@ -139,6 +141,7 @@ def make_state(
         velocities=array(velocities / FEMTOSECOND),
         masses=array(system.masses[:, None]),
         cell=None if system.cell is None else array(system.cell),
+        virial=None,
         forces=array(np.zeros_like(system.positions)),
         energy=array(0.0),
         closest=array(0.0),

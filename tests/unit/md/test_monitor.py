@@ -9,13 +9,15 @@ import pytest
 from so3krates import md
 from so3krates._errors import ConfigError, InputError, SimulationStopped
 from so3krates.io.trajectory import Trajectory
-from so3krates.md.monitor import make_watch
+from so3krates.md.watch import make_watch
 from so3krates.physics.lennard_jones import LennardJones
 from so3krates.potential import Potential
 from so3krates.system import System
 
 BOND = LennardJones(0.5, 0.66, 6.0)
 """Two hydrogen atoms with a minimum at 0.74 Å, 0.5 eV deep."""
+
+STRICT = md.Monitor(max_bond_deviation=1.0)
 
 
 def pair(distance: float) -> System:
@@ -41,7 +43,7 @@ def collide(speed: float, distance: float, monitor: md.Monitor, to: Path | None 
 
 
 def test_a_bond_that_breaks(tmp_path: Path) -> None:
-    stopped = collide(0.1, 0.75, md.Monitor(), tmp_path / "run.h5")
+    stopped = collide(0.1, 0.75, STRICT, tmp_path / "run.h5")
     assert stopped.reason == "bond_broken"
     assert "H0–H1" in str(stopped) and "1 Å from its reference of 0.750 Å" in str(stopped)
     frames = ase.io.read(tmp_path / "run_stopped.extxyz", ":")
@@ -79,7 +81,7 @@ def test_the_criterion_of_the_benchmarks() -> None:
 def test_atoms_that_come_too_close() -> None:
     stopped = collide(-0.05, 3.0, md.Monitor(min_distance=0.7, max_temperature_K=None))
     assert stopped.reason == "too_close"
-    assert "two atoms are only 0.68" in str(stopped) and "(limit 0.7 Å)" in str(stopped)
+    assert "H0 and H1 are only 0.68" in str(stopped) and "(limit 0.7 Å)" in str(stopped)
 
 
 def test_a_temperature_beyond_the_limit() -> None:
@@ -90,7 +92,7 @@ def test_a_temperature_beyond_the_limit() -> None:
 
 
 def test_numbers_that_are_not_finite(tmp_path: Path) -> None:
-    blind = md.Monitor(max_temperature_K=None, min_distance=None, max_bond_deviation=None)
+    blind = md.Monitor(max_temperature_K=None, min_distance=None)
     stopped = collide(-1e30, 3.0, blind, tmp_path / "run.h5")
     assert stopped.reason == "not_finite"
     assert len(ase.io.read(tmp_path / "run_stopped.extxyz", ":")) >= 1
@@ -120,6 +122,7 @@ def test_thermalisation_is_watched_too() -> None:
             steps=10,
             initial_temperature_K=9000.0,
             thermalise_ps=5.0,
+            monitor=STRICT,
         )
     assert caught.value.reason in ("bond_broken", "too_hot")
 
@@ -127,7 +130,7 @@ def test_thermalisation_is_watched_too() -> None:
 def test_bonds_are_found_across_the_cell_and_survive_motion_through_it() -> None:
     cell = 4.0 * np.eye(3)
     system = System(np.array([[0.1, 0, 0], [3.9, 0, 0]]), np.array([6, 1]), cell, (True, True, True))
-    watch = make_watch(md.Monitor(bond_factor=1.1), system, "float64")
+    watch = make_watch(md.Monitor(bond_factor=1.1, max_bond_deviation=1.0), system, "float64")
     assert len(watch.lengths) == 1
     assert float(watch.lengths[0]) == pytest.approx(0.2)
 
@@ -135,7 +138,7 @@ def test_bonds_are_found_across_the_cell_and_survive_motion_through_it() -> None
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"max_bond_deviation": None, "bonds": [[0, 1]]}, "`bonds` has no effect without `max_bond_deviation`"),
+        ({"broken_factor": None, "bonds": [[0, 1]]}, "`bonds` has no effect without `max_bond_deviation`"),
         ({"bond_factor": 1.2, "bonds": [[0, 1]]}, "`bond_factor` finds bonds, so it has no effect beside"),
     ],
 )
