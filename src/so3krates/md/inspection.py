@@ -116,9 +116,12 @@ class _BondsSeen:
         self._every = max(1, round(FORMED_EVERY_FS / frame_fs))
         self._frame_fs = frame_fs
         self._broken: Bool[np.ndarray, " bonds"] = np.zeros(len(self._bonds.lengths), bool)
-        self._bonded = _near(self._bonds)
-        self._known = set(self._bonded)
         self._may = covalent(system)
+        self._radii = covalent_radii[system.numbers]
+        self._known = _near(find_bonds(system, monitor.bond_factor)) | _near(self._bonds)
+        if self._formed_factor is not None and np.count_nonzero(self._may) > 1:
+            # A factor above that of bonds must not call new what was as near at the start.
+            self._known |= {_pair(i, j) for i, j, _ in self._contacts(system, self._formed_factor)}
 
     def remember(self, events: Iterable[Event]) -> None:
         broken = {event.atoms for event in events if event.kind == "bond_broken"}
@@ -158,7 +161,7 @@ class _BondsSeen:
         return found
 
     def _contacts(self, system: System, factor: float) -> list[tuple[int, int, float]]:
-        radii = covalent_radii[system.numbers]
+        radii = self._radii
         pairs = find_pairs(system, 2.0 * factor * float(radii[self._may].max()))
         lengths = np.linalg.norm(pairs.vectors, axis=1)
         near = lengths < factor * (radii[pairs.centers] + radii[pairs.others])

@@ -46,10 +46,10 @@ def sentence(status: Status, watch: Watch, state: State, conserved: float, refer
 
 
 def broken(system: System, i: int, j: int, length: float, before: float, factor: float) -> str:
-    """A bond of the start that is too long."""
+    """A bond that is too long."""
     return (
         f"the bond {atom(system, i)}–{atom(system, j)} is broken: {length:.3f} Å long, more than {factor:g} times its "
-        f"{before:.3f} Å at the start"
+        f"reference of {before:.3f} Å"
     )
 
 
