@@ -246,6 +246,15 @@ def test_a_run_that_a_saved_frame_ended_goes_on_with_another_monitor(
     assert run(md.Monitor(max_gap=3.0, stop_on=()), to=path, resume=True, steps=400).events == through.events
 
 
+def test_what_happens_first_ends_the_run() -> None:
+    """A saved frame shows the broken bond some steps before the check in every step fails, in the same chunk."""
+    stopped = collide(0.1, 0.75, md.Monitor(max_bond_deviation=1.0, stop_on=("bond_broken",)))
+    assert stopped.reason == "bond_broken" and "is broken:" in str(stopped)
+    assert stopped.step < collide(0.1, 0.75, STRICT).step
+    late = collide(0.1, 0.75, md.Monitor(max_bond_deviation=0.2, stop_on=("bond_broken",)))
+    assert "0.2 Å from its reference" in str(late) and late.run is not None and late.run.events == ()
+
+
 def test_events_are_told_once_in_the_reports() -> None:
     told: list[md.Event] = []
     start = md.Snapshot(pair(0.75), np.array([[-0.1, 0, 0], [0.1, 0, 0]]))
