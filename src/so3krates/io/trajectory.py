@@ -63,6 +63,8 @@ class Frames:
     """Smallest distance between two atoms, Å."""
     forces: Float[np.ndarray, "frames atoms 3"] | None = None
     """eV/Å, if they were asked for."""
+    cells: Float[np.ndarray, "frames 3 3"] | None = None
+    """Å, where the cell moves."""
 
     def __len__(self) -> int:
         return len(self.step)

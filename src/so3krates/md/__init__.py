@@ -2,6 +2,8 @@
 
 from so3krates.md.cell_rescaling import StochasticCellRescaling as StochasticCellRescaling
 from so3krates.md.csvr import CSVR as CSVR
+from so3krates.md.findings import Disagreement as Disagreement
+from so3krates.md.findings import Event as Event
 from so3krates.md.hydrogen import repartition_hydrogen_mass as repartition_hydrogen_mass
 from so3krates.md.langevin import Langevin as Langevin
 from so3krates.md.monitor import Monitor as Monitor

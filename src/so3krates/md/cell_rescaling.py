@@ -97,11 +97,12 @@ class StochasticCellRescaling(Config):
         return prepared(snapshot, "velocity rescaling", fix_rotation=False)
 
     def init(self, state: State, timestep_fs: float) -> State:
+        assert state.cell is not None
         dtype = state.positions.dtype
         rate = self.compressibility_per_GPa / GPA * timestep_fs / self.barostat_time_fs
         piston = Piston(
             rescaling=make_rescaling(self.temperature_K, self.thermostat_time_fs, state, timestep_fs),
-            mobility=jnp.asarray(rate / (3.0 * volume(state)), dtype),
+            mobility=jnp.asarray(rate / (3.0 * volume(state.cell)), dtype),
             pressure=make_schedule(self.pressure_GPa, timestep_fs * FEMTOSECOND, dtype, lambda p: p * GPA),
             heat=Heat.zero(dtype),
         )
@@ -126,8 +127,8 @@ class StochasticCellRescaling(Config):
     def _pull(self, state: State) -> Float[Array, "3 3"]:
         """Minus the derivative, with respect to η, of what the cell is distributed by."""
         piston: Piston = state.thermostat
-        assert state.virial is not None
-        outside = piston.pressure.at(state.step) * volume(state)
+        assert state.virial is not None and state.cell is not None
+        outside = piston.pressure.at(state.step) * volume(state.cell)
         own = THERMAL_SHARES * piston.rescaling.thermal.at(state.step)
         return self._kept(kinetic_tensor(state) - state.virial - (outside - own) * jnp.eye(3, dtype=own.dtype))
 
@@ -154,7 +155,8 @@ class StochasticCellRescaling(Config):
         after = self._pull(new)
         bath = 0.25 * piston.mobility * (jnp.sum(before * before) - jnp.sum(after * after))
         bath = bath - 0.5 * jnp.sum(strain * (before + after))
-        was, now = volume(old), volume(new)
+        assert old.cell is not None and new.cell is not None
+        was, now = volume(old.cell), volume(new.cell)
         work = THERMAL_SHARES * piston.rescaling.thermal.at(old.step) * jnp.log(now / was)
         work = work - piston.pressure.at(old.step) * (now - was)
         return replace(new, thermostat=replace(piston, heat=piston.heat.plus(bath + work)))

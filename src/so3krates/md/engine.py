@@ -12,17 +12,22 @@ from so3krates._typing import Float
 from so3krates.evaluation import Topology
 from so3krates.io.trajectory import OBSERVABLES, WIDE, Frames
 from so3krates.md.checkpoint import Checkpoint
+from so3krates.md.committee import Committee
+from so3krates.md.findings import Findings
+from so3krates.md.inspection import Inspector, Stop
 from so3krates.md.langevin import Langevin
 from so3krates.md.loop import Outcome, Problem, advance, first_forces, first_frame
-from so3krates.md.monitor import Status, make_watch, sentence
+from so3krates.md.monitor import Status
 from so3krates.md.nve import NVE
 from so3krates.md.output import MemoryOutput, Output
 from so3krates.md.progress import Pace, Report
+from so3krates.md.reports import sentence
 from so3krates.md.run import Run, RunStopped
 from so3krates.md.settings import Settings
 from so3krates.md.state import Snapshot, State, make_state, origin_of, snapshot_of
 from so3krates.md.summary import summarize
 from so3krates.md.velocities import kinetic_energy, maxwell_boltzmann
+from so3krates.md.watch import make_watch
 from so3krates.neighbors.lists import Neighbors
 from so3krates.potential import Potential
 from so3krates.rollout import run_chunk
@@ -48,6 +53,7 @@ class Engine:
     neighbors: Neighbors
     interrupts: Interrupts
     report: Callable[[Report], None] | None
+    inspector: Inspector
 
     @classmethod
     def of(
@@ -58,12 +64,16 @@ class Engine:
         neighbors: Neighbors | None,
         interrupts: Interrupts,
         report: Callable[[Report], None] | None,
+        committee: Committee | None = None,
     ) -> "Engine":
         watch = make_watch(settings.monitor, system, potential.dtype)
         topology = Topology.of(system, potential.dtype)
-        problem = Problem(potential.fast, topology, settings.integrator, watch, settings.save_forces)
+        keep_forces = settings.save_forces or committee is not None
+        unknown = jnp.asarray(jnp.nan, potential.dtype)
+        problem = Problem(potential.fast, topology, settings.integrator, watch, keep_forces, unknown)
         neighbors = neighbors or potential.allocate(system)
-        return cls(problem, settings, system, origin_of(system), neighbors, interrupts, report)
+        inspector = Inspector(settings.monitor, system, settings.frame_fs, committee)
+        return cls(problem, settings, system, origin_of(system), neighbors, interrupts, report, inspector)
 
     def template(self, snapshot: Snapshot) -> State:
         """A state of the right structure, shapes and types."""
@@ -87,16 +97,15 @@ class Engine:
                 snapshot = self._thermalised(snapshot, temperature)
         state, neighbors, retries = self._with_forces(self.template(integrator.prepare(snapshot)))
         first = first_frame(self.problem, state)
-        checkpoint = Checkpoint(state, neighbors, self.origin, 1, retries)
-        output.add(self._frames(first))
-        if int(first.status):
-            raise self._stopped(first, checkpoint, output, 0.0)
-        output.checkpoint(checkpoint)
-        return checkpoint
+        reference = float(jax.device_get(first.record.conserved[0]))
+        checkpoint = Checkpoint(state, neighbors, self.origin, 1, retries, reference, Findings.none())
+        self._commit(first, checkpoint, output, 0.0)
+        return checkpoint._replace(findings=self.inspector.findings)
 
     def run(self, checkpoint: Checkpoint, output: Output) -> tuple[Snapshot, Run]:
         """Chunk after chunk to the end."""
         pace = Pace(CHUNK_SECONDS, (self._capacity - 1) * self.settings.save_every)
+        self.inspector.remember(checkpoint.findings)
         step = int(checkpoint.state.step)
         if step < self.settings.steps:
             # No step: this compiles, so that the chunks show what a step takes.
@@ -105,29 +114,43 @@ class Engine:
             count = pace.next(self.settings.steps - step)
             outcome, checkpoint = self._chunk(checkpoint, count)
             pace.computed(count)
-            output.add(self._frames(outcome))
-            if int(outcome.status):
-                raise self._stopped(outcome, checkpoint, output, pace.steps_per_second)
-            output.checkpoint(checkpoint)
+            self._commit(outcome, checkpoint, output, pace.steps_per_second)
             step = int(checkpoint.state.step)
             pace.written(count)
             self._tell(checkpoint.state, pace)
             if self.interrupts.requested and step < self.settings.steps:
                 raise KeyboardInterrupt(f"after step {step} of {self.settings.steps}; resume goes on from there.")
         final = snapshot_of(checkpoint.state, self.system, checkpoint.origin)
-        return final, self._result(checkpoint, output, pace.steps_per_second)
+        return final, self._result(step, checkpoint, output, pace.steps_per_second)
+
+    def _commit(self, outcome: Outcome, checkpoint: Checkpoint, output: Output, speed: float) -> None:
+        """Look at the frames and keep them, then the state behind them.
+
+        A frame that ends the run is none to go on from, nor are those behind it: they are not kept.
+        """
+        frames = self._frames(outcome)
+        stop = self.inspector.look(frames)
+        kept = frames if self.settings.save_forces else replace(frames, forces=None)
+        output.add(kept if stop is None else kept[: stop.row])
+        if stop is not None:
+            raise self._ended(stop, frames, checkpoint, output, speed)
+        if int(outcome.status):
+            raise self._stopped(outcome, checkpoint, output, speed)
+        output.checkpoint(checkpoint._replace(findings=self.inspector.findings))
 
     def _chunk(self, checkpoint: Checkpoint, count: int) -> tuple[Outcome, Checkpoint]:
         every = jnp.asarray(self.settings.save_every, jnp.int32)
 
+        problem = self.problem._replace(reference=jnp.asarray(checkpoint.reference, self.settings.dtype))
+
         def compiled(state: State, neighbors: Neighbors) -> tuple:
-            return advance(self.problem, state, neighbors, jnp.asarray(count, jnp.int32), every, self._capacity)
+            return advance(problem, state, neighbors, jnp.asarray(count, jnp.int32), every, self._capacity)
 
         done = run_chunk(compiled, checkpoint.state, checkpoint.neighbors, self._enlarged)
         outcome = jax.device_get(done.record)
         frames = checkpoint.frames + int(outcome.frames)
         retries = checkpoint.retries + done.retries
-        return outcome, Checkpoint(done.state, done.neighbors, self.origin, frames, retries)
+        return outcome, checkpoint._replace(state=done.state, neighbors=done.neighbors, frames=frames, retries=retries)
 
     def _with_forces(self, state: State) -> tuple[State, Neighbors, int]:
         def compiled(state: State, neighbors: Neighbors) -> tuple:
@@ -163,7 +186,8 @@ class Engine:
             initial_temperature_K=None,
             thermalise_steps=0,
         )
-        engine = replace(self, problem=self.problem._replace(integrator=bath), settings=inner)
+        problem = self.problem._replace(integrator=bath)
+        engine = replace(self, problem=problem, settings=inner, inspector=self.inspector.fresh(inner.frame_fs))
         memory = MemoryOutput()
         try:
             final, _ = engine.run(engine.begin(snapshot, memory), memory)
@@ -177,7 +201,7 @@ class Engine:
 
     @property
     def _capacity(self) -> int:
-        row = 3 * len(self.system) * (3 if self.settings.save_forces else 2) + 8
+        row = 3 * len(self.system) * (3 if self.problem.keep_forces else 2) + 8
         return int(np.clip(RECORD_BYTES // (row * np.dtype(self.settings.dtype).itemsize), 8, 16384))
 
     def _frames(self, outcome: Outcome, *, failed: bool = False) -> Frames:
@@ -210,32 +234,47 @@ class Engine:
                 total_energy_eV=kinetic + float(state.energy) + self.settings.reference_energy,
                 steps_per_second=speed,
                 ns_per_day=speed * self.settings.timestep_fs * 0.0864,
+                events=self.inspector.news(),
             )
         )
 
-    def _result(self, checkpoint: Checkpoint, output: Output, speed: float) -> Run:
+    def _result(self, step: int, checkpoint: Checkpoint, output: Output, speed: float) -> Run:
         summary = summarize(
             output.series(),
-            steps=int(checkpoint.state.step),
+            steps=step,
             atoms=len(self.system),
             degrees_of_freedom=int(checkpoint.state.freedom),
             steps_per_second=speed,
             timestep_fs=self.settings.timestep_fs,
             retries=checkpoint.retries,
         )
-        return Run(summary, output.path, output.frames())
+        return Run(summary, output.path, output.frames(), self.inspector.findings)
 
     def _stopped(self, outcome: Outcome, checkpoint: Checkpoint, output: Output, speed: float) -> RunStopped:
+        """A check in every step failed."""
+        status, state = Status(int(outcome.status)), checkpoint.state
+        failed = self._frames(outcome, failed=True)
+        conserved = float(failed.conserved[0])
+        what = sentence(status, self.problem.watch, state, conserved, checkpoint.reference, self.system)
+        return self._stop(status.reason, what, int(state.step), failed, checkpoint, output, speed)
+
+    def _ended(self, stop: Stop, frames: Frames, checkpoint: Checkpoint, output: Output, speed: float) -> RunStopped:
+        """A saved frame shows what ends the run."""
+        failed = frames[slice(stop.row, stop.row + 1)]
+        what = f"{stop.event.sentence}, seen at a saved frame"
+        return self._stop(stop.event.kind, what, stop.event.step, failed, checkpoint, output, speed)
+
+    def _stop(
+        self, reason: str, what: str, step: int, failed: Frames, checkpoint: Checkpoint, output: Output, speed: float
+    ) -> RunStopped:
         """Dump the frame that failed and say what happened."""
-        status, step = Status(int(outcome.status)), int(checkpoint.state.step)
-        what = sentence(status, self.problem.watch, checkpoint.state, self.system)
-        dumped = output.dump(self._frames(outcome, failed=True))
+        dumped = output.dump(failed)
         where = "" if dumped is None else f"; the last good frames and this one are in '{dumped}'"
         time_fs = step * self.settings.timestep_fs
-        run = self._result(checkpoint, output, speed) if len(output.series()["step"]) else None
+        run = self._result(step, checkpoint, output, speed) if len(output.series()["step"]) else None
         return RunStopped(
             f"{self.system.formula} at step {step} ({time_fs * 1e-3:.4f} ps): {what}{where}.",
-            status.reason,
+            reason,
             step,
             time_fs,
             run,

@@ -1,8 +1,9 @@
 """Temperature replica exchange (Sugita and Okamoto, Chem. Phys. Lett. 314, 141, 1999).
 
 Neighbouring replicas i, j exchange their configurations with probability min(1, e^Δ),
-Δ = (1/k_BT_i − 1/k_BT_j)(U_i − U_j), even and odd pairs in turns. Each replica keeps its temperature: its trajectory is canonical at one temperature and
-jumps; `walker` says which start's configuration it shows. Velocities are scaled by √(T_new/T_old).
+Δ = (1/k_BT_i − 1/k_BT_j)(U_i − U_j), even and odd pairs in turns. Each replica keeps its temperature: its trajectory is
+canonical at one temperature and jumps; `walker` says which start's configuration it shows. Velocities are scaled by
+√(T_new/T_old).
 """
 
 from dataclasses import replace

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 
 from so3krates._typing import Array, Bool, Float, Int
 from so3krates.evaluation import Topology, evaluate
-from so3krates.md.monitor import Watch
 from so3krates.md.operators import kinetic_energy, pressure, refresh, temperature
 from so3krates.md.state import Integrator, State
+from so3krates.md.watch import Watch
 from so3krates.neighbors.lists import Neighbors
 from so3krates.term import Term
 
@@ -40,7 +40,7 @@ class Outcome(NamedTuple):
     """Rows up to `frames` are saved frames; if the monitor objected, the next row is the state that failed."""
     frames: Int[Array, ""]
     status: Int[Array, ""]
-    """`monitor.Status`; if it is not RUNNING, the state is the one that failed."""
+    """`Status`; if it is not RUNNING, the state is the one that failed."""
 
 
 class Problem(NamedTuple):
@@ -51,6 +51,12 @@ class Problem(NamedTuple):
     integrator: Integrator
     watch: Watch
     keep_forces: bool
+    reference: Float[Array, ""]
+    """The conserved quantity at the start of the run, eV; NaN before there is one."""
+
+    def status(self, state: State) -> Int[Array, ""]:
+        """What the monitor says."""
+        return self.watch.status(state, self.integrator.conserved(state), self.reference)
 
 
 @eqx.filter_jit
@@ -82,15 +88,14 @@ def advance(
         capacity: rows of the record.
     """
     forces = _forces(problem, neighbors)
-    integrator, watch = problem.integrator, problem.watch
     end = state.step + steps
 
     def healthy(state: State, status: Int[Array, ""]) -> Bool[Array, ""]:
         return (status == 0) & ~state.overflow
 
     def one_step(carry: tuple[State, Int[Array, ""]]) -> tuple[State, Int[Array, ""]]:
-        state = integrator.step(carry[0], forces)
-        return state, watch.status(state)
+        state = problem.integrator.step(carry[0], forces)
+        return state, problem.status(state)
 
     def until_frame(carry: tuple[State, Outcome]) -> tuple[State, Outcome]:
         state, outcome = carry
@@ -117,7 +122,7 @@ def advance(
 def first_frame(problem: Problem, state: State) -> Outcome:
     """The record of a single state, which counts as a frame if the monitor accepts it."""
     record = jax.tree.map(lambda value: value[None], _frame(problem, state))
-    status = problem.watch.status(state)
+    status = problem.status(state)
     return Outcome(record, (status == 0).astype(jnp.int32), status)
 
 

@@ -128,9 +128,9 @@ def _half_chains(state: State) -> State:
 def _pull(state: State) -> State:
     """Half a kick of the cell: W ε̈ = (1 + 3/N_f)·2K − tr(V·σ) − 3pV + 3k_BT; the last is due to the centre of mass."""
     own: Cylinder = state.thermostat
-    assert state.virial is not None
+    assert state.virial is not None and state.cell is not None
     inside = (1.0 + 3.0 / state.freedom) * 2.0 * kinetic_energy(state) - jnp.trace(state.virial)
-    outside = 3.0 * (own.pressure.at(state.step) * volume(state) - own.thermal.at(state.step))
+    outside = 3.0 * (own.pressure.at(state.step) * volume(state.cell) - own.thermal.at(state.step))
     rate = own.rate + 0.5 * state.timestep * (inside - outside) / own.mass
     return replace(state, thermostat=replace(own, rate=rate))
 
@@ -150,9 +150,9 @@ def _drift(state: State) -> State:
     turn = own.rate * state.timestep
     growth = jnp.exp(turn)
     way = state.timestep * jnp.exp(0.5 * turn) * _sinhc(0.5 * turn)
-    was = volume(state)
-    moved = replace(state, positions=growth * state.positions + way * state.velocities, cell=growth * state.cell)
-    now = volume(moved)
+    was, cell = volume(state.cell), growth * state.cell
+    now = volume(cell)
+    moved = replace(state, positions=growth * state.positions + way * state.velocities, cell=cell)
     work = own.thermal.at(state.step) * 3.0 * turn - own.pressure.at(state.step) * (now - was)
     return replace(moved, thermostat=replace(own, work=own.work.plus(work)))
 

@@ -87,11 +87,9 @@ def temperature(state: State) -> Float[Array, ""]:
     return (2.0 / BOLTZMANN) * kinetic_energy(state) / state.freedom
 
 
-def volume(state: State) -> Float[Array, ""]:
+def volume(cell: Float[Array, "3 3"]) -> Float[Array, ""]:
     """Of the cell, Å³."""
-    assert state.cell is not None
-    a, b, c = state.cell
-    return jnp.abs(jnp.dot(a, jnp.cross(b, c)))
+    return jnp.abs(jnp.dot(cell[0], jnp.cross(cell[1], cell[2])))
 
 
 def kinetic_tensor(state: State) -> Float[Array, "3 3"]:
@@ -105,6 +103,6 @@ def pressure(state: State) -> Float[Array, ""]:
     The kinetic part counts all 3N coordinates at the temperature of those that share the kinetic energy: the centre of
     mass, which rests, stands for one that wanders through the cell.
     """
-    assert state.virial is not None
+    assert state.virial is not None and state.cell is not None
     doubled = 2.0 * kinetic_energy(state) * (state.positions.size / state.freedom)
-    return (doubled - jnp.trace(state.virial)) / (3.0 * volume(state))
+    return (doubled - jnp.trace(state.virial)) / (3.0 * volume(state.cell))

@@ -20,7 +20,7 @@ from so3krates.io.trajectory import (
     truncate_frames,
 )
 from so3krates.md.checkpoint import Checkpoint, checkpoint_path, load_checkpoint, save_checkpoint
-from so3krates.md.settings import Settings
+from so3krates.md.settings import CHANGEABLE, Settings
 from so3krates.md.state import State
 from so3krates.neighbors.lists import Neighbors
 from so3krates.system import System
@@ -132,7 +132,7 @@ class FileOutput:
 
     def _refuse_other_settings(self) -> None:
         before, now = Trajectory(self._trajectory).settings, self._settings
-        other = sorted(name for name in now if name != "steps" and before.get(name) != now[name])
+        other = sorted(name for name in now if name not in CHANGEABLE and before.get(name) != now[name])
         if other:
             raise FileError(
                 f"{self._trajectory} belongs to a run with another model, start structure or settings "

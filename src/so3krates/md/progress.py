@@ -8,8 +8,12 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from so3krates.md.findings import Event
+
 SECONDS_PER_LINE = 30.0
 """Between two lines of progress where the output is no terminal."""
+EVENTS_TOLD = 5
+"""Of each report at most; all of them are in `Run.events`."""
 
 
 class Report(NamedTuple):
@@ -22,6 +26,8 @@ class Report(NamedTuple):
     """With the reference energies of the elements."""
     steps_per_second: float
     ns_per_day: float
+    events: tuple[Event, ...] = ()
+    """What the monitor noticed since the last report."""
 
 
 class Lines:
@@ -77,7 +83,12 @@ def progress_bar(console: Console | None = None) -> Iterator[Callable[[Report], 
     if not console.is_terminal:
         lines = Lines(console)
         console.print("compiling", highlight=False)
-        yield lambda report: lines.say(f"step {report.step} of {report.steps}  {_line(report)}")
+
+        def say(report: Report) -> None:
+            _tell_events(console, report)
+            lines.say(f"step {report.step} of {report.steps}  {_line(report)}")
+
+        yield say
         return
     columns = (
         TextColumn("[bold]MD"),
@@ -90,9 +101,18 @@ def progress_bar(console: Console | None = None) -> Iterator[Callable[[Report], 
         task = bar.add_task("MD", total=None, line="compiling")
 
         def show(report: Report) -> None:
+            _tell_events(bar.console, report)
             bar.update(task, total=report.steps, completed=report.step, line=_line(report))
 
         yield show
+
+
+def _tell_events(console: Console, report: Report) -> None:
+    lines = [f"at {event.time_fs * 1e-3:.3f} ps {event.sentence}" for event in report.events[:EVENTS_TOLD]]
+    if len(report.events) > EVENTS_TOLD:
+        lines.append(f"and {len(report.events) - EVENTS_TOLD} more events")
+    for line in lines:
+        console.print(line, highlight=False, soft_wrap=True)
 
 
 def _line(report: Report) -> str:

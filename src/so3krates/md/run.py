@@ -1,10 +1,11 @@
 """What a run leaves behind."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from so3krates._errors import SimulationStopped
 from so3krates.io.trajectory import Frames, Trajectory
+from so3krates.md.findings import Disagreement, Event, Findings
 from so3krates.md.summary import Summary
 
 
@@ -16,11 +17,23 @@ class Run:
         summary: temperature, drift, speed.
         path: trajectory file; None for a run in memory.
         kept: frames of a run in memory.
+        findings: what the monitor noticed in the frames.
     """
 
     summary: Summary
     path: Path | None
     kept: Frames | None
+    findings: Findings = field(default_factory=Findings.none)
+
+    @property
+    def events(self) -> tuple[Event, ...]:
+        """Bonds broken or formed and the like, in the order in which they were seen."""
+        return self.findings.events
+
+    @property
+    def disagreement(self) -> Disagreement:
+        """Of the committee about forces, frame by frame; empty without one."""
+        return self.findings.disagreement
 
     @property
     def frames(self) -> Frames:

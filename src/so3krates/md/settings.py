@@ -21,6 +21,8 @@ MAX_TIMESTEP_FS = 10.0
 MAX_STEPS = 2**31 - 2**20
 """Steps are counted in 32 bits."""
 DEFAULT_SAVE_FS = 10.0
+CHANGEABLE = ("steps", "monitor")
+"""What may be another when a run resumes: it decides where the trajectory ends, and nothing else about it."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,11 @@ class Settings:
     """Hash of the start structure and its velocities."""
     dtype: str
 
+    @property
+    def frame_fs(self) -> float:
+        """From frame to frame."""
+        return self.save_every * self.timestep_fs
+
     def as_dict(self) -> dict[str, Any]:
         """For the trajectory file."""
         ensemble = self.integrator
@@ -72,8 +79,8 @@ class Settings:
         }
 
     def hash(self) -> str:
-        """Of everything but the number of steps: a run may be made longer when it resumes."""
-        relevant = {name: value for name, value in self.as_dict().items() if name != "steps"}
+        """Of everything that the trajectory depends on."""
+        relevant = {name: value for name, value in self.as_dict().items() if name not in CHANGEABLE}
         return hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()
 
 

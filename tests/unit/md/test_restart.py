@@ -156,7 +156,6 @@ def test_a_model_and_a_trajectory_of_one_name_have_their_own_checkpoints(tmp_pat
         {"integrator": md.Langevin(temperature_K=50.0)},
         {"integrator": md.NVE(), "initial_temperature_K": 40.0},
         {"potential": "float64"},
-        {"monitor": md.Monitor(min_distance=0.4)},
         {"start": "moved"},
     ],
     ids=lambda change: next(iter(change)),
