@@ -247,6 +247,7 @@ def _of_mean_energy(frames: Frames, system: System, integrator: NVE, temperature
     Its kinetic energy is that after `prepare`, since what is removed there takes a share along.
     """
     late = frames[slice(len(frames) // 2, None)]
+    assert late.velocities is not None  # frames in memory have them
     snapshots = [
         integrator.prepare(Snapshot(replace(system, positions=np.asarray(positions, np.float64)), velocities))
         for positions, velocities in zip(late.positions, late.velocities, strict=True)
