@@ -34,7 +34,7 @@ def trajectory(
     target
         File to write, ending in .extxyz, .xyz, .dcd or .xtc.
     every
-        Take every so-manieth frame.
+        Frames from one that is written to the next: 10 writes a tenth of them.
     start_ps
         Time of the first frame, ps; from the beginning if not given.
     stop_ps

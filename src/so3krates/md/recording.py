@@ -29,7 +29,7 @@ class Recording(Config):
     """Of velocities, forces and positions; that of the arithmetic if not given. Positions farther than 128 Å from the
     origin take float64 in any case."""
     compression: Literal["none", "gzip"] = "none"
-    """gzip makes files of float32 about a fifth smaller, and writing several times slower."""
+    """gzip makes files about an eighth smaller, and writing several times slower."""
 
     @model_validator(mode="after")
     def _checked(self) -> "Recording":

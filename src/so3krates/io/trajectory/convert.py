@@ -54,7 +54,7 @@ def convert_trajectory(
     Args:
         source: trajectory.
         target: file to write, ending in .extxyz, .xyz, .dcd or .xtc.
-        every: take every so-manieth frame.
+        every: frames from one that is written to the next.
         start_ps: of the first frame; from the beginning if not given.
         stop_ps: of the last frame; to the end if not given.
         wrap: bring each atom into the cell; positions are unwrapped as they are stored if not.

@@ -25,7 +25,7 @@ def to_extxyz(
     Args:
         source: trajectory.
         target: file to write.
-        every: take every so-manieth frame.
+        every: frames from one that is written to the next.
         start_ps: of the first frame; from the beginning if not given.
         stop_ps: of the last frame; to the end if not given.
         wrap: bring each atom into the cell.

@@ -3,7 +3,7 @@
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from so3krates._errors import FileError
@@ -27,4 +27,5 @@ def replacing(target: Path) -> Iterator[Path]:
             f"'{target}' cannot be written: {error.strerror or error}; what was there before is unchanged."
         ) from error
     finally:
-        unfinished.unlink(missing_ok=True)
+        with suppress(OSError):  # where nothing could be written
+            unfinished.unlink(missing_ok=True)

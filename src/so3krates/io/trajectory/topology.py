@@ -41,7 +41,9 @@ def pdb_text(system: System) -> str:
     atoms = ase.Atoms(numbers=system.numbers, positions=positions, cell=system.cell, pbc=system.pbc)
     text = StringIO()
     ase.io.write(text, atoms, format="proteindatabank")
-    return text.getvalue() + "".join(_connections(system)) + "END\n"
+    # Of one structure only: some readers take END behind the end of a model for another structure, without atoms.
+    lines = [line for line in text.getvalue().splitlines(keepends=True) if not line.startswith(("MODEL", "ENDMDL"))]
+    return "".join([*lines, *_connections(system), "END\n"])
 
 
 def bonds_of(system: System) -> list[tuple[int, int]]:

@@ -104,12 +104,10 @@ def append_frames(path: str | PathLike[str], frames: Frames, scalars: Mapping[st
         InputError: for rows that are not what the file holds, or whose steps do not go on from its last one.
     """
     with _changing(path) as file:
-        own = OWN_SCALARS in file
-        if own != (scalars is not None):
-            what = (
-                "its scalars have an interval of their own: give them too" if own else "its scalars are of its frames"
-            )
-            raise InputError(f"{path}: {what}.")
+        if OWN_SCALARS in file and scalars is None:
+            raise InputError(f"{path} records scalars at an interval of their own; give them beside the frames.")
+        if OWN_SCALARS not in file and scalars is not None:
+            raise InputError(f"{path} has no room for scalars beside its frames; create it with own_scalars=True.")
         _extend(path, frame_datasets(file), frames.present() | _fixed_cells(path, file, len(frames), frames.cells))
         if scalars is not None:
             missing = np.setdiff1d(frames.step, scalars["step"])
