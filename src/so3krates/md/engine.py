@@ -287,6 +287,7 @@ def _of_mean_energy(frames: Frames, start: Snapshot, integrator: NVE, temperatur
     Its kinetic energy is that after `prepare`, since what is removed there takes a share along.
     """
     late = frames[slice(len(frames) // 2, None)]
+    assert late.velocities is not None  # frames in memory have them
     snapshots = [
         integrator.prepare(replace(start, system=start.system.moved(positions), velocities=velocities))
         for positions, velocities in zip(late.positions, late.velocities, strict=True)

@@ -167,9 +167,9 @@ class FileOutput:
 
     def _failed_atoms(self, failed: Frames) -> list[ase.Atoms]:
         """The failed frame; without energy and velocities where these are not numbers a reader would accept."""
-        if np.isfinite(failed.positions).all() and np.isfinite(failed.velocities).all():
-            if np.isfinite(failed.potential_energy).all():
-                return frames_to_ase(failed, self._system, self._reference)
+        vectors = [values for values in (failed.positions, failed.velocities, failed.cells) if values is not None]
+        if all(np.isfinite(values).all() for values in (*vectors, failed.potential_energy)):
+            return frames_to_ase(failed, self._system, self._reference)
         atoms = self._system.to_ase()
         atoms.positions = np.nan_to_num(np.asarray(failed.positions[0], np.float64), nan=0.0, posinf=0.0, neginf=0.0)
         atoms.info |= {"time_fs": float(failed.time_fs[0]), "step": int(failed.step[0]), "not_finite": True}
