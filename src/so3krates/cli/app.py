@@ -8,13 +8,14 @@ from types import MappingProxyType
 
 from cyclopts import App, CycloptsError, Parameter, UnknownCommandError
 
-from so3krates._errors import SimulationStopped, So3kratesError
+from so3krates._errors import SimulationStopped, SimulationUnfinished, So3kratesError
 from so3krates._version import __version__
 from so3krates.cli._compiled_programs import keep_compiled_programs
 
 EXIT_ERROR = 1
 EXIT_USAGE = 2
 EXIT_STOPPED = 3
+EXIT_UNFINISHED = 4
 EXIT_INTERRUPTED = 130
 
 VERBS = MappingProxyType(
@@ -60,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status.
 
     0 success; 1 an error, told in one sentence on stderr; 2 a wrong command line; 3 a simulation ended by its monitor;
-    130 interrupted. The environment variable SO3KRATES_DEBUG=1 lets tracebacks through.
+    4 one that ended at its wall time or at SIGTERM and goes on with --resume; 130 interrupted by Ctrl-C. The environment variable SO3KRATES_DEBUG=1 lets tracebacks through.
     """
     if arguments is None:  # the command itself, not a call from a program that has settings of its own
         keep_compiled_programs()
@@ -93,6 +94,8 @@ def describe(error: BaseException) -> tuple[int, str] | None:
             return EXIT_USAGE, f"error: {_one_line(error)} Try 'so3krates --help'."
         case SimulationStopped():
             return EXIT_STOPPED, f"stopped: {_one_line(error)}"
+        case SimulationUnfinished():
+            return EXIT_UNFINISHED, f"unfinished: {_one_line(error)}"
         case So3kratesError():
             return EXIT_ERROR, f"error: {_one_line(error)}"
         case KeyboardInterrupt():

@@ -9,6 +9,7 @@ from so3krates.md.progress import Report as Report
 from so3krates.md.progress import progress_bar as progress_bar
 from so3krates.md.run import Run as Run
 from so3krates.md.run import RunStopped as RunStopped
+from so3krates.md.run import RunUnfinished as RunUnfinished
 from so3krates.md.simulate import simulate as simulate
 from so3krates.md.state import Integrator as Integrator
 from so3krates.md.state import Snapshot as Snapshot

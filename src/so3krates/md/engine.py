@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import jax
 import jax.numpy as jnp
@@ -18,11 +19,13 @@ from so3krates.md.monitor import Status, make_watch, sentence
 from so3krates.md.nve import NVE
 from so3krates.md.output import MemoryOutput, Output
 from so3krates.md.progress import Pace, Report
-from so3krates.md.run import Run, RunStopped
+from so3krates.md.run import Run, RunStopped, RunUnfinished
 from so3krates.md.settings import Settings
 from so3krates.md.state import Snapshot, State, make_state, origin_of, snapshot_of
 from so3krates.md.summary import summarize
 from so3krates.md.velocities import kinetic_energy, maxwell_boltzmann
+from so3krates.md.wall_time import Deadline
+from so3krates.md.writer import Writer
 from so3krates.neighbors.lists import Neighbors
 from so3krates.potential import Potential
 from so3krates.rollout import run_chunk
@@ -35,6 +38,8 @@ RECORD_BYTES = 8 * 2**20
 """Upper limit for the frames a chunk holds on the device."""
 THERMALISE_FRICTION_PER_PS = 5.0
 THERMALISE_FRAMES = 400
+REASONS = MappingProxyType({"wall_time": "the wall time is over", "terminated": "told to terminate"})
+"""Of a run that is unfinished, in words."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +53,8 @@ class Engine:
     neighbors: Neighbors
     interrupts: Interrupts
     report: Callable[[Report], None] | None
+    deadline: Deadline
+    thermalising: bool = False
 
     @classmethod
     def of(
@@ -58,12 +65,14 @@ class Engine:
         neighbors: Neighbors | None,
         interrupts: Interrupts,
         report: Callable[[Report], None] | None,
+        deadline: Deadline | None = None,
     ) -> "Engine":
         watch = make_watch(settings.monitor, system, potential.dtype)
         topology = Topology.of(system, potential.dtype)
         problem = Problem(potential.fast, topology, settings.integrator, watch, settings.save_forces)
         neighbors = neighbors or potential.allocate(system)
-        return cls(problem, settings, system, origin_of(system), neighbors, interrupts, report)
+        deadline = deadline or Deadline()
+        return cls(problem, settings, system, origin_of(system), neighbors, interrupts, report, deadline)
 
     def template(self, snapshot: Snapshot) -> State:
         """A state of the right structure, shapes and types."""
@@ -89,32 +98,48 @@ class Engine:
         checkpoint = Checkpoint(state, neighbors, self.origin, 1, retries)
         output.add(self._frames(first))
         if int(first.status):
-            raise self._stopped(first, checkpoint, output, 0.0)
+            raise self._stopped(first, checkpoint, output, 0.0, 0)
         output.checkpoint(checkpoint)
         return checkpoint
 
     def run(self, checkpoint: Checkpoint, output: Output) -> tuple[Snapshot, Run]:
-        """Chunk after chunk to the end."""
+        """Chunk after chunk to the end; each is written while the next is computed."""
         pace = Pace(CHUNK_SECONDS, (self._capacity - 1) * self.settings.save_every)
-        step = int(checkpoint.state.step)
+        begin = step = int(checkpoint.state.step)
+        count, outcome = 0, None
         if step < self.settings.steps:
             # No step: this compiles, so that the chunks show what a step takes.
             self._chunk(checkpoint, 0)
-        while step < self.settings.steps:
-            count = pace.next(self.settings.steps - step)
-            outcome, checkpoint = self._chunk(checkpoint, count)
-            pace.computed(count)
-            output.add(self._frames(outcome))
-            if int(outcome.status):
-                raise self._stopped(outcome, checkpoint, output, pace.steps_per_second)
-            output.checkpoint(checkpoint)
-            step = int(checkpoint.state.step)
-            pace.written(count)
-            self._tell(checkpoint.state, pace)
-            if self.interrupts.requested and step < self.settings.steps:
-                raise KeyboardInterrupt(f"after step {step} of {self.settings.steps}; resume goes on from there.")
+        pace.start()
+        with Writer[tuple[Outcome, Checkpoint]](lambda chunk: self._commit(*chunk, output)) as writer:
+            while step < self.settings.steps and not self.interrupts.requested:
+                count = pace.next(self.settings.steps - step, self.deadline.room(writer.slowest_s))
+                if not count:
+                    break
+                retries = checkpoint.retries
+                # It begins with the state of the last chunk only once that is known to be valid.
+                outcome, checkpoint = self._chunk(checkpoint, count)
+                pace.computed(count)
+                writer.put((outcome, checkpoint))
+                if int(outcome.status):
+                    break
+                self._tell(checkpoint, pace, step if checkpoint.retries > retries else None)
+                step = int(checkpoint.state.step)
+        pace.stop()
+        made = int(checkpoint.state.step) - begin
+        if outcome is not None and int(outcome.status):
+            raise self._stopped(outcome, checkpoint, output, pace.steps_per_second, made)
+        result = self._result(checkpoint, output, pace.steps_per_second, made)
         final = snapshot_of(checkpoint.state, self.system, checkpoint.origin)
-        return final, self._result(checkpoint, output, pace.steps_per_second)
+        if step < self.settings.steps:
+            raise self._unfinished(final, result)
+        return final, result
+
+    def _commit(self, outcome: Outcome, checkpoint: Checkpoint, output: Output) -> None:
+        """Frames, then the state behind them; a state that failed is none to go on from."""
+        output.add(self._frames(outcome))
+        if not int(outcome.status):
+            output.checkpoint(checkpoint)
 
     def _chunk(self, checkpoint: Checkpoint, count: int) -> tuple[Outcome, Checkpoint]:
         every = jnp.asarray(self.settings.save_every, jnp.int32)
@@ -123,10 +148,9 @@ class Engine:
             return advance(self.problem, state, neighbors, jnp.asarray(count, jnp.int32), every, self._capacity)
 
         done = run_chunk(compiled, checkpoint.state, checkpoint.neighbors, self._enlarged)
-        outcome = jax.device_get(done.record)
-        frames = checkpoint.frames + int(outcome.frames)
+        frames = checkpoint.frames + int(done.record.frames)
         retries = checkpoint.retries + done.retries
-        return outcome, Checkpoint(done.state, done.neighbors, self.origin, frames, retries)
+        return done.record, Checkpoint(done.state, done.neighbors, self.origin, frames, retries)
 
     def _with_forces(self, state: State) -> tuple[State, Neighbors, int]:
         def compiled(state: State, neighbors: Neighbors) -> tuple:
@@ -162,12 +186,21 @@ class Engine:
             initial_temperature_K=None,
             thermalise_steps=0,
         )
-        engine = replace(self, problem=self.problem._replace(integrator=bath), settings=inner)
+        engine = replace(self, problem=self.problem._replace(integrator=bath), settings=inner, thermalising=True)
         memory = MemoryOutput()
         try:
             final, _ = engine.run(engine.begin(snapshot, memory), memory)
         except KeyboardInterrupt as interrupt:
             raise KeyboardInterrupt("while thermalising; begin again, since nothing was recorded yet.") from interrupt
+        except RunUnfinished as error:
+            raise RunUnfinished(
+                f"{REASONS[error.reason]} while thermalising, after step {error.step} of {steps}; begin again, since "
+                "nothing was recorded yet, and allow more time than thermalising takes.",
+                error.reason,
+                error.step,
+                None,
+                None,
+            ) from error
         except RunStopped as error:
             raise RunStopped(f"while thermalising, {error}", error.reason, error.step, error.time_fs, None) from error
         if isinstance(settings.integrator, NVE):
@@ -196,9 +229,10 @@ class Engine:
             **{name: np.asarray(getattr(record, name)[rows], np.float64) for name in OBSERVABLES},
         )
 
-    def _tell(self, state: State, pace: Pace) -> None:
+    def _tell(self, checkpoint: Checkpoint, pace: Pace, enlarged: int | None) -> None:
         if self.report is None:
             return
+        state = checkpoint.state
         kinetic = 0.5 * float(np.sum(np.asarray(state.masses, np.float64) * np.asarray(state.velocities) ** 2))
         speed = pace.steps_per_second
         self.report(
@@ -209,10 +243,14 @@ class Engine:
                 total_energy_eV=kinetic + float(state.energy) + self.settings.reference_energy,
                 steps_per_second=speed,
                 ns_per_day=speed * self.settings.timestep_fs * 0.0864,
+                thermalising=self.thermalising,
+                remark=None
+                if enlarged is None
+                else f"neighbour list enlarged after step {enlarged}, chunk run again from there",
             )
         )
 
-    def _result(self, checkpoint: Checkpoint, output: Output, speed: float) -> Run:
+    def _result(self, checkpoint: Checkpoint, output: Output, speed: float, made: int) -> Run:
         summary = summarize(
             output.series(),
             steps=int(checkpoint.state.step),
@@ -222,16 +260,28 @@ class Engine:
             timestep_fs=self.settings.timestep_fs,
             retries=checkpoint.retries,
         )
-        return Run(summary, output.path, output.frames())
+        return Run(summary, output.path, output.frames(), made)
 
-    def _stopped(self, outcome: Outcome, checkpoint: Checkpoint, output: Output, speed: float) -> RunStopped:
+    def _unfinished(self, final: Snapshot, run: Run) -> KeyboardInterrupt | RunUnfinished:
+        """What ends a run before its last step, and how it goes on."""
+        step = run.summary.steps
+        kept = "its frames are in memory only" if run.path is None else "all is written, and resume goes on from there"
+        where = f"after step {step} of {self.settings.steps} ({run.summary.time_ps:.4f} ps): {kept}."
+        if self.interrupts.requested and not self.interrupts.terminated:
+            return KeyboardInterrupt(where)
+        reason = "terminated" if self.interrupts.requested else "wall_time"
+        return RunUnfinished(f"{REASONS[reason]} {where}", reason, step, final, run)
+
+    def _stopped(
+        self, outcome: Outcome, checkpoint: Checkpoint, output: Output, speed: float, made: int
+    ) -> RunStopped:
         """Dump the frame that failed and say what happened."""
         status, step = Status(int(outcome.status)), int(checkpoint.state.step)
         what = sentence(status, self.problem.watch, checkpoint.state, self.system)
         dumped = output.dump(self._frames(outcome, failed=True))
         where = "" if dumped is None else f"; the last good frames and this one are in '{dumped}'"
         time_fs = step * self.settings.timestep_fs
-        run = self._result(checkpoint, output, speed) if len(output.series()["step"]) else None
+        run = self._result(checkpoint, output, speed, made) if len(output.series()["step"]) else None
         return RunStopped(
             f"{self.system.formula} at step {step} ({time_fs * 1e-3:.4f} ps): {what}{where}.",
             status.reason,

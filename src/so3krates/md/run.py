@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from so3krates._errors import SimulationStopped
+from so3krates._errors import SimulationStopped, SimulationUnfinished
 from so3krates.io.trajectory import Frames, Trajectory
+from so3krates.md.state import Snapshot
 from so3krates.md.summary import Summary
 
 
@@ -16,11 +17,13 @@ class Run:
         summary: temperature, drift, speed.
         path: trajectory file; None for a run in memory.
         kept: frames of a run in memory.
+        made: steps of this call; 0 where the run was complete when it was resumed.
     """
 
     summary: Summary
     path: Path | None
     kept: Frames | None
+    made: int
 
     @property
     def frames(self) -> Frames:
@@ -47,3 +50,19 @@ class RunStopped(SimulationStopped):
         self.time_fs = time_fs
         self.run = run
         """None if the run failed while it was being thermalised."""
+
+
+class RunUnfinished(SimulationUnfinished):
+    """A run that ended at its wall time or because the process was told to terminate; everything before is kept.
+
+    Attributes:
+        reason: "wall_time" or "terminated".
+        step: the last one.
+        final: structure and velocities at that step; None if the run was still being thermalised.
+        run: up to there; None if the run was still being thermalised.
+    """
+
+    def __init__(self, message: str, reason: str, step: int, final: Snapshot | None, run: Run | None) -> None:
+        super().__init__(message)
+        self.reason, self.step = reason, step
+        self.final, self.run = final, run

@@ -15,6 +15,7 @@ from so3krates.md.progress import Report
 from so3krates.md.run import Run
 from so3krates.md.settings import Settings, make_settings
 from so3krates.md.state import Integrator, Snapshot
+from so3krates.md.wall_time import Deadline
 from so3krates.neighbors.lists import Neighbors
 from so3krates.potential import Potential
 from so3krates.system import System
@@ -37,12 +38,13 @@ def simulate(
     neighbors: Neighbors | None = None,
     resume: bool = False,
     overwrite: bool = False,
+    wall_time_s: float | None = None,
     report: Callable[[Report], None] | None = None,
 ) -> tuple[Snapshot, Run]:
     """Run molecular dynamics in the precision of the potential.
 
-    The whole loop is compiled; Python is entered about once a second to write frames and a checkpoint. What is
-    written is always complete and valid: a run that was interrupted or killed continues with `resume=True` and gives
+    The whole loop is compiled; Python is entered every two seconds, and writes frames and a checkpoint while the next
+    steps are computed. What is written is always complete and valid: a run that was interrupted or killed continues with `resume=True` and gives
     the same trajectory, bit for bit on a CPU, as one that was not.
 
     Args:
@@ -63,7 +65,8 @@ def simulate(
         neighbors: neighbour list to begin with; allocated from the start structure if not given.
         resume: go on from the checkpoint; from the beginning if there is none.
         overwrite: replace an existing trajectory.
-        report: called after each chunk.
+        wall_time_s: end in time, compilation and the last writing included, so that the run can be resumed.
+        report: called after each chunk, which is being written then.
 
     Returns:
         The last structure with its velocities, and the run.
@@ -72,8 +75,10 @@ def simulate(
         InputError: for arguments that make no sense.
         FileError: if a file exists, is damaged, belongs to another run, or cannot be written.
         RunStopped: if the monitor ended the run; what was computed before is kept.
+        RunUnfinished: at the wall time or after SIGTERM, once the chunk and its checkpoint are written.
         KeyboardInterrupt: after Ctrl-C, once the chunk and its checkpoint are written.
     """
+    deadline = Deadline() if wall_time_s is None else Deadline(wall_time_s)
     snapshot = start if isinstance(start, Snapshot) else Snapshot(start)
     potential.check(snapshot.system)
     settings = make_settings(
@@ -95,7 +100,7 @@ def simulate(
         # A short run chose a short interval, and may be made longer.
         settings = replace(settings, save_every=Trajectory(path).settings.get("save_every", settings.save_every))
     with precision_scope(potential.dtype), deferred_interrupts() as interrupts:
-        engine = Engine.of(potential, snapshot.system, settings, neighbors, interrupts, report)
+        engine = Engine.of(potential, snapshot.system, settings, neighbors, interrupts, report, deadline)
         if path is not None and resuming:
             output: Output = FileOutput(path, snapshot.system, settings)
             checkpoint = output.restore(engine.template(snapshot), engine.neighbors)
