@@ -1,6 +1,7 @@
 """The engine behind `simulate`: begin, chunk after chunk, commit, stop."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
@@ -8,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from so3krates._errors import FileError
 from so3krates._interrupts import Interrupts
 from so3krates._typing import Float
 from so3krates.evaluation import Topology
@@ -20,6 +22,7 @@ from so3krates.md.nve import NVE
 from so3krates.md.output import MemoryOutput, Output
 from so3krates.md.progress import Pace, Report
 from so3krates.md.run import Run, RunStopped, RunUnfinished
+from so3krates.md.run_file import write_summary
 from so3krates.md.settings import Settings
 from so3krates.md.state import Snapshot, State, make_state, origin_of, snapshot_of
 from so3krates.md.summary import summarize
@@ -131,8 +134,11 @@ class Engine:
             raise self._stopped(outcome, checkpoint, output, pace.steps_per_second, made)
         result = self._result(checkpoint, output, pace.steps_per_second, made)
         final = snapshot_of(checkpoint.state, self.system, checkpoint.origin)
-        if step < self.settings.steps:
-            raise self._unfinished(final, result)
+        ended = self._unfinished(final, result) if step < self.settings.steps else None
+        if made or ended is not None:
+            write_summary(result, self.system, self.settings, ended)
+        if ended is not None:
+            raise ended
         return final, result
 
     def _commit(self, outcome: Outcome, checkpoint: Checkpoint, output: Output) -> None:
@@ -259,6 +265,7 @@ class Engine:
             steps_per_second=speed,
             timestep_fs=self.settings.timestep_fs,
             retries=checkpoint.retries,
+            mass=float(self.system.masses.sum()),
         )
         return Run(summary, output.path, output.frames(), made)
 
@@ -282,13 +289,17 @@ class Engine:
         where = "" if dumped is None else f"; the last good frames and this one are in '{dumped}'"
         time_fs = step * self.settings.timestep_fs
         run = self._result(checkpoint, output, speed, made) if len(output.series()["step"]) else None
-        return RunStopped(
+        stopped = RunStopped(
             f"{self.system.formula} at step {step} ({time_fs * 1e-3:.4f} ps): {what}{where}.",
             status.reason,
             step,
             time_fs,
             run,
         )
+        if run is not None:
+            with suppress(FileError):  # why the run stopped must be said all the same
+                write_summary(run, self.system, self.settings, stopped)
+        return stopped
 
 
 def _of_mean_energy(frames: Frames, system: System, integrator: NVE, temperature: float) -> Snapshot:

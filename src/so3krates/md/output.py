@@ -20,6 +20,7 @@ from so3krates.io.trajectory import (
     truncate_frames,
 )
 from so3krates.md.checkpoint import Checkpoint, checkpoint_path, load_checkpoint, save_checkpoint
+from so3krates.md.run_file import picture_path, summary_path
 from so3krates.md.settings import Settings
 from so3krates.md.state import State
 from so3krates.neighbors.lists import Neighbors
@@ -106,8 +107,11 @@ class FileOutput:
                 f"'{path}' exists; resume the run (resume=True, --resume), overwrite it (overwrite=True, --overwrite), "
                 "or choose another name."
             )
-        checkpoint_path(path).unlink(missing_ok=True)
-        path.with_name(path.name + ".journal").unlink(missing_ok=True)
+        # What an older run of this name left would be taken for that of the new one.
+        for old in (checkpoint_path(path), path.with_name(path.name + ".journal"), summary_path(path)):
+            old.unlink(missing_ok=True)
+        picture_path(path).unlink(missing_ok=True)
+        stopped_path(path).unlink(missing_ok=True)
         create_trajectory(
             path,
             system,
@@ -155,7 +159,7 @@ class FileOutput:
     def dump(self, failed: Frames) -> Path | None:
         trajectory = Trajectory(self._trajectory)
         good = trajectory.read(max(0, len(trajectory) - DUMPED))
-        target = self._trajectory.with_name(self._trajectory.stem + "_stopped.extxyz")
+        target = stopped_path(self._trajectory)
         frames = [*frames_to_ase(good, self._system, self._reference), *self._failed_atoms(failed)]
         text = io.StringIO()
         ase.io.write(text, frames, format="extxyz")
@@ -174,6 +178,11 @@ class FileOutput:
         atoms.positions = np.nan_to_num(np.asarray(failed.positions[0], np.float64), nan=0.0, posinf=0.0, neginf=0.0)
         atoms.info |= {"time_fs": float(failed.time_fs[0]), "step": int(failed.step[0]), "not_finite": True}
         return [atoms]
+
+
+def stopped_path(trajectory: Path) -> Path:
+    """run.h5 → run_stopped.extxyz."""
+    return trajectory.with_name(trajectory.stem + "_stopped.extxyz")
 
 
 def resumable(path: Path) -> bool:
