@@ -22,7 +22,7 @@ VERBS = MappingProxyType(
     {
         "demo": "Train on the packaged ethanol data, run dynamics, write report.html and model.safetensors.",
         "check": "Examine a data set: labels, units, force-energy consistency, duplicates, leaks, outliers.",
-        "config": "Print a training configuration to start from, validate one, or print its JSON schema.",
+        "config": "Print a configuration of training or dynamics, validate one, or print its JSON schema.",
         "train": "Train a force field on energies and forces.",
         "evaluate": "Compare a model with labelled data: table, metrics.json, parity plots.",
         "info": "Describe a model file, or with --system this installation.",
@@ -61,7 +61,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status.
 
     0 success; 1 an error, told in one sentence on stderr; 2 a wrong command line; 3 a simulation ended by its monitor;
-    4 one that ended at its wall time or at SIGTERM and goes on with --resume; 130 interrupted by Ctrl-C. The environment variable SO3KRATES_DEBUG=1 lets tracebacks through.
+    4 one that ended at its wall time or at SIGTERM and goes on with --resume; 130 interrupted by Ctrl-C. With
+    SO3KRATES_DEBUG=1 in the environment tracebacks come through.
     """
     if arguments is None:  # the command itself, not a call from a program that has settings of its own
         keep_compiled_programs()

@@ -20,35 +20,35 @@ class Average:
     standard_error: float | None
     """Of the mean; None for a series too short to tell."""
     converged: bool | None
-    """Whether longer blocks would give the same error: if not, the series is short against its own memory, and the
-    error is a lower bound. None without an error."""
+    """False if the series is short against its own memory: the error is then a lower bound. None without an error."""
 
 
 def block_average(series: Float[np.ndarray, " frames"]) -> Average:
     """Mean and its standard error from blocks of 1, 2, 4, … frames.
 
-    With n blocks of a length, s = σ(means of the blocks)/√n estimates the error, itself uncertain by s/√(2n − 2); it
-    grows with the length until blocks are independent. The shortest blocks are taken of which no longer ones give a
-    larger s beyond its uncertainty (Flyvbjerg and Petersen, J. Chem. Phys. 91, 461 (1989)).
+    With n blocks of B frames, s_B = σ(means of the blocks)/√n grows with B until blocks are independent (Flyvbjerg and
+    Petersen, J. Chem. Phys. 91, 461 (1989)), and scatters more the fewer they are. The shortest blocks are taken with
+    B³ > 2N (s_B/s_1)⁴ for N frames, which balances the two (Lee et al., Phys. Rev. E 83, 066706 (2011)).
 
     Args:
         series: of equally spaced frames, at least one.
     """
     values = np.asarray(series, np.float64)
-    errors, doubts = _errors(values)
     mean, spread = float(values.mean()), float(values.std())
-    if not len(errors):
+    errors = _errors(values)
+    if not errors:
         return Average(mean, spread, None, None)
-    flat = [k for k in range(len(errors)) if (errors[k + 1 :] - doubts[k + 1 :] <= errors[k]).all()]
-    # The longest blocks always qualify, since none are longer; alone they show no plateau.
-    return Average(mean, spread, float(errors[flat[0]]), flat[0] < len(errors) - 1)
+    lengths = 2.0 ** np.arange(len(errors))
+    correlated = [(error / errors[0]) ** 4 if errors[0] else 1.0 for error in errors]
+    enough = np.flatnonzero(lengths**3 > 2.0 * len(values) * np.array(correlated))
+    chosen = int(enough[0]) if len(enough) else -1
+    return Average(mean, spread, float(errors[chosen]), bool(len(enough)))
 
 
-def _errors(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Standard error by block length, and its uncertainty."""
-    errors, doubts = [], []
+def _errors(values: np.ndarray) -> list[float]:
+    """s_B by length of the blocks."""
+    errors = []
     while (count := len(values)) >= FEWEST_BLOCKS:
-        errors.append(values.std(ddof=1) / np.sqrt(count))
-        doubts.append(errors[-1] / np.sqrt(2.0 * (count - 1)))
+        errors.append(float(values.std(ddof=1) / np.sqrt(count)))
         values = values[: count // 2 * 2].reshape(-1, 2).mean(axis=1)
-    return np.array(errors), np.array(doubts)
+    return errors

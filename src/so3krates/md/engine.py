@@ -107,7 +107,7 @@ class Engine:
 
     def run(self, checkpoint: Checkpoint, output: Output) -> tuple[Snapshot, Run]:
         """Chunk after chunk to the end; each is written while the next is computed."""
-        pace = Pace(CHUNK_SECONDS, (self._capacity - 1) * self.settings.save_every)
+        pace = Pace(CHUNK_SECONDS, (self.capacity - 1) * self.settings.save_every)
         begin = step = int(checkpoint.state.step)
         count, outcome = 0, None
         if step < self.settings.steps:
@@ -151,7 +151,7 @@ class Engine:
         every = jnp.asarray(self.settings.save_every, jnp.int32)
 
         def compiled(state: State, neighbors: Neighbors) -> tuple:
-            return advance(self.problem, state, neighbors, jnp.asarray(count, jnp.int32), every, self._capacity)
+            return advance(self.problem, state, neighbors, jnp.asarray(count, jnp.int32), every, self.capacity)
 
         done = run_chunk(compiled, checkpoint.state, checkpoint.neighbors, self._enlarged)
         frames = checkpoint.frames + int(done.record.frames)
@@ -214,7 +214,8 @@ class Engine:
         return final
 
     @property
-    def _capacity(self) -> int:
+    def capacity(self) -> int:
+        """Frames that the record of a chunk has room for."""
         row = 3 * len(self.system) * (3 if self.settings.save_forces else 2) + 8
         return int(np.clip(RECORD_BYTES // (row * np.dtype(self.settings.dtype).itemsize), 8, 16384))
 
@@ -279,9 +280,7 @@ class Engine:
         reason = "terminated" if self.interrupts.requested else "wall_time"
         return RunUnfinished(f"{REASONS[reason]} {where}", reason, step, final, run)
 
-    def _stopped(
-        self, outcome: Outcome, checkpoint: Checkpoint, output: Output, speed: float, made: int
-    ) -> RunStopped:
+    def _stopped(self, outcome: Outcome, checkpoint: Checkpoint, output: Output, speed: float, made: int) -> RunStopped:
         """Dump the frame that failed and say what happened."""
         status, step = Status(int(outcome.status)), int(checkpoint.state.step)
         what = sentence(status, self.problem.watch, checkpoint.state, self.system)

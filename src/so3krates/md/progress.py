@@ -11,8 +11,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 SECONDS_PER_LINE = 30.0
 """Between two lines of progress where the output is no terminal."""
-CAUTION = 0.8
-"""Share of the time left that a chunk may be expected to take."""
+CAUTION = 0.5
+"""Share of the time left that a chunk may be expected to take: the machine may slow down, and another one follows."""
 
 
 class Report(NamedTuple):
@@ -108,7 +108,7 @@ def progress_bar(console: Console | None = None) -> Iterator[Callable[[Report], 
         def say(report: Report) -> None:
             if report.remark is not None:
                 console.print(report.remark, highlight=False, soft_wrap=True)
-            left = "" if report.seconds_left is None else f"  {_duration(report.seconds_left)} left"
+            left = "" if report.seconds_left is None else f"  {duration(report.seconds_left)} left"
             lines.say(f"{_phase(report)}step {report.step} of {report.steps}  {_line(report)}{left}")
 
         yield say
@@ -132,7 +132,7 @@ def progress_bar(console: Console | None = None) -> Iterator[Callable[[Report], 
                 total=report.steps,
                 completed=report.step,
                 line=_line(report),
-                left="" if report.seconds_left is None else _duration(report.seconds_left),
+                left="" if report.seconds_left is None else duration(report.seconds_left),
             )
 
         yield show
@@ -142,7 +142,7 @@ def _phase(report: Report) -> str:
     return "thermalising " if report.thermalising else ""
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """H:MM:SS, with days before it."""
     minutes, second = divmod(round(seconds), 60)
     hours, minute = divmod(minutes, 60)

@@ -96,11 +96,7 @@ def make_settings(
     Raises:
         InputError: time step, number of steps, save interval, temperature or start velocities that make no sense.
     """
-    if not 0 < timestep_fs <= MAX_TIMESTEP_FS:
-        raise InputError(
-            f"timestep_fs is {timestep_fs}; it must be above 0 and at most {MAX_TIMESTEP_FS:g} fs "
-            "(0.5 fs suits molecules with hydrogen)."
-        )
+    check_timestep(timestep_fs)
     if not 0 <= steps < MAX_STEPS:
         raise InputError(f"steps is {steps}; it must be from 0 to {MAX_STEPS - 1}.")
     if not thermalise_ps >= 0:
@@ -124,6 +120,19 @@ def make_settings(
         start=_start_hash(start),
         dtype=potential.dtype.name,
     )
+
+
+def check_timestep(timestep_fs: float) -> None:
+    """Refuse what no integrator survives.
+
+    Raises:
+        InputError: for a time step that is not above 0 and at most `MAX_TIMESTEP_FS`.
+    """
+    if not 0 < timestep_fs <= MAX_TIMESTEP_FS:
+        raise InputError(
+            f"timestep_fs is {timestep_fs}; it must be above 0 and at most {MAX_TIMESTEP_FS:g} fs "
+            "(0.5 fs suits molecules with hydrogen)."
+        )
 
 
 def potential_hash(potential: Potential) -> str:

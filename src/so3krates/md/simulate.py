@@ -44,8 +44,9 @@ def simulate(
     """Run molecular dynamics in the precision of the potential.
 
     The whole loop is compiled; Python is entered every two seconds, and writes frames and a checkpoint while the next
-    steps are computed. What is written is always complete and valid: a run that was interrupted or killed continues with `resume=True` and gives
-    the same trajectory, bit for bit on a CPU, as one that was not.
+    steps are computed. What is written is always complete and valid: a run that was interrupted or killed continues
+    with `resume=True` and gives the same trajectory, bit for bit on a CPU, as one that was not. At the end a summary is
+    written beside the trajectory (`so3krates.viz.run_summary` draws it).
 
     Args:
         potential: energy and forces.

@@ -9,7 +9,7 @@ from so3krates._errors import InputError
 
 MARGIN = 0.01
 """Share of the wall time that is kept for the last frames and the checkpoint, within the two limits below."""
-LEAST_MARGIN_S = 0.5
+LEAST_MARGIN_S = 2.0
 MOST_MARGIN_S = 30.0
 WRITES = 3.0
 """As many times the slowest writing so far are kept at least."""

@@ -113,7 +113,8 @@ def _found(results: Mapping[str, Any]) -> list[tuple[str, str]]:
         rows.append(("drift", f"{number(results['drift']['kT_per_ns_per_dof'], 2, signed=True)} kT/ns/dof"))
     retries = results["neighbor_retries"]
     rerun = f", {retries} chunks run again" if retries else ""
-    rows.append(("speed", f"{number(results['ns_per_day'])} ns/day, {number(results['steps_per_second'])} steps/s{rerun}"))
+    speed, steps = number(results["ns_per_day"]), number(results["steps_per_second"])
+    rows.append(("speed", f"{speed} ns/day, {steps} steps/s{rerun}"))
     return rows
 
 

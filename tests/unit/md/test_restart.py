@@ -20,6 +20,7 @@ from so3krates.io import atomic
 from so3krates.io.trajectory import Frames, Trajectory, append_frames
 from so3krates.md import engine
 from so3krates.md.checkpoint import checkpoint_path
+from so3krates.md.run_file import read_summary
 from so3krates.model import ModelConfig, SO3krates
 from so3krates.neighbors.dense import allocate
 from so3krates.neighbors.lists import Neighbors
@@ -239,9 +240,16 @@ def test_a_full_disk_loses_nothing(cluster: System, argon, tmp_path: Path, monke
     same(resumed.frames, through.frames)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("number", "error"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, md.RunUnfinished)], ids=["INT", "TERM"]
+)
 def test_an_interrupt_ends_after_the_chunk_with_a_checkpoint(
-    cluster: System, argon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+    cluster: System,
+    argon,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+    error: type[BaseException],
 ) -> None:
     monkeypatch.setattr(engine, "CHUNK_SECONDS", 1e-3)
     arguments = {"timestep_fs": 2.0, "steps": 400, "save_every_fs": 10.0}
@@ -251,13 +259,59 @@ def test_an_interrupt_ends_after_the_chunk_with_a_checkpoint(
         if report.step > 50:
             os.kill(os.getpid(), number)
 
-    with pytest.raises(KeyboardInterrupt, match="after step .* resume goes on from there"):
+    with pytest.raises(error, match="after step .* resume goes on from there"):
         md.simulate(argon("float32"), cluster, ENSEMBLES[1], to=tmp_path / "run.h5", report=interrupt, **arguments)
     assert signal.getsignal(number) is before
+    ended = read_summary(tmp_path / "run.h5")["ended"]
+    assert ended["state"] == "unfinished" and ended["reason"] in ("interrupted", "terminated")
     assert 1 < len(Trajectory(tmp_path / "run.h5")) < 81
     _, through = md.simulate(argon("float32"), cluster, ENSEMBLES[1], **arguments)
     _, resumed = md.simulate(argon("float32"), cluster, ENSEMBLES[1], to=tmp_path / "run.h5", resume=True, **arguments)
     same(resumed.frames, through.frames)
+
+
+def test_a_signal_while_thermalising_leaves_nothing_to_resume(cluster: System, argon, tmp_path: Path) -> None:
+    arguments = {"timestep_fs": 2.0, "steps": 20, "to": tmp_path / "run.h5", "thermalise_ps": 2.0}
+
+    def terminate(report: md.Report) -> None:
+        assert report.thermalising
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(md.RunUnfinished, match="told to terminate while thermalising.*begin again"):
+        md.simulate(argon("float32"), cluster, ENSEMBLES[1], report=terminate, **arguments)
+    assert not checkpoint_path(tmp_path / "run.h5").exists()
+    # The same command with resume begins, and ends where a run without the signal does.
+    final, _ = md.simulate(argon("float32"), cluster, ENSEMBLES[1], resume=True, **arguments)
+    through, _ = md.simulate(argon("float32"), cluster, ENSEMBLES[1], **arguments | {"to": None})
+    np.testing.assert_array_equal(final.system.positions, through.system.positions)
+
+
+def test_a_complete_run_has_nothing_left_to_do(cluster: System, argon, tmp_path: Path) -> None:
+    arguments = {"timestep_fs": 2.0, "to": tmp_path / "run.h5"}
+    final, run = md.simulate(argon("float32"), cluster, ENSEMBLES[1], steps=50, **arguments)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert set(before) == {"run.h5", "run.h5.checkpoint.safetensors", "run.summary.json"} and run.made == 50
+    for steps in (50, 20):
+        again, resumed = md.simulate(argon("float32"), cluster, ENSEMBLES[1], steps=steps, resume=True, **arguments)
+        assert resumed.made == 0 and resumed.summary.steps == 50
+        np.testing.assert_array_equal(again.system.positions, final.system.positions)
+        assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_retries_are_said_when_they_happen(cluster: System, argon) -> None:
+    remarks = []
+    md.simulate(
+        argon("float32"),
+        cluster,
+        md.Langevin(temperature_K=60.0),
+        timestep_fs=2.0,
+        steps=400,
+        neighbors=Neighbors(allocate(cluster, 9.0, capacity=8)),
+        report=lambda report: remarks.append(report.remark),
+    )
+    said = [remark for remark in remarks if remark is not None]
+    assert len(said) < len(remarks)
+    assert all("neighbour list enlarged" in remark and "run again" in remark for remark in said)
 
 
 @pytest.mark.parametrize(
@@ -273,6 +327,7 @@ def test_an_interrupt_ends_after_the_chunk_with_a_checkpoint(
         ({"thermalise_ps": -1.0}, "cannot be negative"),
         ({"integrator": md.NVE()}, "needs velocities"),
         ({"to": "no/such/folder/run.h5"}, "does not exist"),
+        ({"wall_time_s": 0.0}, "wall_time_s is 0.0; it must be positive"),
     ],
     ids=lambda value: str(next(iter(value.items()))) if isinstance(value, dict) else "",
 )
