@@ -128,7 +128,6 @@ class Engine:
                     break
                 self._tell(checkpoint, pace, step if checkpoint.retries > retries else None)
                 step = int(checkpoint.state.step)
-        pace.stop()
         made = int(checkpoint.state.step) - begin
         if outcome is not None and int(outcome.status):
             raise self._stopped(outcome, checkpoint, output, pace.steps_per_second, made)

@@ -84,10 +84,6 @@ class Pace:
         self._next = max(1, min(int(self._seconds * self._rate), 8 * self._next, self._most))
         self._steps, self._time = self._steps + steps, now - self._begin
 
-    def stop(self) -> None:
-        """The last chunk is written too."""
-        self._time = perf_counter() - self._begin
-
     @property
     def steps_per_second(self) -> float:
         """Of all chunks; 0 before the first is computed."""

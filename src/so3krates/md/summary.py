@@ -51,7 +51,7 @@ class Summary:
     drift: Drift | None
     """None with fewer than three frames."""
     steps_per_second: float
-    """Of this call, writing included, compilation not; 0 if no step was made."""
+    """Of this call, without compilation; with writing only where that takes longer than computing. 0 without a step."""
     ns_per_day: float
     neighbor_retries: int
     """Chunks thrown away and run again because the neighbour list overflowed."""

@@ -3,6 +3,7 @@
 import errno
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -113,14 +114,30 @@ def test_overflow_in_the_middle_of_a_run(argon) -> None:
     start = md.Snapshot(gas, -2e-4 * apart)
     quiet = md.Monitor(max_bond_deviation=None)
 
+    remarks: list[str] = []
+
+    def tell(report: md.Report) -> None:
+        remarks.extend([report.remark] if report.remark is not None else [])
+
     def run(capacity: int | None) -> md.Run:
         neighbors = Neighbors(allocate(gas, 9.0, capacity=capacity))
         return md.simulate(
-            argon("float32"), start, md.NVE(), timestep_fs=4.0, steps=500, neighbors=neighbors, monitor=quiet
+            argon("float32"),
+            start,
+            md.NVE(),
+            timestep_fs=4.0,
+            steps=500,
+            neighbors=neighbors,
+            monitor=quiet,
+            report=tell,
         )[1]
 
-    small, large = run(None), run(27 * 13)
+    large = run(27 * 13)
+    assert remarks == []
+    small = run(None)
     assert small.summary.neighbor_retries >= 1
+    assert 1 <= len(remarks) <= small.summary.neighbor_retries
+    assert all(re.fullmatch(r"neighbour list enlarged after step \d+, chunk run again from there", r) for r in remarks)
     same(small.frames, large.frames)
 
 
@@ -296,22 +313,6 @@ def test_a_complete_run_has_nothing_left_to_do(cluster: System, argon, tmp_path:
         assert resumed.made == 0 and resumed.summary.steps == 50
         np.testing.assert_array_equal(again.system.positions, final.system.positions)
         assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
-
-
-def test_retries_are_said_when_they_happen(cluster: System, argon) -> None:
-    remarks = []
-    md.simulate(
-        argon("float32"),
-        cluster,
-        md.Langevin(temperature_K=60.0),
-        timestep_fs=2.0,
-        steps=400,
-        neighbors=Neighbors(allocate(cluster, 9.0, capacity=8)),
-        report=lambda report: remarks.append(report.remark),
-    )
-    said = [remark for remark in remarks if remark is not None]
-    assert len(said) < len(remarks)
-    assert all("neighbour list enlarged" in remark and "run again" in remark for remark in said)
 
 
 @pytest.mark.parametrize(
