@@ -7,6 +7,7 @@ from pathlib import Path
 
 from so3krates._interrupts import deferred_interrupts
 from so3krates._precision import precision_scope
+from so3krates.io.run_lock import RunLock
 from so3krates.io.trajectory import Trajectory
 from so3krates.md.engine import Engine
 from so3krates.md.monitor import Monitor
@@ -74,7 +75,7 @@ def simulate(
 
     Raises:
         InputError: for arguments that make no sense.
-        FileError: if a file exists, is damaged, belongs to another run, or cannot be written.
+        FileError: if a file exists, is damaged, belongs to another run or is written by one, or cannot be written.
         RunStopped: if the monitor ended the run; what was computed before is kept.
         RunUnfinished: at the wall time or after SIGTERM, once the chunk and its checkpoint are written.
         KeyboardInterrupt: after Ctrl-C, once the chunk and its checkpoint are written.
@@ -96,19 +97,24 @@ def simulate(
         save_forces=save_forces,
     )
     path = None if to is None else Path(to)
-    resuming = path is not None and resume and resumable(path)
-    if path is not None and resuming and save_every_fs is None:
-        # A short run chose a short interval, and may be made longer.
-        settings = replace(settings, save_every=Trajectory(path).settings.get("save_every", settings.save_every))
-    with precision_scope(potential.dtype), deferred_interrupts() as interrupts:
-        engine = Engine.of(potential, snapshot.system, settings, neighbors, interrupts, report, deadline)
-        if path is not None and resuming:
-            output: Output = FileOutput(path, snapshot.system, settings)
-            checkpoint = output.restore(engine.template(snapshot), engine.neighbors)
-        else:
-            output = _new_output(path, snapshot.system, settings, overwrite or resume)
-            checkpoint = engine.begin(snapshot, output)
-        return engine.run(checkpoint, output)
+    lock = None if path is None else RunLock(path)
+    try:
+        resuming = path is not None and resume and resumable(path)
+        if path is not None and resuming and save_every_fs is None:
+            # A short run chose a short interval, and may be made longer.
+            settings = replace(settings, save_every=Trajectory(path).settings.get("save_every", settings.save_every))
+        with precision_scope(potential.dtype), deferred_interrupts() as interrupts:
+            engine = Engine.of(potential, snapshot.system, settings, neighbors, interrupts, report, deadline)
+            if path is not None and resuming:
+                output: Output = FileOutput(path, snapshot.system, settings)
+                checkpoint = output.restore(engine.template(snapshot), engine.neighbors)
+            else:
+                output = _new_output(path, snapshot.system, settings, overwrite or resume)
+                checkpoint = engine.begin(snapshot, output)
+            return engine.run(checkpoint, output)
+    finally:
+        if lock is not None:
+            lock.release()
 
 
 def _new_output(path: Path | None, system: System, settings: Settings, overwrite: bool) -> Output:

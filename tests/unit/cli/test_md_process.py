@@ -29,6 +29,8 @@ KILLS = 20
 TIMESTEP_FS = 0.5
 ENDLESS = "100000"
 """ps"""
+WAIT_SECONDS = 600.0
+"""For a process to start, on a machine that does other things too."""
 
 pytestmark = pytest.mark.slow
 
@@ -60,12 +62,14 @@ def environment(files: Path) -> dict[str, str]:
 
 def wait_for_frames(child: subprocess.Popen, output: Path, more_than: int) -> None:
     """Until the run has committed something new."""
-    until = time.monotonic() + 120.0
+    until = time.monotonic() + WAIT_SECONDS
     while child.poll() is None and time.monotonic() < until:
         if checkpoint_path(output).exists() and output.exists() and len(Trajectory(output)) > more_than:
             return
-        time.sleep(0.02)
-    pytest.fail(f"no new frames; the exit status is {child.poll()}.")
+        time.sleep(0.1)
+    status = child.poll()
+    child.kill()
+    pytest.fail(f"no new frames; the process had ended with {status}, or not at all.")
 
 
 def steps_in_checkpoint(output: Path) -> int:
@@ -87,7 +91,7 @@ def assert_same_run(one: Path, other: Path) -> None:
 
 def test_killed_twenty_times_and_every_frame_is_as_if_never(files: Path, tmp_path: Path) -> None:
     victim, witness = tmp_path / "victim.h5", tmp_path / "witness.h5"
-    moments, frames, cut = random.Random(20), 0, 0
+    moments, frames = random.Random(20), 0
     for number in range(KILLS):
         child = subprocess.Popen(
             command(files, victim, ENDLESS, "--resume"),
@@ -109,7 +113,7 @@ def test_killed_twenty_times_and_every_frame_is_as_if_never(files: Path, tmp_pat
             assert len(file["particles/all/position/value"]) == frames_now
         behind = frames_now - (1 + steps_in_checkpoint(victim) // 20)
         assert behind >= 0
-        frames, cut = frames_now - behind, cut + behind
+        frames = frames_now - behind
     steps = steps_in_checkpoint(victim) + 1003
     length = f"{steps * TIMESTEP_FS * 1e-3:.7f}"
     for output in (victim, witness):
@@ -127,7 +131,7 @@ def test_terminated_by_the_batch_system_and_submitted_again(files: Path, tmp_pat
     )
     wait_for_frames(child, output, 1)
     child.send_signal(signal.SIGTERM)
-    _, said = child.communicate(timeout=60.0)
+    _, said = child.communicate(timeout=WAIT_SECONDS)
     assert child.returncode == 4
     step = steps_in_checkpoint(output)
     assert said.decode().startswith(f"unfinished: told to terminate after step {step} of")
@@ -170,7 +174,7 @@ def test_no_room_for_more_ends_the_run_and_room_lets_it_go_on(files: Path, tmp_p
 
     done = subprocess.run(
         command(files, output, ENDLESS),
-        env=environment(files) | {"SO3KRATES_COMPILED_PROGRAMS": ""},
+        env=environment(files) | {"SO3KRATES_COMPILED_PROGRAMS": "off"},
         capture_output=True,
         preexec_fn=little_room,
     )

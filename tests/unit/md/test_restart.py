@@ -213,6 +213,23 @@ def test_an_existing_trajectory_is_not_lost(cluster: System, argon, tmp_path: Pa
         md.simulate(argon("float32"), cluster, ENSEMBLES[1], resume=True, **arguments)
 
 
+def test_two_runs_cannot_write_one_trajectory(cluster: System, argon, tmp_path: Path) -> None:
+    arguments = {"timestep_fs": 2.0, "steps": 20, "to": tmp_path / "run.h5"}
+    tried = []
+
+    def second(report: md.Report) -> None:
+        del report
+        for how in ({"resume": True}, {"overwrite": True}, {}):
+            with pytest.raises(FileError, match="another process is writing '.*run.h5'"):
+                md.simulate(argon("float32"), cluster, ENSEMBLES[1], **arguments, **how)
+            tried.append(how)
+
+    _, run = md.simulate(argon("float32"), cluster, ENSEMBLES[1], report=second, **arguments)
+    assert tried and run.summary.steps == 20
+    assert not (tmp_path / "run.h5.lock").exists()
+    md.simulate(argon("float32"), cluster, ENSEMBLES[1], **arguments, resume=True)
+
+
 def test_a_damaged_checkpoint_is_named(cluster: System, argon, tmp_path: Path) -> None:
     arguments = {"timestep_fs": 2.0, "steps": 20, "to": tmp_path / "run.h5"}
     md.simulate(argon("float32"), cluster, ENSEMBLES[1], **arguments)
