@@ -57,6 +57,8 @@ def environment(files: Path) -> dict[str, str]:
         "JAX_ENABLE_X64": "0",
         "PYTHONUNBUFFERED": "1",
         "SO3KRATES_COMPILED_PROGRAMS": str(files / "programs"),
+        # JAX in the process of the tests has set it, so that the command would not.
+        "TF_CPP_MIN_LOG_LEVEL": "3",
     }
 
 
@@ -93,20 +95,17 @@ def test_killed_twenty_times_and_every_frame_is_as_if_never(files: Path, tmp_pat
     victim, witness = tmp_path / "victim.h5", tmp_path / "witness.h5"
     moments, frames = random.Random(20), 0
     for number in range(KILLS):
-        child = subprocess.Popen(
-            command(files, victim, ENDLESS, "--resume"),
-            env=environment(files),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-        )
+        with open(tmp_path / "said.txt", "w") as said:
+            child = subprocess.Popen(
+                command(files, victim, ENDLESS, "--resume"), env=environment(files), stdout=said, stderr=said
+            )
         if number % 5 == 4:  # also while it starts, compiles and reads the checkpoint
             time.sleep(moments.uniform(0.0, 3.0))
         else:
             wait_for_frames(child, victim, frames)
             time.sleep(moments.uniform(0.0, 1.5))
         child.kill()
-        _, said = child.communicate()
-        assert child.returncode == -signal.SIGKILL, said.decode()
+        assert child.wait() == -signal.SIGKILL, (tmp_path / "said.txt").read_text()
         frames_now = len(Trajectory(victim))
         assert frames_now >= frames
         with h5py.File(victim, "r") as file:  # by the library alone
