@@ -9,17 +9,19 @@ import numpy as np
 from ase_step import ase_job, atoms_of
 from serving import Job, serve, timed, versions_of
 
-from so3krates._interrupts import Interrupts
 from so3krates._version import __version__
 from so3krates.inference import TOLERANCE
 from so3krates.io.model_file import load
 from so3krates.md import NVE
 from so3krates.md.engine import Engine
-from so3krates.md.loop import Outcome, advance
+from so3krates.md.inspection import Inspector
+from so3krates.md.loop import Outcome, Room, advance
 from so3krates.md.monitor import Monitor
 from so3krates.md.output import MemoryOutput
+from so3krates.md.recording import Recording
 from so3krates.md.settings import make_settings
 from so3krates.md.state import Snapshot, State
+from so3krates.md.track import Track
 from so3krates.model import ModelConfig, SO3krates
 from so3krates.neighbors.lists import Neighbors
 from so3krates.potential import Potential
@@ -66,15 +68,16 @@ class Dynamics:
             Monitor(),
             timestep_fs=TIMESTEP_FS,
             steps=MOST_STEPS,
-            save_every_fs=SAVE_EVERY * TIMESTEP_FS,
+            recording=Recording(every_fs=SAVE_EVERY * TIMESTEP_FS),
             seed=0,
             initial_temperature_K=TEMPERATURE_K,
             thermalise_ps=0.0,
-            save_forces=False,
         )
-        self.potential = potential
-        self.engine = Engine.of(potential, system, settings, None, Interrupts(), None)
-        begun = self.engine.begin(Snapshot(system), MemoryOutput())
+        self.potential, self.system = potential, system
+        inspector = Inspector(settings.monitor, system, settings.frame_fs, None)
+        track = Track(settings, Snapshot(system), inspector, MemoryOutput())
+        self.engine = Engine.of(potential, [track])
+        begun = self.engine.begin()
         self.start, self.neighbors = begun.state, begun.neighbors
         self.steps = 4
 
@@ -89,9 +92,10 @@ class Dynamics:
 
         def compiled(state: State, neighbors: Neighbors) -> tuple[State, Outcome, jax.Array]:
             count, every = jnp.asarray(self.steps, jnp.int32), jnp.asarray(SAVE_EVERY, jnp.int32)
-            return advance(self.engine.problem, state, neighbors, count, every, MOST_STEPS // SAVE_EVERY + 1)
+            room = Room(MOST_STEPS // SAVE_EVERY + 1, MOST_STEPS // SAVE_EVERY + 1)
+            return advance(self.engine.problem, state, neighbors, count, every, every, room)
 
-        done = run_chunk(compiled, self.start, self.neighbors, lambda _, old: old.larger(self.engine.system))
+        done = run_chunk(compiled, self.start, self.neighbors, lambda _, old: old.larger(self.system))
         self.neighbors = done.neighbors
         outcome = jax.device_get(done.record)
         if int(outcome.status) or int(done.state.step) != self.steps:

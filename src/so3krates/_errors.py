@@ -28,3 +28,7 @@ class SimulationStopped(So3kratesError):
         super().__init__(message)
         self.reason = reason
         self.step = step
+
+
+class SimulationUnfinished(So3kratesError):
+    """A dynamics run that ended early and can go on: its wall time was over, or the process was told to terminate."""

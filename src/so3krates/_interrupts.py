@@ -12,6 +12,8 @@ class Interrupts:
 
     def __init__(self, *, at_once: bool = False) -> None:
         self.requested = False
+        self.terminated = False
+        """The first signal was the termination signal, as batch systems send it, not Ctrl-C."""
         self.at_once = at_once
         """Whether a signal interrupts what runs now. It is noted all the same: an exception that is raised inside a
         destructor or a callback of the garbage collector is lost."""
@@ -29,8 +31,10 @@ def deferred_interrupts(*, at_once: bool = False) -> Iterator[Interrupts]:
         return
 
     def handle(number: int, frame: FrameType | None) -> None:
-        del number, frame
+        del frame
         again, interrupts.requested = interrupts.requested, True
+        if not again:
+            interrupts.terminated = number == signal.SIGTERM
         if again or interrupts.at_once:
             raise KeyboardInterrupt
 

@@ -70,7 +70,8 @@ class _StrictLoader(yaml.SafeLoader):
 
 
 def _lines(config: Config, indent: str) -> Iterator[str]:
-    for name, field in type(config).model_fields.items():
+    # What kind a section is comes first, since it decides about the other keys.
+    for name, field in sorted(type(config).model_fields.items(), key=lambda item: item[0] != "kind"):
         value = getattr(config, name)
         yield from _comment(field, value, indent)
         if isinstance(value, Config):

@@ -49,7 +49,7 @@ def _run(path: Path) -> Run:
     summary = summarize(
         series, steps=400, atoms=9, degrees_of_freedom=24, steps_per_second=1000.0, timestep_fs=0.5, retries=0
     )
-    return Run(summary, path, None)
+    return Run(summary, path, None, 400)
 
 
 @pytest.fixture

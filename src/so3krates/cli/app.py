@@ -8,20 +8,21 @@ from types import MappingProxyType
 
 from cyclopts import App, CycloptsError, Parameter, UnknownCommandError
 
-from so3krates._errors import SimulationStopped, So3kratesError
+from so3krates._errors import SimulationStopped, SimulationUnfinished, So3kratesError
 from so3krates._version import __version__
 from so3krates.cli._compiled_programs import keep_compiled_programs
 
 EXIT_ERROR = 1
 EXIT_USAGE = 2
 EXIT_STOPPED = 3
+EXIT_UNFINISHED = 4
 EXIT_INTERRUPTED = 130
 
 VERBS = MappingProxyType(
     {
         "demo": "Train on the packaged ethanol data, run dynamics, write report.html and model.safetensors.",
         "check": "Examine a data set: labels, units, force-energy consistency, duplicates, leaks, outliers.",
-        "config": "Print a training configuration to start from, validate one, or print its JSON schema.",
+        "config": "Print a configuration of training or dynamics, validate one, or print its JSON schema.",
         "train": "Train a force field on energies and forces.",
         "evaluate": "Compare a model with labelled data: table, metrics.json, parity plots.",
         "info": "Describe a model file, or with --system this installation.",
@@ -60,7 +61,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status.
 
     0 success; 1 an error, told in one sentence on stderr; 2 a wrong command line; 3 a simulation ended by its monitor;
-    130 interrupted. The environment variable SO3KRATES_DEBUG=1 lets tracebacks through.
+    4 one that ended at its wall time or at SIGTERM and goes on with --resume; 130 interrupted by Ctrl-C. With
+    SO3KRATES_DEBUG=1 in the environment tracebacks come through.
     """
     if arguments is None:  # the command itself, not a call from a program that has settings of its own
         keep_compiled_programs()
@@ -93,6 +95,8 @@ def describe(error: BaseException) -> tuple[int, str] | None:
             return EXIT_USAGE, f"error: {_one_line(error)} Try 'so3krates --help'."
         case SimulationStopped():
             return EXIT_STOPPED, f"stopped: {_one_line(error)}"
+        case SimulationUnfinished():
+            return EXIT_UNFINISHED, f"unfinished: {_one_line(error)}"
         case So3kratesError():
             return EXIT_ERROR, f"error: {_one_line(error)}"
         case KeyboardInterrupt():

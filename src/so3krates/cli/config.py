@@ -1,44 +1,72 @@
-"""`so3krates config template|validate|schema`: the training configuration as a file."""
+"""`so3krates config template|validate|schema`: configurations of training and of dynamics as files."""
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 from cyclopts import App
 
-from so3krates.config_file import commented_yaml, read_config
+from so3krates.config_file import commented_yaml, read_values
+
+if TYPE_CHECKING:
+    from so3krates.config import Config
 
 config = App(
-    name="config", help="Print a training configuration to start from, validate one, or print its JSON schema."
+    name="config",
+    help="Print a configuration of training or dynamics to start from, validate one, or print its JSON schema.",
 )
 
 
 @config.command
-def template() -> None:
-    """Print a commented training configuration with every default; redirect it to a file and edit."""
-    from so3krates.training.config import TrainConfig
+def template(verb: Literal["train", "md"] = "train", /) -> None:
+    """Print a commented configuration with every default; redirect it to a file and edit.
 
-    example = {"data": {"train": "train.extxyz", "valid": "valid.extxyz"}}
-    print(commented_yaml(TrainConfig.parse(example)), end="")
+    Parameters
+    ----------
+    verb
+        The command it is for.
+    """
+    example: dict[str, Any] = {"data": {"train": "train.extxyz", "valid": "valid.extxyz"}}
+    if verb == "md":
+        ensemble = {"kind": "langevin", "temperature_K": 300.0}
+        example = {"model": "model.safetensors", "start": "start.xyz", "output": "run.h5"}
+        example |= {"ensemble": ensemble, "time_ps": 100.0}
+    print(commented_yaml(_kind(verb).parse(example)), end="")
 
 
 @config.command
 def validate(file: Path, /) -> None:
-    """Check a training configuration without starting anything.
+    """Check a configuration without starting anything; one with an `ensemble` is of dynamics.
 
     Parameters
     ----------
     file
         YAML file.
     """
-    from so3krates.training.config import TrainConfig
-
-    read_config(file, TrainConfig)
-    print(f"{file}: a valid training configuration (the data files it names were not opened)")
+    values = read_values(file)
+    dynamics = "ensemble" in values
+    _kind("md" if dynamics else "train").parse(values, source=str(file))
+    what = "dynamics configuration (the model and structure" if dynamics else "training configuration (the data files"
+    print(f"{file}: a valid {what} it names were not opened)")
 
 
 @config.command
-def schema() -> None:
-    """Print the JSON schema of the training configuration, for editors that complete and check YAML."""
+def schema(verb: Literal["train", "md"] = "train", /) -> None:
+    """Print the JSON schema of a configuration, for editors that complete and check YAML.
+
+    Parameters
+    ----------
+    verb
+        The command it is for.
+    """
+    print(json.dumps(_kind(verb).model_json_schema(), indent=2))
+
+
+def _kind(verb: str) -> "type[Config]":
+    if verb == "md":
+        from so3krates.md.run_config import RunConfig
+
+        return RunConfig
     from so3krates.training.config import TrainConfig
 
-    print(json.dumps(TrainConfig.model_json_schema(), indent=2))
+    return TrainConfig

@@ -2,6 +2,7 @@
 
 from so3krates.md.cell_rescaling import StochasticCellRescaling as StochasticCellRescaling
 from so3krates.md.csvr import CSVR as CSVR
+from so3krates.md.exchange import TemperatureExchange as TemperatureExchange
 from so3krates.md.findings import Disagreement as Disagreement
 from so3krates.md.findings import Event as Event
 from so3krates.md.hydrogen import repartition_hydrogen_mass as repartition_hydrogen_mass
@@ -13,10 +14,16 @@ from so3krates.md.nose_hoover import NoseHoover as NoseHoover
 from so3krates.md.nve import NVE as NVE
 from so3krates.md.progress import Report as Report
 from so3krates.md.progress import progress_bar as progress_bar
+from so3krates.md.recording import Recording as Recording
 from so3krates.md.run import Run as Run
 from so3krates.md.run import RunStopped as RunStopped
+from so3krates.md.run import RunUnfinished as RunUnfinished
 from so3krates.md.schedule import Ramp as Ramp
+from so3krates.md.simulate import Exchanges as Exchanges
+from so3krates.md.simulate import Replica as Replica
+from so3krates.md.simulate import Replicas as Replicas
 from so3krates.md.simulate import simulate as simulate
+from so3krates.md.simulate import simulate_replicas as simulate_replicas
 from so3krates.md.state import Integrator as Integrator
 from so3krates.md.state import Snapshot as Snapshot
 from so3krates.md.state import State as State

@@ -1,4 +1,5 @@
-"""Checkpoints: the complete state of a run in one safetensors file, written atomically."""
+"""Checkpoints: the complete state of a run, of one structure or of many replicas, in one safetensors file, written
+atomically."""
 
 import json
 from dataclasses import replace
@@ -23,20 +24,35 @@ FORMAT = "so3krates-md-checkpoint"
 VERSION = 1
 
 
+class Progress(NamedTuple):
+    """How far the trajectory of a replica is."""
+
+    origin: Float[np.ndarray, " 3"]
+    """What positions in the state are counted from, Å."""
+    frames: int
+    """Frames that belong to the state; later ones are cut off on resume."""
+    reference: float
+    """The conserved quantity at the start of the run, eV."""
+    findings: Findings
+    """What the monitor noticed in these frames."""
+    ended: str | None = None
+    """Why a replica goes on no further; None while it runs."""
+
+
 class Checkpoint(NamedTuple):
     """Everything needed to go on."""
 
     state: State
     neighbors: Neighbors
-    origin: Float[np.ndarray, " 3"]
-    frames: int
-    """Frames of the trajectory that belong to this state; later ones are cut off on resume."""
     retries: int
     """How often the neighbour list was enlarged so far."""
-    reference: float
-    """The conserved quantity at the start of the run, eV."""
-    findings: Findings
-    """What the monitor noticed in these frames."""
+    progress: tuple[Progress, ...]
+    """Of each replica; one of them for a state without that axis."""
+
+    @property
+    def step(self) -> int:
+        """Of the replicas that run."""
+        return int(np.max(np.asarray(self.state.step)))
 
 
 def checkpoint_path(trajectory: Path) -> Path:
@@ -50,21 +66,22 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, settings_hash: str) -> N
     Raises:
         FileError: if it cannot be written; the older one is then still there.
     """
-    neighbors = checkpoint.neighbors
     tensors = {name: np.asarray(leaf) for name, leaf in _leaves(checkpoint.state).items()}
+    replicas = []
+    for number, each in enumerate(checkpoint.progress):
+        tensors[f"{number}.origin"] = each.origin
+        tensors |= {f"{number}.disagreement.{name}": v for name, v in each.findings.disagreement._asdict().items()}
+        events = each.findings.as_json()
+        replicas.append({"frames": each.frames, "reference": each.reference, "ended": each.ended, "events": events})
     metadata = {
         "format": FORMAT,
         "version": VERSION,
         "settings": settings_hash,
-        "frames": checkpoint.frames,
         "retries": checkpoint.retries,
-        "reference": checkpoint.reference,
-        "events": checkpoint.findings.as_json(),
-        "neighbors": [recorded(each) for each in neighbors.lists],
+        "replicas": replicas,
+        "neighbors": [recorded(each) for each in checkpoint.neighbors.lists],
     }
-    header = {name: json.dumps(value) for name, value in metadata.items()}
-    tensors |= {f"disagreement.{name}": v for name, v in checkpoint.findings.disagreement._asdict().items()}
-    write_atomically(path, save(tensors | {"origin": checkpoint.origin}, metadata=header))
+    write_atomically(path, save(tensors, metadata={name: json.dumps(value) for name, value in metadata.items()}))
 
 
 def load_checkpoint(path: Path, template: State, neighbors: Neighbors, settings_hash: str) -> Checkpoint:
@@ -88,14 +105,15 @@ def load_checkpoint(path: Path, template: State, neighbors: Neighbors, settings_
     return Checkpoint(
         state=_restored(template, tensors),
         neighbors=neighbors.restored(metadata["neighbors"]),
-        origin=tensors["origin"],
-        frames=metadata["frames"],
         retries=metadata["retries"],
-        reference=metadata["reference"],
-        findings=Findings.of(
-            metadata["events"], {name: tensors[f"disagreement.{name}"] for name in Disagreement._fields}
-        ),
+        progress=tuple(_progress(number, values, tensors) for number, values in enumerate(metadata["replicas"])),
     )
+
+
+def _progress(number: int, values: dict[str, Any], tensors: dict[str, np.ndarray]) -> Progress:
+    series = {name: tensors[f"{number}.disagreement.{name}"] for name in Disagreement._fields}
+    findings = Findings.of(values["events"], series)
+    return Progress(tensors[f"{number}.origin"], values["frames"], values["reference"], findings, values["ended"])
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

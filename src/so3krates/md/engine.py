@@ -1,45 +1,64 @@
-"""The engine behind `simulate`: begin, chunk after chunk, commit, stop."""
+"""The engine behind `simulate`: begin, chunk after chunk, commit, stop; of one structure or of many replicas."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from so3krates._interrupts import Interrupts
-from so3krates._typing import Float
 from so3krates.evaluation import Topology
-from so3krates.io.trajectory import OBSERVABLES, WIDE, Frames
+from so3krates.md import thermalise
 from so3krates.md.checkpoint import Checkpoint
-from so3krates.md.committee import Committee
-from so3krates.md.findings import Findings
-from so3krates.md.inspection import Inspector, Stop
-from so3krates.md.langevin import Langevin
-from so3krates.md.loop import Outcome, Problem, advance, first_forces, first_frame
+from so3krates.md.exchange import TemperatureExchange, begun
+from so3krates.md.loop import Outcome, Problem, Room, advance, first_forces, first_frame
 from so3krates.md.monitor import Status
-from so3krates.md.nve import NVE
-from so3krates.md.output import MemoryOutput, Output
+from so3krates.md.operators import pressure
+from so3krates.md.output import MemoryOutput
 from so3krates.md.progress import Pace, Report
-from so3krates.md.reports import sentence
-from so3krates.md.run import Run, RunStopped
+from so3krates.md.replicas import replica, stacked
+from so3krates.md.run import Run, RunStopped, RunUnfinished
 from so3krates.md.settings import Settings
-from so3krates.md.state import Snapshot, State, make_state, origin_of, snapshot_of
-from so3krates.md.summary import summarize
-from so3krates.md.velocities import kinetic_energy, maxwell_boltzmann
+from so3krates.md.state import Snapshot, State, make_state
+from so3krates.md.track import Track
+from so3krates.md.velocities import maxwell_boltzmann
+from so3krates.md.wall_time import Deadline
 from so3krates.md.watch import make_watch
+from so3krates.md.writer import Writer
 from so3krates.neighbors.lists import Neighbors
 from so3krates.potential import Potential
 from so3krates.rollout import run_chunk
-from so3krates.system import System
-from so3krates.units import BOLTZMANN, FEMTOSECOND
+from so3krates.units import BOLTZMANN, GPA
 
 CHUNK_SECONDS = 2.0
 """Aimed duration of a chunk: frames are written and interrupts heard this often."""
 RECORD_BYTES = 8 * 2**20
 """Upper limit for the frames a chunk holds on the device."""
-THERMALISE_FRICTION_PER_PS = 5.0
-THERMALISE_FRAMES = 400
+MOST_ROWS = 16384
+"""Of scalars, likewise."""
+REASONS = MappingProxyType({"wall_time": "the wall time is over", "terminated": "told to terminate"})
+"""Of a run that is unfinished, in words."""
+
+
+@dataclass(frozen=True, eq=False)
+class Chunk:
+    """What the writer gets."""
+
+    outcome: Outcome
+    checkpoint: Checkpoint
+    speed: float
+    made: int
+
+
+class Ended(NamedTuple):
+    """What is left of a run."""
+
+    results: list[tuple[Snapshot | None, Run | None]]
+    """Of each replica the last structure, None for one that has ended, and the run, None for one without a frame."""
+    state: State
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,256 +66,321 @@ class Engine:
     """One run: what stays fixed, and the moves from chunk to chunk."""
 
     problem: Problem
-    settings: Settings
-    system: System
-    origin: Float[np.ndarray, " 3"]
+    tracks: tuple[Track, ...]
+    together: bool
+    """Replicas, whose state has a leading axis; else one structure on its own."""
     neighbors: Neighbors
     interrupts: Interrupts
     report: Callable[[Report], None] | None
-    inspector: Inspector
+    deadline: Deadline
+    store: Callable[[Checkpoint], None] | None = None
+    """Keeps checkpoints; None for a run in memory."""
+    thermalising: bool = False
 
     @classmethod
     def of(
         cls,
         potential: Potential,
-        system: System,
-        settings: Settings,
-        neighbors: Neighbors | None,
-        interrupts: Interrupts,
-        report: Callable[[Report], None] | None,
-        committee: Committee | None = None,
+        tracks: Sequence[Track],
+        *,
+        together: bool = False,
+        exchange: TemperatureExchange | None = None,
+        neighbors: Neighbors | None = None,
+        committee: bool = False,
+        interrupts: Interrupts | None = None,
+        report: Callable[[Report], None] | None = None,
+        deadline: Deadline | None = None,
     ) -> "Engine":
-        watch = make_watch(settings.monitor, system, potential.dtype)
-        topology = Topology.of(system, potential.dtype)
-        keep_forces = settings.save_forces or committee is not None
-        unknown = jnp.asarray(jnp.nan, potential.dtype)
-        problem = Problem(potential.fast, topology, settings.integrator, watch, keep_forces, unknown)
-        neighbors = neighbors or potential.allocate(system)
-        inspector = Inspector(settings.monitor, system, settings.frame_fs, committee)
-        return cls(problem, settings, system, origin_of(system), neighbors, interrupts, report, inspector)
+        """Make ready to run.
 
-    def template(self, snapshot: Snapshot) -> State:
-        """A state of the right structure, shapes and types."""
-        integrator = self.settings.integrator
-        freedom = integrator.degrees_of_freedom(snapshot)
-        state = make_state(
-            snapshot, self.origin, self.settings.timestep_fs, self.settings.seed, freedom, self.settings.dtype
+        Args:
+            potential: of all replicas.
+            tracks: one for each.
+            together: as replicas, also if there is only one.
+            exchange: of temperatures.
+            neighbors: to begin with; allocated for the roomiest start if not given.
+            committee: whether the monitor needs forces of saved frames.
+            interrupts: whether somebody asked to stop.
+            report: called after each chunk.
+            deadline: when to be over.
+        """
+        settings, system = tracks[0].settings, tracks[0].start.system
+        problem = Problem(
+            term=potential.fast,
+            topology=Topology.of(system, potential.dtype),
+            integrator=settings.integrator,
+            watch=make_watch(settings.monitor, system, potential.dtype),
+            keep_forces=settings.recording.forces or committee,
+            reference=jnp.asarray(np.full(len(tracks) if together else (), np.nan), potential.dtype),
+            exchange_every=None if exchange is None else jnp.asarray(exchange.steps(settings.timestep_fs), jnp.int32),
         )
-        return integrator.init(state, self.settings.timestep_fs)
+        return cls(
+            problem,
+            tuple(tracks),
+            together,
+            neighbors or _roomiest(potential.allocate(track.start.system) for track in tracks),
+            interrupts or Interrupts(),
+            report,
+            deadline or Deadline(),
+        )
 
-    def begin(self, snapshot: Snapshot, output: Output) -> Checkpoint:
+    @property
+    def settings(self) -> Settings:
+        """Of the first replica; all share lengths and intervals."""
+        return self.tracks[0].settings
+
+    def template(self, snapshots: Sequence[Snapshot] | None = None) -> State:
+        """A state of the right structure, shapes and types; of the starts if nothing else is given."""
+        states = []
+        for number, track in enumerate(self.tracks):
+            snapshot = track.start if snapshots is None else snapshots[number]
+            settings, integrator = track.settings, track.settings.integrator
+            freedom = integrator.degrees_of_freedom(track.start)
+            state = make_state(snapshot, track.origin, settings.timestep_fs, settings.seed, freedom, settings.dtype)
+            state = integrator.init(state, settings.timestep_fs)
+            states.append(state if self.problem.exchange_every is None else replace(state, exchanged=begun(number)))
+        return stacked(states) if self.together else states[0]
+
+    def begin(self) -> Checkpoint:
         """Velocities, thermalisation, first forces, first frame, first checkpoint."""
-        temperature = self.settings.initial_temperature_K
-        integrator = self.settings.integrator
-        if temperature is not None:
-            drawn = maxwell_boltzmann(
-                self.system, temperature, self.settings.seed, fix_center=integrator.fix_center, fixed=snapshot.fixed
-            )
-            snapshot = replace(snapshot, velocities=drawn)
-            if self.settings.thermalise_steps:
-                snapshot = self._thermalised(snapshot, temperature)
-        state, neighbors, retries = self._with_forces(self.template(integrator.prepare(snapshot)))
+        snapshots = [_drawn(track) for track in self.tracks]
+        if self.settings.initial_temperature_K is not None and self.settings.thermalise_steps:
+            snapshots = self._thermalised(snapshots)
+        integrators = [track.settings.integrator for track in self.tracks]
+        ready = [integrator.prepare(each) for integrator, each in zip(integrators, snapshots, strict=True)]
+        state, neighbors, retries = self._with_forces(self.template(ready))
         first = first_frame(self.problem, state)
-        reference = float(jax.device_get(first.record.conserved[0]))
-        checkpoint = Checkpoint(state, neighbors, self.origin, 1, retries, reference, Findings.none())
-        self._commit(first, checkpoint, output, 0.0)
-        return checkpoint._replace(findings=self.inspector.findings)
+        checkpoint = Checkpoint(state, neighbors, retries, ())
+        self._commit(Chunk(first, checkpoint, 0.0, 0))
+        if all(track.ended for track in self.tracks):
+            raise next(track.stopped for track in self.tracks if track.stopped is not None)
+        return checkpoint
 
-    def run(self, checkpoint: Checkpoint, output: Output) -> tuple[Snapshot, Run]:
-        """Chunk after chunk to the end."""
-        pace = Pace(CHUNK_SECONDS, (self._capacity - 1) * self.settings.save_every)
-        self.inspector.remember(checkpoint.findings)
-        step = int(checkpoint.state.step)
-        if step < self.settings.steps:
+    def resume(self, checkpoint: Checkpoint) -> None:
+        """Put the tracks where a checkpoint left them."""
+        for track, progress in zip(self.tracks, checkpoint.progress, strict=True):
+            track.remember(progress, checkpoint.step)
+
+    def run(self, checkpoint: Checkpoint) -> Ended:
+        """Chunk after chunk to the end; each is written while the next is computed."""
+        settings, room = self.settings, self.room
+        longest = min((room.frames - 1) * settings.save_every, (room.rows - 1) * settings.scalars_every)
+        pace = Pace(CHUNK_SECONDS, longest)
+        begin = step = checkpoint.step
+        if step < settings.steps:
             # No step: this compiles, so that the chunks show what a step takes.
             self._chunk(checkpoint, 0)
-        while step < self.settings.steps:
-            count = pace.next(self.settings.steps - step)
-            outcome, checkpoint = self._chunk(checkpoint, count)
-            pace.computed(count)
-            self._commit(outcome, checkpoint, output, pace.steps_per_second)
-            step = int(checkpoint.state.step)
-            pace.written(count)
-            self._tell(checkpoint.state, pace)
-            if self.interrupts.requested and step < self.settings.steps:
-                raise KeyboardInterrupt(f"after step {step} of {self.settings.steps}; resume goes on from there.")
-        final = snapshot_of(checkpoint.state, self.system, checkpoint.origin)
-        return final, self._result(step, checkpoint, output, pace.steps_per_second)
+        pace.start()
+        with Writer[Chunk](self._commit) as writer:
+            while step < settings.steps and not self.interrupts.requested and not self._all_ended():
+                count = pace.next(settings.steps - step, self.deadline.room(writer.slowest_s))
+                if not count:
+                    break
+                retries = checkpoint.retries
+                # It begins with the state of the last chunk only once that is known to be valid.
+                outcome, checkpoint = self._chunk(checkpoint, count)
+                pace.computed(count)
+                writer.put(Chunk(outcome, checkpoint, pace.steps_per_second, checkpoint.step - begin))
+                if np.all(np.asarray(outcome.status)):
+                    break
+                self._tell(checkpoint, pace, step if checkpoint.retries > retries else None)
+                step = checkpoint.step
+        return Ended(self._results(checkpoint, pace.steps_per_second, checkpoint.step - begin), checkpoint.state)
 
-    def _commit(self, outcome: Outcome, checkpoint: Checkpoint, output: Output, speed: float) -> None:
-        """Look at the frames and keep them, then the state behind them.
+    def _all_ended(self) -> bool:
+        return all(track.ended is not None for track in self.tracks)
 
-        A frame that ends the run is none to go on from, nor are those behind it: they are not kept.
-        """
-        frames = self._frames(outcome)
-        stop = self.inspector.look(frames)
-        kept = frames if self.settings.save_forces else replace(frames, forces=None)
-        output.add(kept if stop is None else kept[: stop.row])
-        if stop is not None:
-            raise self._ended(stop, frames, checkpoint, output, speed)
-        if int(outcome.status):
-            raise self._stopped(outcome, checkpoint, output, speed)
-        output.checkpoint(checkpoint._replace(findings=self.inspector.findings))
+    def _results(self, checkpoint: Checkpoint, speed: float, made: int) -> list[tuple[Snapshot | None, Run | None]]:
+        if self._all_ended() and not self.together:
+            assert self.tracks[0].stopped is not None
+            raise self.tracks[0].stopped
+        results: list[tuple[Snapshot | None, Run | None]] = []
+        unfinished = None
+        for number, track in enumerate(self.tracks):
+            state = self._of(checkpoint.state, number)
+            if track.ended is not None:
+                results.append((None, None if track.stopped is None else track.stopped.run))
+                continue
+            run, final = track.result(int(state.step), state, checkpoint.retries, speed, made), track.snapshot(state)
+            if int(state.step) < self.settings.steps:
+                unfinished = self._unfinished(final, run)
+            if made or unfinished is not None:
+                track.summarised(run, unfinished)
+            results.append((final, run))
+        if unfinished is not None:
+            raise unfinished
+        return results
+
+    def _commit(self, chunk: Chunk) -> None:
+        """Frames, then the state behind them; a state that failed is none to go on from."""
+        outcome, retries = jax.device_get(chunk.outcome), chunk.checkpoint.retries
+        for number, track in enumerate(self.tracks):
+            if track.ended is None:
+                own = _of_replica(outcome, number) if self.together else outcome
+                state = self._of(chunk.checkpoint.state, number)
+                track.commit(own, state, self.problem.watch, retries, chunk.speed, chunk.made)
+        if self.store is not None and not (self._all_ended() and not self.together):
+            self.store(chunk.checkpoint._replace(progress=tuple(track.progress for track in self.tracks)))
+
+    def _of(self, state: State, number: int) -> State:
+        return replica(state, number) if self.together else state
 
     def _chunk(self, checkpoint: Checkpoint, count: int) -> tuple[Outcome, Checkpoint]:
-        every = jnp.asarray(self.settings.save_every, jnp.int32)
-
-        problem = self.problem._replace(reference=jnp.asarray(checkpoint.reference, self.settings.dtype))
+        settings = self.settings
+        references = [track.reference for track in self.tracks]
+        reference = jnp.asarray(references if self.together else references[0], settings.dtype)
+        problem = self.problem._replace(reference=reference)
+        steps, every, frames_every = (
+            jnp.asarray(each, jnp.int32) for each in (count, settings.scalars_every, settings.save_every)
+        )
+        ended = None
+        if self.together:
+            codes = [Status.RUNNING if track.ended is None else Status.ENDED for track in self.tracks]
+            ended = jnp.asarray(codes, jnp.int32)
 
         def compiled(state: State, neighbors: Neighbors) -> tuple:
-            return advance(problem, state, neighbors, jnp.asarray(count, jnp.int32), every, self._capacity)
+            return advance(problem, state, neighbors, steps, every, frames_every, self.room, ended)
 
         done = run_chunk(compiled, checkpoint.state, checkpoint.neighbors, self._enlarged)
-        outcome = jax.device_get(done.record)
-        frames = checkpoint.frames + int(outcome.frames)
         retries = checkpoint.retries + done.retries
-        return outcome, checkpoint._replace(state=done.state, neighbors=done.neighbors, frames=frames, retries=retries)
+        return done.record, Checkpoint(done.state, done.neighbors, retries, ())
 
     def _with_forces(self, state: State) -> tuple[State, Neighbors, int]:
         def compiled(state: State, neighbors: Neighbors) -> tuple:
-            fresh = first_forces(self.problem, state, neighbors)
-            return fresh, None, fresh.overflow
+            found = first_forces(self.problem, state, neighbors)
+            return found, None, jnp.any(found.overflow)
 
         done = run_chunk(compiled, state, self.neighbors, self._enlarged)
         return done.state, done.neighbors, done.retries
 
     def _enlarged(self, state: State, neighbors: Neighbors) -> Neighbors:
-        return neighbors.larger(snapshot_of(state, self.system, self.origin).system)
+        alive = [number for number, track in enumerate(self.tracks) if track.ended is None]
+        systems = (self.tracks[number].snapshot(self._of(state, number)).system for number in alive)
+        return _roomiest(neighbors.larger(system) for system in systems)
 
-    def _thermalised(self, snapshot: Snapshot, temperature: float) -> Snapshot:
-        """A state from the end of a Langevin run in memory, watched by the same monitor.
-
-        The energy a microcanonical run begins with decides its temperature for good, and that of few atoms fluctuates
-        widely: such a run begins with the frame whose energy, once it is prepared, is nearest to the mean.
-        """
-        settings = self.settings
-        bath = Langevin(
-            temperature_K=temperature,
-            friction_per_ps=THERMALISE_FRICTION_PER_PS,
-            fix_center=settings.integrator.fix_center,
-        )
-        noise = int(np.random.SeedSequence([settings.seed, 1]).generate_state(1)[0])
-        steps = settings.thermalise_steps
-        inner = replace(
-            settings,
-            integrator=bath,
-            seed=noise,
-            steps=steps,
-            save_every=max(1, steps // THERMALISE_FRAMES),
-            initial_temperature_K=None,
-            thermalise_steps=0,
-        )
-        problem = self.problem._replace(integrator=bath)
-        engine = replace(self, problem=problem, settings=inner, inspector=self.inspector.fresh(inner.frame_fs))
-        memory = MemoryOutput()
+    def _thermalised(self, snapshots: Sequence[Snapshot]) -> list[Snapshot]:
+        """The starts behind a Langevin run in memory, watched by the same monitor."""
+        baths = [thermalise.settings_for(track.settings) for track in self.tracks]
+        inner = [
+            track.before(bath, each, MemoryOutput())
+            for track, bath, each in zip(self.tracks, baths, snapshots, strict=True)
+        ]
+        problem = self.problem._replace(integrator=baths[0].integrator, exchange_every=None)
+        engine = replace(self, problem=problem, tracks=tuple(inner), store=None, thermalising=True)
         try:
-            final, _ = engine.run(engine.begin(snapshot, memory), memory)
+            results = engine.run(engine.begin()).results
         except KeyboardInterrupt as interrupt:
             raise KeyboardInterrupt("while thermalising; begin again, since nothing was recorded yet.") from interrupt
+        except RunUnfinished as error:
+            raise RunUnfinished(
+                f"{REASONS[error.reason]} while thermalising, after step {error.step} of {baths[0].steps}; begin "
+                "again, since nothing was recorded yet, and allow more time than thermalising takes.",
+                error.reason,
+                error.step,
+                None,
+                None,
+            ) from error
         except RunStopped as error:
-            raise RunStopped(f"while thermalising, {error}", error.reason, error.step, error.time_fs, None) from error
-        if isinstance(settings.integrator, NVE):
-            return _of_mean_energy(memory.frames(), snapshot, settings.integrator, temperature)
-        return final
+            raise thermalise.stopped(error) from error
+        ready = []
+        for track, own, (final, _) in zip(self.tracks, inner, results, strict=True):
+            if own.stopped is not None:
+                raise thermalise.stopped(own.stopped) from own.stopped
+            assert final is not None
+            frames = own.output.frames()
+            assert frames is not None
+            ready.append(thermalise.chosen(final, frames, track.start, track.settings))
+        return ready
 
     @property
-    def _capacity(self) -> int:
-        row = 3 * len(self.system) * (3 if self.problem.keep_forces else 2) + 8
-        return int(np.clip(RECORD_BYTES // (row * np.dtype(self.settings.dtype).itemsize), 8, 16384))
+    def room(self) -> Room:
+        """Frames and rows of scalars that the record of a chunk has room for."""
+        own = self.settings
+        row = 3 * len(self.tracks[0].start.system) * (3 if self.problem.keep_forces else 2) + 8
+        size = row * len(self.tracks) * np.dtype(own.dtype).itemsize
+        frames = int(np.clip(RECORD_BYTES // size, 8, MOST_ROWS))
+        ratio = own.save_every // own.scalars_every
+        return Room(int(np.clip(frames * ratio, frames, max(frames, MOST_ROWS))), frames)
 
-    def _frames(self, outcome: Outcome, *, failed: bool = False) -> Frames:
-        """Rows of a record on the host, in outside units."""
-        record = jax.device_get(outcome.record)
-        count = int(outcome.frames)
-        rows = slice(count, count + 1) if failed else slice(0, count)
-        far = float(np.abs(self.system.positions).max()) > WIDE
-        positions = np.asarray(record.positions[rows], np.float64) + self.origin
-        step = np.asarray(record.step[rows], np.int64)
-        return Frames(
-            step=step,
-            time_fs=step * self.settings.timestep_fs,
-            positions=positions.astype(np.float64 if far else self.settings.dtype),
-            velocities=record.velocities[rows] * record.velocities.dtype.type(FEMTOSECOND),
-            forces=None if record.forces is None else record.forces[rows],
-            **{name: np.asarray(getattr(record, name)[rows], np.float64) for name in OBSERVABLES},
-        )
+    @property
+    def room_bytes(self) -> int:
+        """Of such a record, about."""
+        vectors = 3 * len(self.tracks[0].start.system) * (3 if self.problem.keep_forces else 2)
+        numbers = self.room.frames * vectors + self.room.rows * 8
+        return numbers * len(self.tracks) * np.dtype(self.settings.dtype).itemsize
 
-    def _tell(self, state: State, pace: Pace) -> None:
+    def _tell(self, checkpoint: Checkpoint, pace: Pace, enlarged: int | None) -> None:
         if self.report is None:
             return
-        kinetic = 0.5 * float(np.sum(np.asarray(state.masses, np.float64) * np.asarray(state.velocities) ** 2))
-        speed = pace.steps_per_second
+        running = [number for number, track in enumerate(self.tracks) if track.ended is None]
+        states = [self._of(checkpoint.state, number) for number in running]
+        if not states:
+            return
+        measured = np.array([_measured(state) for state in states]).mean(axis=0)
+        temperature, energy, pressure, volume = measured.tolist()
+        moves = self.settings.integrator.moves_cell
+        speed = pace.steps_per_second * len(states)
+        remarks = [] if enlarged is None else [f"neighbour list enlarged after step {enlarged}, chunk run again"]
+        remarks += [str(track.stopped) for track in self.tracks if track.stopped is not None and self._untold(track)]
         self.report(
             Report(
-                step=int(state.step),
+                step=checkpoint.step,
                 steps=self.settings.steps,
-                temperature_K=2.0 * kinetic / (float(state.freedom) * BOLTZMANN),
-                total_energy_eV=kinetic + float(state.energy) + self.settings.reference_energy,
+                temperature_K=temperature,
+                total_energy_eV=energy + self.settings.reference_energy,
                 steps_per_second=speed,
                 ns_per_day=speed * self.settings.timestep_fs * 0.0864,
-                events=self.inspector.news(),
+                pressure_GPa=None if states[0].virial is None else pressure,
+                volume_A3=volume if moves else None,
+                thermalising=self.thermalising,
+                remarks=tuple(remarks),
+                events=tuple(event for track in self.tracks for event in track.inspector.news()),
+                replicas=len(self.tracks),
+                running=len(states),
             )
         )
 
-    def _result(self, step: int, checkpoint: Checkpoint, output: Output, speed: float) -> Run:
-        summary = summarize(
-            output.series(),
-            steps=step,
-            atoms=len(self.system),
-            degrees_of_freedom=int(checkpoint.state.freedom),
-            steps_per_second=speed,
-            timestep_fs=self.settings.timestep_fs,
-            retries=checkpoint.retries,
-        )
-        return Run(summary, output.path, output.frames(), self.inspector.findings)
+    @staticmethod
+    def _untold(track: Track) -> bool:
+        told, track.told = track.told, True
+        return not told
 
-    def _stopped(self, outcome: Outcome, checkpoint: Checkpoint, output: Output, speed: float) -> RunStopped:
-        """A check in every step failed."""
-        status, state = Status(int(outcome.status)), checkpoint.state
-        failed = self._frames(outcome, failed=True)
-        conserved = float(failed.conserved[0])
-        what = sentence(status, self.problem.watch, state, conserved, checkpoint.reference, self.system)
-        return self._stop(status.reason, what, int(state.step), failed, checkpoint, output, speed)
-
-    def _ended(self, stop: Stop, frames: Frames, checkpoint: Checkpoint, output: Output, speed: float) -> RunStopped:
-        """A saved frame shows what ends the run."""
-        failed = frames[slice(stop.row, stop.row + 1)]
-        what = f"{stop.event.sentence}, seen at a saved frame"
-        return self._stop(stop.event.kind, what, stop.event.step, failed, checkpoint, output, speed)
-
-    def _stop(
-        self, reason: str, what: str, step: int, failed: Frames, checkpoint: Checkpoint, output: Output, speed: float
-    ) -> RunStopped:
-        """Dump the frame that failed and say what happened."""
-        dumped = output.dump(failed)
-        where = "" if dumped is None else f"; the last good frames and this one are in '{dumped}'"
-        time_fs = step * self.settings.timestep_fs
-        run = self._result(step, checkpoint, output, speed) if len(output.series()["step"]) else None
-        return RunStopped(
-            f"{self.system.formula} at step {step} ({time_fs * 1e-3:.4f} ps): {what}{where}.",
-            reason,
-            step,
-            time_fs,
-            run,
-        )
+    def _unfinished(self, final: Snapshot, run: Run) -> KeyboardInterrupt | RunUnfinished:
+        """What ends a run before its last step, and how it goes on."""
+        step = run.summary.steps
+        kept = "its frames are in memory only" if run.path is None else "all is written, and resume goes on from there"
+        where = f"after step {step} of {self.settings.steps} ({run.summary.time_ps:.4f} ps): {kept}."
+        if self.interrupts.requested and not self.interrupts.terminated:
+            return KeyboardInterrupt(where)
+        reason = "terminated" if self.interrupts.requested else "wall_time"
+        return RunUnfinished(f"{REASONS[reason]} {where}", reason, step, final, run)
 
 
-def _of_mean_energy(frames: Frames, start: Snapshot, integrator: NVE, temperature: float) -> Snapshot:
-    """Of the second half of the frames, the one whose energy is nearest to ⟨U⟩ + N_f k_BT/2.
-
-    Its kinetic energy is that after `prepare`, since what is removed there takes a share along.
-    """
-    late = frames[slice(len(frames) // 2, None)]
-    assert late.velocities is not None  # frames in memory have them
-    snapshots = [
-        integrator.prepare(replace(start, system=start.system.moved(positions), velocities=velocities))
-        for positions, velocities in zip(late.positions, late.velocities, strict=True)
-    ]
-    energy = late.potential_energy + np.array([_kinetic(snapshot) for snapshot in snapshots])
-    mean = late.potential_energy.mean() + 0.5 * integrator.degrees_of_freedom(start) * BOLTZMANN * temperature
-    return snapshots[int(np.argmin(np.abs(energy - mean)))]
+def _drawn(track: Track) -> Snapshot:
+    """The start, with velocities if it came without."""
+    temperature, start = track.settings.initial_temperature_K, track.start
+    if temperature is None:
+        return start
+    center = track.settings.integrator.fix_center
+    drawn = maxwell_boltzmann(start.system, temperature, track.settings.seed, fix_center=center, fixed=start.fixed)
+    return replace(start, velocities=drawn)
 
 
-def _kinetic(snapshot: Snapshot) -> float:
-    assert snapshot.velocities is not None
-    return kinetic_energy(snapshot.system, snapshot.velocities)
+def _of_replica(outcome: Outcome, number: int) -> Outcome:
+    scalars, particles = jax.tree.map(lambda rows: rows[:, number], (outcome.scalars, outcome.particles))
+    return Outcome(scalars, particles, outcome.rows[number], outcome.frames[number], outcome.status[number])
+
+
+def _roomiest(lists: Iterable[Neighbors]) -> Neighbors:
+    """Of lists for several structures the one with most room; where each is the largest in something, an overflow will
+    find that out."""
+    return max(lists, key=lambda each: [one.capacity for one in each.lists])
+
+
+def _measured(state: State) -> tuple[float, float, float, float]:
+    """Temperature in K, energy in eV, pressure in GPa and volume in Å³ of one structure; NaN for what it has not."""
+    mass, velocities = np.asarray(state.masses, np.float64), np.asarray(state.velocities, np.float64)
+    kinetic = 0.5 * float(np.sum(mass * velocities**2))
+    push = np.nan if state.virial is None else float(pressure(state)) / GPA
+    size = np.nan if state.cell is None else abs(float(np.linalg.det(np.asarray(state.cell, np.float64))))
+    return 2.0 * kinetic / (float(state.freedom) * BOLTZMANN), kinetic + float(state.energy), push, size

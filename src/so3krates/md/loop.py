@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from so3krates._typing import Array, Bool, Float, Int
 from so3krates.evaluation import Topology, evaluate
 from so3krates.md.exchange import exchange
-from so3krates.md.operators import kinetic_energy, pressure, refresh, temperature
+from so3krates.md.operators import kinetic_energy, pressure, refresh, temperature, volume
 from so3krates.md.replicas import chosen
 from so3krates.md.state import Integrator, State
 from so3krates.md.watch import Watch
@@ -22,31 +22,48 @@ from so3krates.neighbors.lists import Neighbors
 from so3krates.term import Term
 
 
-class Record(NamedTuple):
-    """Quantities of saved frames, one row each; internal units."""
+class Scalars(NamedTuple):
+    """What is saved often, one row each; internal units."""
 
-    step: Int[Array, " frames"]
+    step: Int[Array, " rows"]
+    potential_energy: Float[Array, " rows"]
+    kinetic_energy: Float[Array, " rows"]
+    temperature: Float[Array, " rows"]
+    conserved: Float[Array, " rows"]
+    closest: Float[Array, " rows"]
+    pressure: Float[Array, " rows"] | None
+    """None for structures that are not periodic along all axes."""
+    volume: Float[Array, " rows"] | None
+    """None where the cell does not move."""
+    walker: Int[Array, " rows"] | None
+    """Whose configuration a replica shows; None where they are not exchanged."""
+
+
+class Particles(NamedTuple):
+    """What is saved of atoms and cell, in fewer of these rows: the frames."""
+
     positions: Float[Array, "frames atoms 3"]
     velocities: Float[Array, "frames atoms 3"]
     forces: Float[Array, "frames atoms 3"] | None
-    potential_energy: Float[Array, " frames"]
-    kinetic_energy: Float[Array, " frames"]
-    temperature: Float[Array, " frames"]
-    conserved: Float[Array, " frames"]
-    closest: Float[Array, " frames"]
-    pressure: Float[Array, " frames"] | None
-    """None for structures that are not periodic along all axes."""
     cells: Float[Array, "frames 3 3"] | None
     """None where the cell does not move."""
-    walker: Int[Array, " frames"] | None
-    """Whose configuration a replica shows; None where they are not exchanged."""
+
+
+class Room(NamedTuple):
+    """Rows of scalars and frames that a chunk may save; static."""
+
+    rows: int
+    frames: int
 
 
 class Outcome(NamedTuple):
     """What a chunk returns beside the state."""
 
-    record: Record
-    """Rows up to `frames` are saved frames; if the monitor objected, the next row is the state that failed."""
+    scalars: Scalars
+    """Up to `rows`; if the monitor objected, the next row is of the state that failed."""
+    particles: Particles
+    """Likewise, up to `frames`."""
+    rows: Int[Array, "*replicas"]
     frames: Int[Array, "*replicas"]
     status: Int[Array, "*replicas"]
     """`Status`; if it is not RUNNING, the state is the one that failed, and a replica stays there."""
@@ -80,21 +97,23 @@ def advance(
     neighbors: Neighbors,
     steps: Int[Array, ""],
     every: Int[Array, ""],
-    capacity: int,
+    frames_every: Int[Array, ""],
+    room: Room,
     ended: Int[Array, "*replicas"] | None = None,
 ) -> tuple[State, Outcome, Bool[Array, ""]]:
-    """Make `steps` steps, saving a frame whenever the step number is a multiple of `every`.
+    """Make `steps` steps, saving scalars whenever the step number is a multiple of `every`, and frames likewise.
 
-    Both counts are data, so chunks of any length share one compilation. The loop ends early when the monitor objects,
+    The counts are data, so chunks of any length share one compilation. The loop ends early when the monitor objects,
     of replicas to all of them, or when the neighbour list overflows.
 
     Args:
         problem: potential, integrator, monitor.
         state: where to start.
         neighbors: the list.
-        steps: how many; together with `every` they must not ask for more than `capacity` frames.
-        every: steps from frame to frame.
-        capacity: rows of the record.
+        steps: how many; together with the intervals they must not ask for more than there is room for.
+        every: steps from scalars to scalars.
+        frames_every: steps from frame to frame, a multiple of that.
+        room: rows of the record.
         ended: `Status` at the start; other than RUNNING for replicas that have ended before. None: all run.
     """
     forces = _forces(problem, neighbors)
@@ -105,7 +124,8 @@ def advance(
     end = begin + steps
     move = _mapped(state, lambda each: integrator.step(each, forces))
     judge = _mapped(state, lambda each, reference: _status(problem, each, reference))
-    framed = _mapped(state, lambda each: _frame(problem, each))
+    scalars = _mapped(state, lambda each: _scalars(problem, each))
+    particles = _mapped(state, lambda each: _particles(problem, each))
 
     def healthy(state: State, status: Int[Array, "*replicas"]) -> Bool[Array, ""]:
         return jnp.any(status == 0) & ~jnp.any(state.overflow)
@@ -123,24 +143,31 @@ def advance(
             state = jax.lax.cond(rest == 0, lambda: exchange(state, status == 0, turn), lambda: state)
         return clock, state, status
 
-    def until_frame(carry: tuple[Array, Array, State, Outcome]) -> tuple[Array, Array, State, Outcome]:
-        clock, row, state, outcome = carry
+    def until_row(carry: tuple[Array, Array, Array, State, Outcome]) -> tuple[Array, Array, Array, State, Outcome]:
+        clock, row, frame, state, outcome = carry
         target = jnp.minimum(end, (clock // every + 1) * every)
         clock, state, status = jax.lax.while_loop(
             lambda inner: (inner[0] < target) & healthy(inner[1], inner[2]), one_step, (clock, state, outcome.status)
         )
-        record = jax.tree.map(lambda rows, value: rows.at[row].set(value), outcome.record, framed(state))
         due = (clock % every == 0) & ~jnp.any(state.overflow)
-        frames = outcome.frames + (due & (status == 0)).astype(jnp.int32)
-        return clock, row + due.astype(jnp.int32), state, Outcome(record, frames, status)
+        framed = due & (clock % frames_every == 0)
+        outcome = Outcome(
+            _written(outcome.scalars, row, scalars(state)),
+            _written(outcome.particles, frame, particles(state)),
+            outcome.rows + (due & (status == 0)).astype(jnp.int32),
+            outcome.frames + (framed & (status == 0)).astype(jnp.int32),
+            status,
+        )
+        return clock, row + due.astype(jnp.int32), frame + framed.astype(jnp.int32), state, outcome
 
-    shape = jax.eval_shape(lambda: framed(state))
-    # One row more than frames: the end of a chunk between two frames writes there and is overwritten.
-    empty = jax.tree.map(lambda leaf: jnp.zeros((capacity + 1, *leaf.shape), leaf.dtype), shape)
-    zero = jnp.zeros((), jnp.int32)
-    start = Outcome(empty, jnp.zeros(status.shape, jnp.int32), status)
-    _, _, state, outcome = jax.lax.while_loop(
-        lambda carry: (carry[0] < end) & healthy(carry[2], carry[3].status), until_frame, (begin, zero, state, start)
+    zero, none = jnp.zeros((), jnp.int32), jnp.zeros(status.shape, jnp.int32)
+    empty = Outcome(
+        _empty(room.rows, lambda: scalars(state)), _empty(room.frames, lambda: particles(state)), none, none, status
+    )
+    *_, state, outcome = jax.lax.while_loop(
+        lambda carry: (carry[0] < end) & healthy(carry[3], carry[4].status),
+        until_row,
+        (begin, zero, zero, state, empty),
     )
     return state, outcome, jnp.any(state.overflow)
 
@@ -148,11 +175,22 @@ def advance(
 @eqx.filter_jit
 def first_frame(problem: Problem, state: State) -> Outcome:
     """The record of the start alone, which counts as a frame if the monitor accepts it."""
-    frame = _mapped(state, lambda each: _frame(problem, each))(state)
-    record = jax.tree.map(lambda value: value[None], frame)
-    judge = _mapped(state, lambda each, reference: _status(problem, each, reference))
-    status = judge(state, problem.reference)
-    return Outcome(record, (status == 0).astype(jnp.int32), status)
+    scalars = _mapped(state, lambda each: _scalars(problem, each))(state)
+    particles = _mapped(state, lambda each: _particles(problem, each))(state)
+    status = _mapped(state, lambda each, reference: _status(problem, each, reference))(state, problem.reference)
+    accepted = (status == 0).astype(jnp.int32)
+    scalars, particles = jax.tree.map(lambda value: value[None], (scalars, particles))
+    return Outcome(scalars, particles, accepted, accepted, status)
+
+
+def _written(rows: Any, row: Int[Array, ""], values: Any) -> Any:
+    return jax.tree.map(lambda before, value: before.at[row].set(value), rows, values)
+
+
+def _empty(rows: int, values: Callable[[], Any]) -> Any:
+    """One row more than there is room for: the end of a chunk between two rows writes there and is overwritten."""
+    shapes = jax.eval_shape(values)
+    return jax.tree.map(lambda leaf: jnp.zeros((rows + 1, *leaf.shape), leaf.dtype), shapes)
 
 
 def _mapped(state: State, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -172,18 +210,25 @@ def _forces(problem: Problem, neighbors: Neighbors) -> Any:
     return forces
 
 
-def _frame(problem: Problem, state: State) -> Record:
-    return Record(
+def _scalars(problem: Problem, state: State) -> Scalars:
+    moves = problem.integrator.moves_cell
+    return Scalars(
         step=state.step,
-        positions=state.positions,
-        velocities=state.velocities,
-        forces=state.forces if problem.keep_forces else None,
         potential_energy=state.energy,
         kinetic_energy=kinetic_energy(state),
         temperature=temperature(state),
         conserved=problem.integrator.conserved(state),
         closest=state.closest,
         pressure=None if state.virial is None else pressure(state),
-        cells=state.cell if problem.integrator.moves_cell else None,
+        volume=volume(state.cell) if moves and state.cell is not None else None,
         walker=None if state.exchanged is None else state.exchanged.walker,
+    )
+
+
+def _particles(problem: Problem, state: State) -> Particles:
+    return Particles(
+        positions=state.positions,
+        velocities=state.velocities,
+        forces=state.forces if problem.keep_forces else None,
+        cells=state.cell if problem.integrator.moves_cell else None,
     )

@@ -27,6 +27,8 @@ class Status(IntEnum):
     TORN_APART = 9
     EVAPORATED = 10
     COMMITTEE_DISAGREES = 11
+    ENDED = 12
+    """A replica that ended in a chunk before."""
 
     @property
     def reason(self) -> str:

@@ -1,7 +1,8 @@
-"""Where frames and checkpoints go: into memory or into files. A commit is one chunk, whole."""
+"""Where frames go: into memory or into files. A commit is one chunk, whole."""
 
 import io
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -17,12 +18,11 @@ from so3krates.io.trajectory import (
     append_frames,
     create_trajectory,
     frames_to_ase,
-    truncate_frames,
+    truncate_after,
 )
-from so3krates.md.checkpoint import Checkpoint, checkpoint_path, load_checkpoint, save_checkpoint
+from so3krates.md.run_file import picture_path, summary_path
 from so3krates.md.settings import CHANGEABLE, Settings
-from so3krates.md.state import State
-from so3krates.neighbors.lists import Neighbors
+from so3krates.md.state import Snapshot
 from so3krates.system import System
 
 DUMPED = 5
@@ -35,16 +35,16 @@ class Output(Protocol):
 
     path: Path | None
 
-    def add(self, frames: Frames) -> None:
-        """Keep frames."""
+    def add(self, frames: Frames, scalars: dict[str, np.ndarray] | None) -> None:
+        """Keep frames, and scalars where these have an interval of their own."""
         ...
 
-    def checkpoint(self, checkpoint: Checkpoint) -> None:
-        """Keep the state behind all frames added so far."""
+    def cut(self, step: int, frames: int) -> None:
+        """Forget what lies behind a step; so many frames must be left."""
         ...
 
     def series(self) -> dict[str, np.ndarray]:
-        """Scalars of all frames."""
+        """Scalars of all frames, and those between them."""
         ...
 
     def frames(self) -> Frames | None:
@@ -57,21 +57,27 @@ class Output(Protocol):
 
 
 class MemoryOutput:
-    """Frames in memory; no checkpoints."""
+    """Frames in memory."""
 
     path: Path | None = None
 
     def __init__(self) -> None:
         self._parts: list[Frames] = []
+        self._scalars: list[dict[str, np.ndarray]] = []
 
-    def add(self, frames: Frames) -> None:
+    def add(self, frames: Frames, scalars: dict[str, np.ndarray] | None) -> None:
         self._parts.append(frames)
+        if scalars is not None:
+            self._scalars.append(scalars)
 
-    def checkpoint(self, checkpoint: Checkpoint) -> None:
-        del checkpoint
+    def cut(self, step: int, frames: int) -> None:
+        raise FileError(f"a run in memory cannot be resumed from step {step}, frame {frames}; write it to a file.")
 
     def series(self) -> dict[str, np.ndarray]:
-        return self.frames().series()
+        if not self._scalars:
+            return self.frames().series()
+        names = self._scalars[0]
+        return {name: np.concatenate([part[name] for part in self._scalars]) for name in names}
 
     def frames(self) -> Frames:
         self._parts = [Frames.join(self._parts)]
@@ -83,55 +89,44 @@ class MemoryOutput:
 
 
 class FileOutput:
-    """A trajectory, and a checkpoint beside it."""
+    """A trajectory."""
 
     path: Path | None
 
-    def __init__(self, path: Path, system: System, settings: Settings) -> None:
+    def __init__(self, path: Path, start: Snapshot, settings: Settings, exchanged: bool = False) -> None:
         self.path = self._trajectory = path
-        self._system = system
-        self._settings = json.loads(json.dumps(settings.as_dict()))
-        self._hash = settings.hash()
-        self._reference = settings.reference_energy
+        self._system = start.system
+        self._settings = settings
+        self._exchanged = exchanged
 
-    @classmethod
-    def create(cls, path: Path, system: System, settings: Settings, *, overwrite: bool) -> "FileOutput":
-        """Start a trajectory without frames.
+    def create(self) -> None:
+        """Start a trajectory without frames, in the place of any other.
 
         Raises:
-            FileError: if the file exists and may not be overwritten, or cannot be written.
+            FileError: if it cannot be written.
         """
-        if path.exists() and not overwrite:
-            raise FileError(
-                f"'{path}' exists; resume the run (resume=True, --resume), overwrite it (overwrite=True, --overwrite), "
-                "or choose another name."
-            )
-        checkpoint_path(path).unlink(missing_ok=True)
-        path.with_name(path.name + ".journal").unlink(missing_ok=True)
+        path, settings = self._trajectory, self._settings
+        # What an older run of this name left would be taken for that of the new one.
+        for old in (path.with_name(path.name + ".journal"), summary_path(path), picture_path(path), stopped_path(path)):
+            old.unlink(missing_ok=True)
+        recording = settings.recording
         create_trajectory(
             path,
-            system,
+            self._system,
             settings.as_dict(),
-            forces=settings.save_forces,
-            dtype=settings.dtype,
+            forces=recording.forces,
+            dtype=recording.dtype(settings.dtype),
             reference_energy=settings.reference_energy,
+            velocities=recording.velocities,
+            moving_cell=settings.integrator.moves_cell,
+            extras=extras(self._system, settings, exchanged=self._exchanged),
+            own_scalars=settings.own_scalars,
+            compression=recording.compression,
         )
-        return cls(path, system, settings)
 
-    def restore(self, template: State, neighbors: Neighbors) -> Checkpoint:
-        """The last checkpoint, with the trajectory cut off behind it.
-
-        Raises:
-            FileError: if checkpoint or trajectory are damaged or belong to another run.
-        """
-        self._refuse_other_settings()
-        checkpoint = load_checkpoint(checkpoint_path(self._trajectory), template, neighbors, self._hash)
-        if len(Trajectory(self._trajectory)) != checkpoint.frames:
-            truncate_frames(self._trajectory, checkpoint.frames)
-        return checkpoint
-
-    def _refuse_other_settings(self) -> None:
-        before, now = Trajectory(self._trajectory).settings, self._settings
+    def refuse_other_settings(self) -> None:
+        """Raise FileError unless the trajectory belongs to a run with these settings."""
+        before, now = Trajectory(self._trajectory).settings, json.loads(json.dumps(self._settings.as_dict()))
         other = sorted(name for name in now if name not in CHANGEABLE and before.get(name) != now[name])
         if other:
             raise FileError(
@@ -139,12 +134,12 @@ class FileOutput:
                 f"({', '.join(other)}); resume with the same ones, or start anew with --overwrite."
             )
 
-    def add(self, frames: Frames) -> None:
-        if len(frames):
-            append_frames(self._trajectory, frames)
+    def cut(self, step: int, frames: int) -> None:
+        truncate_after(self._trajectory, step, frames)
 
-    def checkpoint(self, checkpoint: Checkpoint) -> None:
-        save_checkpoint(checkpoint_path(self._trajectory), checkpoint, self._hash)
+    def add(self, frames: Frames, scalars: dict[str, np.ndarray] | None) -> None:
+        if len(frames) or (scalars is not None and len(scalars["step"])):
+            append_frames(self._trajectory, frames, scalars)
 
     def series(self) -> dict[str, np.ndarray]:
         return Trajectory(self._trajectory).series()
@@ -155,8 +150,8 @@ class FileOutput:
     def dump(self, failed: Frames) -> Path | None:
         trajectory = Trajectory(self._trajectory)
         good = trajectory.read(max(0, len(trajectory) - DUMPED))
-        target = self._trajectory.with_name(self._trajectory.stem + "_stopped.extxyz")
-        frames = [*frames_to_ase(good, self._system, self._reference), *self._failed_atoms(failed)]
+        target = stopped_path(self._trajectory)
+        frames = [*frames_to_ase(good, self._system, self._settings.reference_energy), *self._failed_atoms(failed)]
         text = io.StringIO()
         ase.io.write(text, frames, format="extxyz")
         try:
@@ -169,22 +164,43 @@ class FileOutput:
         """The failed frame; without energy and velocities where these are not numbers a reader would accept."""
         vectors = [values for values in (failed.positions, failed.velocities, failed.cells) if values is not None]
         if all(np.isfinite(values).all() for values in (*vectors, failed.potential_energy)):
-            return frames_to_ase(failed, self._system, self._reference)
+            return frames_to_ase(failed, self._system, self._settings.reference_energy)
         atoms = self._system.to_ase()
         atoms.positions = np.nan_to_num(np.asarray(failed.positions[0], np.float64), nan=0.0, posinf=0.0, neginf=0.0)
         atoms.info |= {"time_fs": float(failed.time_fs[0]), "step": int(failed.step[0]), "not_finite": True}
         return [atoms]
 
 
-def resumable(path: Path) -> bool:
+def stopped_path(trajectory: Path) -> Path:
+    """run.h5 → run_stopped.extxyz."""
+    return trajectory.with_name(trajectory.stem + "_stopped.extxyz")
+
+
+def extras(system: System, settings: Settings, *, exchanged: bool) -> tuple[str, ...]:
+    """Scalars that not all runs have."""
+    has = {"pressure": all(system.pbc), "volume": settings.integrator.moves_cell, "walker": exchanged}
+    return tuple(name for name, present in has.items() if present)
+
+
+def refuse_existing(path: Path | None, *, overwrite: bool) -> None:
+    """Raise FileError for a file that may not be overwritten."""
+    if path is not None and path.exists() and not overwrite:
+        raise FileError(
+            f"'{path}' exists; resume the run (resume=True, --resume), overwrite it (overwrite=True, --overwrite), "
+            "or choose another name."
+        )
+
+
+def resumable(checkpoint: Path, trajectories: Sequence[Path]) -> bool:
     """Whether there is something to resume; False if the run has to begin.
 
     Raises:
         FileError: for a trajectory with frames but without a checkpoint.
     """
-    if checkpoint_path(path).exists() and path.exists():
+    if checkpoint.exists() and all(path.exists() for path in trajectories):
         return True
-    # A run that was killed before its first checkpoint left at most the frame of the start.
-    if path.exists() and len(Trajectory(path)) > 1:
-        raise FileError(f"'{path}' has no checkpoint {checkpoint_path(path).name}, so it cannot be resumed.")
+    for path in trajectories:
+        # A run that was killed before its first checkpoint left at most the frame of the start.
+        if path.exists() and len(Trajectory(path)) > 1:
+            raise FileError(f"'{path}' has no checkpoint {checkpoint.name}, so it cannot be resumed.")
     return False

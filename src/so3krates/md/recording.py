@@ -18,9 +18,9 @@ WHOLE = 1e-6
 class Recording(Config):
     """What is recorded. The first frame, at step 0, always is."""
 
-    every_fs: float | None = Field(None, gt=0, allow_inf_nan=False)
+    every_fs: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """Interval of positions, velocities, forces and cells; about 10 fs if not given."""
-    scalars_every_fs: float | None = Field(None, gt=0, allow_inf_nan=False)
+    scalars_every_fs: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """Interval of energies, temperature, pressure and the like; that of the positions, which must be a multiple of it,
     if not given."""
     velocities: bool = True
@@ -66,14 +66,14 @@ class Recording(Config):
         """Precision in the file of what was computed in `arithmetic`."""
         return self.precision or arithmetic
 
-    def stored(self, arithmetic: str, *, moving_cell: bool, pressure: bool, own_scalars: bool) -> Stored:
+    def stored(self, arithmetic: str, *, moving_cell: bool, extras: tuple[str, ...], own_scalars: bool) -> Stored:
         """What a trajectory file needs room for."""
         return Stored(
             dtype=self.dtype(arithmetic),
             velocities=self.velocities,
             forces=self.forces,
             moving_cell=moving_cell,
-            pressure=pressure,
+            extras=extras,
             own_scalars=own_scalars,
             compression=self.compression,
         )
@@ -87,7 +87,7 @@ def estimated_bytes(
     dtype: str | np.dtype,
     moving_cell: bool,
     cell: bool = True,
-    pressure: bool = False,
+    extras: tuple[str, ...] = (),
 ) -> int:
     """Size of a trajectory file, for a dry run; what compression saves is not counted.
 
@@ -99,7 +99,7 @@ def estimated_bytes(
         dtype: of the arithmetic.
         moving_cell: whether the cell moves.
         cell: whether there is one.
-        pressure: whether there is a pressure.
+        extras: scalars that only some runs have.
 
     Raises:
         InputError: for fewer scalars than frames.
@@ -107,7 +107,7 @@ def estimated_bytes(
     if scalar_rows < frames:
         raise InputError(f"there are {scalar_rows} rows of scalars for {frames} frames; each frame has one.")
     own = scalar_rows > frames
-    stored = recording.stored(np.dtype(dtype).name, moving_cell=moving_cell, pressure=pressure, own_scalars=own)
+    stored = recording.stored(np.dtype(dtype).name, moving_cell=moving_cell, extras=extras, own_scalars=own)
     return stored_bytes(atoms, frames, scalar_rows if own else 0, stored, cell)
 
 

@@ -61,8 +61,6 @@ def check_alike(starts: Sequence[Snapshot], integrators: Sequence[Integrator]) -
     """
     if not starts:
         raise InputError("no replica to run; give at least one start.")
-    if len(integrators) != len(starts):
-        raise InputError(f"{len(integrators)} ensembles for {len(starts)} starts; give one of them for each.")
     first = starts[0].system
     for number, (start, integrator) in enumerate(zip(starts, integrators, strict=True)):
         system = start.system

@@ -3,9 +3,10 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from so3krates._errors import SimulationStopped
+from so3krates._errors import SimulationStopped, SimulationUnfinished
 from so3krates.io.trajectory import Frames, Trajectory
 from so3krates.md.findings import Disagreement, Event, Findings
+from so3krates.md.state import Snapshot
 from so3krates.md.summary import Summary
 
 
@@ -17,22 +18,24 @@ class Run:
         summary: temperature, drift, speed.
         path: trajectory file; None for a run in memory.
         kept: frames of a run in memory.
-        findings: what the monitor noticed in the frames.
+        made: steps of this call; 0 where the run was complete when it was resumed.
+        findings: what the monitor noticed in the saved frames.
     """
 
     summary: Summary
     path: Path | None
     kept: Frames | None
+    made: int
     findings: Findings = field(default_factory=Findings.none)
 
     @property
     def events(self) -> tuple[Event, ...]:
-        """Bonds broken or formed and the like, in the order in which they were seen."""
+        """Bonds broken and formed, parts that have gone, disagreement of a committee: each when it was first seen."""
         return self.findings.events
 
     @property
     def disagreement(self) -> Disagreement:
-        """Of the committee about forces, frame by frame; empty without one."""
+        """Of the committee, frame by frame; without any rows if there was none."""
         return self.findings.disagreement
 
     @property
@@ -60,3 +63,19 @@ class RunStopped(SimulationStopped):
         self.time_fs = time_fs
         self.run = run
         """None if the run failed while it was being thermalised."""
+
+
+class RunUnfinished(SimulationUnfinished):
+    """A run that ended at its wall time or because the process was told to terminate; everything before is kept.
+
+    Attributes:
+        reason: "wall_time" or "terminated".
+        step: the last one.
+        final: structure and velocities at that step; None if the run was still being thermalised.
+        run: up to there; None if the run was still being thermalised.
+    """
+
+    def __init__(self, message: str, reason: str, step: int, final: Snapshot | None, run: Run | None) -> None:
+        super().__init__(message)
+        self.reason, self.step = reason, step
+        self.final, self.run = final, run

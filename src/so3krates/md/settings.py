@@ -3,7 +3,9 @@
 import hashlib
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import equinox as eqx
@@ -12,7 +14,9 @@ import numpy as np
 
 from so3krates._errors import InputError
 from so3krates.config import Config
+from so3krates.md.exchange import TemperatureExchange
 from so3krates.md.monitor import Monitor
+from so3krates.md.recording import Recording
 from so3krates.md.state import Integrator, Snapshot
 from so3krates.md.velocities import check_temperature
 from so3krates.potential import Potential
@@ -20,7 +24,6 @@ from so3krates.potential import Potential
 MAX_TIMESTEP_FS = 10.0
 MAX_STEPS = 2**31 - 2**20
 """Steps are counted in 32 bits."""
-DEFAULT_SAVE_FS = 10.0
 CHANGEABLE = ("steps", "monitor")
 """What may be another when a run resumes: it decides where the trajectory ends, and nothing else about it."""
 
@@ -33,13 +36,15 @@ class Settings:
     monitor: Monitor
     timestep_fs: float
     steps: int
+    recording: Recording
     save_every: int
     """Steps from frame to frame."""
+    scalars_every: int
+    """Steps from scalars to scalars."""
     seed: int
     initial_temperature_K: float | None
     """None: the velocities are given."""
     thermalise_steps: int
-    save_forces: bool
     reference_energy: float
     """Of the elements, eV; dynamics leaves it out, and what is read of the frames has it again."""
     model: str
@@ -57,6 +62,11 @@ class Settings:
         """From frame to frame."""
         return self.save_every * self.timestep_fs
 
+    @property
+    def own_scalars(self) -> bool:
+        """Whether scalars are saved more often than frames."""
+        return self.scalars_every < self.save_every
+
     def as_dict(self) -> dict[str, Any]:
         """For the trajectory file."""
         ensemble = self.integrator
@@ -66,11 +76,12 @@ class Settings:
             "monitor": self.monitor.model_dump(mode="json"),
             "timestep_fs": self.timestep_fs,
             "steps": self.steps,
+            "recording": self.recording.model_dump(mode="json", exclude={"every_fs", "scalars_every_fs"}),
             "save_every": self.save_every,
+            "scalars_every": self.scalars_every,
             "seed": self.seed,
             "initial_temperature_K": self.initial_temperature_K,
             "thermalise_steps": self.thermalise_steps,
-            "save_forces": self.save_forces,
             "model": self.model,
             "long_range_cutoff": self.long_range_cutoff,
             "isolated": self.isolated,
@@ -92,22 +103,17 @@ def make_settings(
     *,
     timestep_fs: float,
     steps: int,
-    save_every_fs: float | None,
+    recording: Recording,
     seed: int,
     initial_temperature_K: float | None,
     thermalise_ps: float,
-    save_forces: bool,
 ) -> Settings:
     """Check what the user asked for.
 
     Raises:
         InputError: time step, number of steps, save interval, temperature or start velocities that make no sense.
     """
-    if not 0 < timestep_fs <= MAX_TIMESTEP_FS:
-        raise InputError(
-            f"timestep_fs is {timestep_fs}; it must be above 0 and at most {MAX_TIMESTEP_FS:g} fs "
-            "(0.5 fs suits molecules with hydrogen)."
-        )
+    check_timestep(timestep_fs)
     if not 0 <= steps < MAX_STEPS:
         raise InputError(f"steps is {steps}; it must be from 0 to {MAX_STEPS - 1}.")
     if not thermalise_ps >= 0:
@@ -117,16 +123,18 @@ def make_settings(
     isolated = not potential.treated(start.system).periodic
     if integrator.moves_cell:
         _refuse_without_box(start, isolated)
+    save_every, scalars_every = recording.intervals(timestep_fs, int(steps))
     return Settings(
         integrator=integrator,
         monitor=monitor,
         timestep_fs=float(timestep_fs),
         steps=int(steps),
-        save_every=_save_every(save_every_fs, timestep_fs, int(steps)),
+        recording=recording,
+        save_every=save_every,
+        scalars_every=scalars_every,
         seed=int(seed),
         initial_temperature_K=_temperature(start, integrator, initial_temperature_K, thermalise_ps),
         thermalise_steps=round(thermalise_ps * 1e3 / timestep_fs),
-        save_forces=save_forces,
         reference_energy=potential.reference_energy(start.system.numbers),
         model=potential_hash(potential),
         long_range_cutoff=potential.far_cutoff(start.system),
@@ -136,6 +144,28 @@ def make_settings(
     )
 
 
+def check_timestep(timestep_fs: float) -> None:
+    """Refuse what no integrator survives.
+
+    Raises:
+        InputError: for a time step that is not above 0 and at most `MAX_TIMESTEP_FS`.
+    """
+    if not 0 < timestep_fs <= MAX_TIMESTEP_FS:
+        raise InputError(
+            f"timestep_fs is {timestep_fs}; it must be above 0 and at most {MAX_TIMESTEP_FS:g} fs "
+            "(0.5 fs suits molecules with hydrogen)."
+        )
+
+
+def joint_hash(settings: Sequence[Settings], exchange: TemperatureExchange | None) -> str:
+    """Of a run of one structure or of many replicas."""
+    if len(settings) == 1 and exchange is None:
+        return settings[0].hash()
+    parts = [each.hash() for each in settings] + ["" if exchange is None else exchange.model_dump_json()]
+    return hashlib.sha256("".join(parts).encode()).hexdigest()
+
+
+@lru_cache(maxsize=8)
 def potential_hash(potential: Potential) -> str:
     """SHA-256 over the parameters, their names, everything static in a potential, and the tolerance of its tables."""
     arrays, static = eqx.partition(potential.model, eqx.is_array)
@@ -149,18 +179,6 @@ def potential_hash(potential: Potential) -> str:
         digest.update(f"{jax.tree_util.keystr(path)} {values.dtype} {values.shape}".encode())
         digest.update(values.tobytes())
     return digest.hexdigest()
-
-
-def _save_every(save_every_fs: float | None, timestep_fs: float, steps: int) -> int:
-    if save_every_fs is None:
-        return max(1, min(round(DEFAULT_SAVE_FS / timestep_fs), steps))
-    every = round(save_every_fs / timestep_fs)
-    if every < 1 or abs(every * timestep_fs - save_every_fs) > 1e-6 * save_every_fs:
-        raise InputError(
-            f"save_every_fs is {save_every_fs}; it must be a multiple of the time step, such as "
-            f"{max(every, 1) * timestep_fs:g} fs."
-        )
-    return every
 
 
 def _temperature(

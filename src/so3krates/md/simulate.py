@@ -1,21 +1,24 @@
-"""simulate: run dynamics, commit chunk by chunk, stop when the monitor says so, resume exactly."""
+"""Run dynamics, of one structure or of many replicas: commit chunk by chunk, stop when the monitor says so, resume."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 
-from so3krates._interrupts import deferred_interrupts
-from so3krates._precision import precision_scope
-from so3krates.io.trajectory import Trajectory
-from so3krates.md.committee import Committee
-from so3krates.md.engine import Engine
+import numpy as np
+
+from so3krates._errors import InputError
+from so3krates._typing import Int
+from so3krates.md.conduct import Conduct, conduct
+from so3krates.md.exchange import TemperatureExchange, check_ladder
 from so3krates.md.monitor import Monitor
-from so3krates.md.output import FileOutput, MemoryOutput, Output, resumable
 from so3krates.md.progress import Report
-from so3krates.md.run import Run
-from so3krates.md.settings import Settings, make_settings
+from so3krates.md.recording import Recording
+from so3krates.md.replicas import check_alike
+from so3krates.md.run import Run, RunStopped
+from so3krates.md.settings import make_settings
 from so3krates.md.state import Integrator, Snapshot
+from so3krates.md.wall_time import Deadline
 from so3krates.neighbors.lists import Neighbors
 from so3krates.potential import Potential
 from so3krates.system import System
@@ -34,22 +37,25 @@ def simulate(
     seed: int = 0,
     save_every_fs: float | None = None,
     save_forces: bool = False,
+    recording: Recording | None = None,
     monitor: Monitor | None = None,
     committee: Sequence[Potential] = (),
     neighbors: Neighbors | None = None,
     resume: bool = False,
     overwrite: bool = False,
+    wall_time_s: float | None = None,
     report: Callable[[Report], None] | None = None,
 ) -> tuple[Snapshot, Run]:
     """Run molecular dynamics in the precision of the potential.
 
-    The whole loop is compiled; Python is entered about once a second to write frames and a checkpoint. What is
-    written is always complete and valid: a run that was interrupted or killed continues with `resume=True` and gives
-    the same trajectory, bit for bit on a CPU, as one that was not.
+    The whole loop is compiled; Python is entered every two seconds, and writes frames and a checkpoint while the next
+    steps are computed. What is written is always complete and valid: a run that was interrupted or killed continues
+    with `resume=True` and gives the same trajectory, bit for bit on a CPU, as one that was not. At the end a summary is
+    written beside the trajectory (`so3krates.viz.run_summary` draws it).
 
     Args:
         potential: energy and forces.
-        start: structure, or structure with velocities such as the end of another run.
+        start: structure, or structure with velocities and fixed atoms, such as the end of another run.
         integrator: ensemble, such as `Langevin(temperature_K=300)` or `NVE()`.
         timestep_fs: fs.
         steps: total number of steps, those before a resume included.
@@ -61,25 +67,29 @@ def simulate(
         save_every_fs: interval of saved frames; about 10 fs, or the whole run if that is shorter, if not given; on
             resume that of the trajectory.
         save_forces: store forces too.
+        recording: everything that can be said about what is stored, in place of these two.
         monitor: when to stop; the defaults of `Monitor` if not given.
-        committee: other potentials for the same elements, evaluated on every saved frame: where their forces and those
-            of the run disagree, the potential is extrapolating.
+        committee: other potentials; how far their forces lie apart shows where the potential extrapolates.
         neighbors: neighbour list to begin with; allocated from the start structure if not given.
         resume: go on from the checkpoint; from the beginning if there is none.
         overwrite: replace an existing trajectory.
-        report: called after each chunk.
+        wall_time_s: end in time, compilation and the last writing included, so that the run can be resumed.
+        report: called after each chunk, which is being written then.
 
     Returns:
         The last structure with its velocities, and the run.
 
     Raises:
         InputError: for arguments that make no sense.
-        FileError: if a file exists, is damaged, belongs to another run, or cannot be written.
+        FileError: if a file exists, is damaged, belongs to another run or is written by one, or cannot be written.
         RunStopped: if the monitor ended the run; what was computed before is kept.
+        RunUnfinished: at the wall time or after SIGTERM, once the chunk and its checkpoint are written.
         KeyboardInterrupt: after Ctrl-C, once the chunk and its checkpoint are written.
     """
+    deadline = Deadline() if wall_time_s is None else Deadline(wall_time_s)
     snapshot = start if isinstance(start, Snapshot) else Snapshot(start)
     potential.check(snapshot.system)
+    stored = recording_of(recording, save_every_fs, save_forces)
     settings = make_settings(
         potential,
         snapshot,
@@ -87,30 +97,185 @@ def simulate(
         monitor or Monitor(),
         timestep_fs=timestep_fs,
         steps=steps,
-        save_every_fs=save_every_fs,
+        recording=stored,
         seed=seed,
         initial_temperature_K=initial_temperature_K,
         thermalise_ps=thermalise_ps,
-        save_forces=save_forces,
     )
     path = None if to is None else Path(to)
-    resuming = path is not None and resume and resumable(path)
-    if path is not None and resuming and save_every_fs is None:
-        # A short run chose a short interval, and may be made longer.
-        settings = replace(settings, save_every=Trajectory(path).settings.get("save_every", settings.save_every))
-    with precision_scope(potential.dtype), deferred_interrupts() as interrupts:
-        asked = Committee.of(settings.model, committee, snapshot.system, settings.monitor)
-        engine = Engine.of(potential, snapshot.system, settings, neighbors, interrupts, report, asked)
-        if path is not None and resuming:
-            output: Output = FileOutput(path, snapshot.system, settings)
-            checkpoint = output.restore(engine.template(snapshot), engine.neighbors)
-        else:
-            output = _new_output(path, snapshot.system, settings, overwrite or resume)
-            checkpoint = engine.begin(snapshot, output)
-        return engine.run(checkpoint, output)
+    asked = Conduct(path, resume, overwrite, stored.every_fs is None, deadline, committee, neighbors, report)
+    _, ended = conduct(potential, [snapshot], [settings], asked, together=False)
+    ((final, run),) = ended.results
+    assert final is not None and run is not None
+    return final, run
 
 
-def _new_output(path: Path | None, system: System, settings: Settings, overwrite: bool) -> Output:
-    if path is None:
-        return MemoryOutput()
-    return FileOutput.create(path, system, settings, overwrite=overwrite)
+@dataclass(frozen=True, eq=False)
+class Replica:
+    """How one of many replicas ended."""
+
+    final: Snapshot | None
+    """Its last structure with velocities; None if the monitor ended it."""
+    run: Run | None
+    """None without a frame, and for one that ended before the run was resumed."""
+    ended: str | None
+    """Why it ended early; None if it is complete."""
+    stopped: RunStopped | None
+    """The same with reason code and step, if that was in this call."""
+
+
+@dataclass(frozen=True, eq=False)
+class Exchanges:
+    """What a temperature exchange did, from the start of the run on."""
+
+    attempted: Int[np.ndarray, " neighbours"]
+    """Between each replica and the next."""
+    accepted: Int[np.ndarray, " neighbours"]
+    walker: Int[np.ndarray, " replicas"]
+    """The start whose configuration each replica ended with."""
+
+    @property
+    def acceptance(self) -> np.ndarray:
+        """Of attempts, between neighbours; NaN where there were none. Ladders are made for 0.2 to 0.4."""
+        return np.where(self.attempted > 0, self.accepted / np.maximum(self.attempted, 1), np.nan)
+
+
+@dataclass(frozen=True, eq=False)
+class Replicas:
+    """All replicas of a run, in the order of the starts."""
+
+    replicas: tuple[Replica, ...]
+    exchanges: Exchanges | None
+
+    def __len__(self) -> int:
+        return len(self.replicas)
+
+    def __getitem__(self, number: int) -> Replica:
+        return self.replicas[number]
+
+    @property
+    def complete(self) -> tuple[Replica, ...]:
+        """Those that made all steps."""
+        return tuple(each for each in self.replicas if each.ended is None)
+
+
+def simulate_replicas(
+    potential: Potential,
+    starts: Sequence[System | Snapshot] | System | Snapshot,
+    integrators: Sequence[Integrator] | Integrator,
+    *,
+    timestep_fs: float,
+    steps: int,
+    seeds: Sequence[int] | None = None,
+    exchange: TemperatureExchange | None = None,
+    to: str | PathLike[str] | None = None,
+    initial_temperature_K: float | None = None,
+    thermalise_ps: float = 0.0,
+    recording: Recording | None = None,
+    monitor: Monitor | None = None,
+    committee: Sequence[Potential] = (),
+    resume: bool = False,
+    overwrite: bool = False,
+    wall_time_s: float | None = None,
+    report: Callable[[Report], None] | None = None,
+) -> Replicas:
+    """Run many replicas of one structure at once: other starts, temperatures, pressures, seeds.
+
+    All of them are one compiled program, which works on all their atoms together. A replica is what `simulate` would
+    make of the same start and seed, but for rounding: sums run in another order. One that the monitor ends is reported
+    and does not stop the others.
+
+    Args:
+        potential: energy and forces.
+        starts: one for each replica, or one for all; all have the same atoms.
+        integrators: one for each replica, or one for all; all of one kind.
+        timestep_fs: fs.
+        steps: total number of steps, those before a resume included.
+        seeds: of velocities and noise, one for each; 0, 1, 2, … if not given.
+        exchange: exchange of temperatures between neighbouring replicas (Langevin, CSVR).
+        to: run.h5 stands for run_000.h5, run_001.h5, …; the checkpoint of all is beside them.
+        initial_temperature_K: of all velocities drawn at the start; that of each thermostat if not given.
+        thermalise_ps: as in `simulate`.
+        recording: what is stored.
+        monitor: when to stop a replica.
+        committee: other potentials, as in `simulate`.
+        resume: go on from the checkpoint; from the beginning if there is none.
+        overwrite: replace existing trajectories.
+        wall_time_s: end in time, so that the run can be resumed.
+        report: called after each chunk, which is being written then.
+
+    Returns:
+        The replicas in order; those that ended early say why.
+
+    Raises:
+        InputError: for arguments that make no sense, or replicas that are no replicas of each other.
+        FileError, RunUnfinished, KeyboardInterrupt: as `simulate`.
+        RunStopped: if the start of all replicas is refused by the monitor, or thermalising failed.
+    """
+    deadline = Deadline() if wall_time_s is None else Deadline(wall_time_s)
+    snapshots, ensembles, numbers = _aligned(starts, integrators, seeds)
+    check_alike(snapshots, ensembles)
+    if exchange is not None:
+        check_ladder(ensembles)
+        exchange.steps(timestep_fs)
+    stored = recording or Recording()
+    settings = []
+    for number, (snapshot, integrator, seed) in enumerate(zip(snapshots, ensembles, numbers, strict=True)):
+        try:
+            potential.check(snapshot.system)
+            each = make_settings(
+                potential,
+                snapshot,
+                integrator,
+                monitor or Monitor(),
+                timestep_fs=timestep_fs,
+                steps=steps,
+                recording=stored,
+                seed=seed,
+                initial_temperature_K=initial_temperature_K,
+                thermalise_ps=thermalise_ps,
+            )
+        except InputError as error:
+            raise InputError(f"replica {number}: {error}") from error
+        settings.append(each)
+    path = None if to is None else Path(to)
+    asked = Conduct(path, resume, overwrite, stored.every_fs is None, deadline, committee, None, report)
+    tracks, ended = conduct(potential, snapshots, settings, asked, together=True, exchange=exchange)
+    found = [
+        Replica(final, run, track.ended, track.stopped)
+        for (final, run), track in zip(ended.results, tracks, strict=True)
+    ]
+    exchanged = ended.state.exchanged
+    if exchanged is None:
+        return Replicas(tuple(found), None)
+    attempted, accepted = (np.asarray(each)[:-1] for each in (exchanged.attempted, exchanged.accepted))
+    return Replicas(tuple(found), Exchanges(attempted, accepted, np.asarray(exchanged.walker)))
+
+
+def recording_of(recording: Recording | None, save_every_fs: float | None, save_forces: bool) -> Recording:
+    """What is stored, from either way to say it."""
+    if recording is None:
+        return Recording.parse({"every_fs": save_every_fs, "forces": save_forces}, "recording")
+    if save_every_fs is not None or save_forces:
+        raise InputError("save_every_fs and save_forces are part of the recording; give them there alone.")
+    return recording
+
+
+def _aligned(
+    starts: Sequence[System | Snapshot] | System | Snapshot,
+    integrators: Sequence[Integrator] | Integrator,
+    seeds: Sequence[int] | None,
+) -> tuple[list[Snapshot], list[Integrator], list[int]]:
+    """One of each for every replica; what is given once serves all."""
+    many = [each for each in (starts, integrators, seeds) if isinstance(each, Sequence)]
+    count = max(map(len, many), default=1)
+    given = [starts] * count if isinstance(starts, System | Snapshot) else list(starts)
+    snapshots = [each if isinstance(each, Snapshot) else Snapshot(each) for each in given]
+    ensembles = list(integrators) if isinstance(integrators, Sequence) else [integrators] * count
+    numbers = list(range(count)) if seeds is None else [int(seed) for seed in seeds]
+    if not len(snapshots) == len(ensembles) == len(numbers):
+        raise InputError(
+            f"{len(snapshots)} starts, {len(ensembles)} ensembles and {len(numbers)} seeds are given; give one of each "
+            "for every replica, or one start or ensemble for all."
+        )
+    return snapshots, ensembles, numbers

@@ -1,10 +1,14 @@
-"""Numbers that judge a run: temperature, energy drift, speed."""
+"""Numbers that judge a run: averages with their errors, energy drift, speed."""
 
 from dataclasses import asdict, dataclass
 
 import numpy as np
 
 from so3krates._typing import Float
+from so3krates.md.averages import Average, block_average
+
+GRAM_PER_CM3 = 1.66053906660
+"""g/cm³ of one u/Å³ (CODATA 2018)."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +26,8 @@ class Drift:
 
 @dataclass(frozen=True)
 class Summary:
-    """One page about a run."""
+    """One page about a run. Averages are over the saved frames without the first, which is the start; nothing else is
+    cut off, so a run should begin in equilibrium."""
 
     steps: int
     """All that were made, also those after the last frame, and of a run that was stopped the one that failed."""
@@ -32,10 +37,21 @@ class Summary:
     degrees_of_freedom: int
     mean_temperature_K: float
     temperature_spread_K: float
+    temperature_error_K: float | None
+    """Standard error of the mean, by block averaging; None with fewer than 16 frames."""
+    potential_energy_eV: Average
+    """Without the reference energies of the elements."""
+    kinetic_energy_eV: Average
+    pressure_GPa: Average | None
+    """Where the structure is periodic along all axes."""
+    volume_A3: Average | None
+    """Å³, where the cell moves."""
+    density_g_cm3: Average | None
+    """Where the cell moves."""
     drift: Drift | None
     """None with fewer than three frames."""
     steps_per_second: float
-    """Of this call, writing included, compilation not; 0 if no step was made."""
+    """Of this call, without compilation; with writing only where that takes longer than computing. 0 without a step."""
     ns_per_day: float
     neighbor_retries: int
     """Chunks thrown away and run again because the neighbour list overflowed."""
@@ -79,11 +95,24 @@ def summarize(
     steps_per_second: float,
     timestep_fs: float,
     retries: int,
+    mass: float | None = None,
 ) -> Summary:
-    """Summary of a run of so many steps from the scalars of its saved frames; the mean temperature is without the first
-    frame, which is the start."""
+    """Summary of a run of so many steps from the scalars of its saved frames.
+
+    Args:
+        series: at least one frame; `pressure` (GPa) and `volume` (Å³) where there are any.
+        steps: that were made.
+        atoms: their number.
+        degrees_of_freedom: of the ensemble.
+        steps_per_second: of this call.
+        timestep_fs: fs.
+        retries: chunks that were run again.
+        mass: of all atoms, u; needed with `volume`.
+    """
     frames = len(series["step"])
-    temperature = series["temperature"][min(1, frames - 1) :]
+    late = {name: values[min(1, frames - 1) :] for name, values in series.items()}
+    temperature = block_average(late["temperature"])
+    volume = late.get("volume")
     drift = None
     if frames > 2:
         drift = energy_drift(
@@ -99,8 +128,14 @@ def summarize(
         frames=frames,
         atoms=atoms,
         degrees_of_freedom=degrees_of_freedom,
-        mean_temperature_K=float(np.mean(temperature)),
-        temperature_spread_K=float(np.std(temperature)),
+        mean_temperature_K=temperature.mean,
+        temperature_spread_K=temperature.spread,
+        temperature_error_K=temperature.standard_error,
+        potential_energy_eV=block_average(late["potential_energy"]),
+        kinetic_energy_eV=block_average(late["kinetic_energy"]),
+        pressure_GPa=block_average(late["pressure"]) if "pressure" in late else None,
+        volume_A3=None if volume is None else block_average(volume),
+        density_g_cm3=None if volume is None or mass is None else block_average(GRAM_PER_CM3 * mass / volume),
         drift=drift,
         steps_per_second=steps_per_second,
         ns_per_day=steps_per_second * timestep_fs * 1e-6 * 86400.0,

@@ -100,12 +100,12 @@ def energies(
     with drawing():
         figure, axes = _panels(1, 2, 7.8, 2.9)
         both, alone = axes[0]
-        _trace(both, time, kinetic, "orange", "kinetic energy")
-        _trace(both, time, conserved, "blue", name)
+        trace(both, time, kinetic, "orange", "kinetic energy")
+        trace(both, time, conserved, "blue", name)
         both.set(xlabel="time (ps)", ylabel="E − ⟨E⟩ (meV/atom)", title="on the scale of the fluctuations")
         both.set_ylim(top=both.get_ylim()[1] * 1.3)
         both.legend(ncols=2, loc="upper left")
-        _trace(alone, time, conserved, "blue", name)
+        trace(alone, time, conserved, "blue", name)
         if len(time) > 2:
             slope, offset = np.polyfit(time, conserved, 1)
             ends = time[[0, -1]]
@@ -195,7 +195,7 @@ def block_size(frames: int) -> int:
     return max(1, frames // TRACE)
 
 
-def _trace(ax: Any, time: np.ndarray, values: np.ndarray, color: str, label: str) -> None:
+def trace(ax: Any, time: np.ndarray, values: np.ndarray, color: str, label: str) -> None:
     """A line; of a long series the mean and the range of each block."""
     size = block_size(len(time))
     count = len(time) // size

@@ -1,17 +1,25 @@
 """`so3krates md` from the command line: files, exit status, sentences."""
 
+import inspect
+import json
+import re
 from pathlib import Path
+from typing import get_args
 
 import ase.build
 import ase.io
 import jax
 import numpy as np
 import pytest
+import yaml
 from oracles.long_range import long_range_potential
 
 from so3krates.cli.app import main
+from so3krates.cli.md import md as md_command
+from so3krates.config_file import read_config
 from so3krates.io.model_file import save
 from so3krates.io.trajectory import Trajectory
+from so3krates.md.run_config import ENSEMBLES, RunConfig
 from so3krates.model import ModelConfig, SO3krates
 from so3krates.potential import Potential
 from so3krates.prediction import ElementTable
@@ -31,7 +39,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(files: Path, output: Path, *more: str) -> int:
     arguments = ["md", str(files / "model.safetensors"), str(files / "start.xyz"), "-o", str(output)]
-    return main([*arguments, "--max-bond-deviation", "50", "--min-distance", "0.01", *more])
+    return main([*arguments, "--max-bond-deviation", "1e6", "--min-distance", "0.01", *more])
 
 
 LANGEVIN = ("--ensemble", "langevin", "--temperature-K", "100", "--time-ps", "0.02", "--save-every-fs", "1")
@@ -64,8 +72,22 @@ def test_a_stopped_run_has_its_own_exit_status(files: Path, tmp_path: Path, caps
         (("--time-ps", "1"), "needs --temperature-K"),
         (("--time-ps", "1", "--ensemble", "nve"), "nve needs --temperature-K, or velocities"),
         (("--time-ps", "1", "--ensemble", "nve", "--friction-per-ps", "1"), "belongs to langevin"),
-        (("--time-ps", "0", "--temperature-K", "300"), "must be positive"),
+        (("--time-ps", "1", "--ensemble", "nve", "--fix-rotation", "--period-fs", "1"), "--period-fs belongs to nose"),
+        (("--time-ps", "1", "--temperature-K", "300", "--fix-rotation"), "belongs to nve and nose-hoover, not to lang"),
+        (("--time-ps", "0", "--temperature-K", "300"), "'time_ps': Input should be greater than 0"),
+        (("--time-ps", "-1", "--temperature-K", "300"), "'time_ps': Input should be greater than 0"),
+        (("--time-ps", "0.0001", "--temperature-K", "300"), "less than a time step"),
         (("--time-ps", "1", "--temperature-K", "-300"), "greater than 0"),
+        (("--time-ps", "1", "--temperature-K", "0"), "greater than 0"),
+        (("--temperature-K", "300"), "a run needs --time-ps TIME (or 'time_ps' in --config FILE)"),
+        (
+            ("--time-ps", "1", "--temperature-K", "300", "--wall-time", "24h"),
+            "the wall time is '24h'; write it as H:MM:SS",
+        ),
+        (("--time-ps", "1", "--temperature-K", "300", "--wall-time", "1:75:00"), "such as 23:50:00"),
+        (("--time-ps", "1", "--temperature-K", "300", "--save-every-fs", "0.7"), "multiple of the time step"),
+        (("--time-ps", "1", "--temperature-K", "300", "--thermalise-ps", "-1"), "'thermalise_ps'"),
+        (("--time-ps", "1", "--temperature-K", "300", "--seed", "-1"), "'seed'"),
         (("--time-ps", "1", "--temperature-K", "300", "--timestep-fs", "100"), "at most 10 fs"),
         (("--time-ps", "1", "--temperature-K", "300", "--timestep-fs", "0"), "at most 10 fs"),
     ],
@@ -76,7 +98,7 @@ def test_impossible_requests(
     assert run(files, tmp_path / "run.h5", *options) == 1
     error = capsys.readouterr().err
     assert message in error and "Traceback" not in error and error.count("\n") == 1
-    assert not (tmp_path / "run.h5").exists()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_missing_start(files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -126,3 +148,153 @@ def test_remarks_on_the_structure_are_printed(tmp_path: Path, capsys: pytest.Cap
     options = ["--temperature-K", "10", "--time-ps", "0.0005", "--max-bond-deviation", "50", "--min-distance", "0.01"]
     main(["md", *arguments, *options])
     assert "CH3 has 9 electrons" in capsys.readouterr().out
+
+
+RUN = """\
+model: {folder}/model.safetensors
+start: {folder}/start.xyz
+output: {output}
+time_ps: 0.02
+save_every_fs: 1
+ensemble:
+  kind: {kind}
+  temperature_K: 100
+monitor:
+  max_bond_deviation: null
+  min_distance: 0.01
+{more}
+"""
+
+
+def _config(files: Path, tmp_path: Path, kind: str = "langevin", more: str = "") -> str:
+    path = tmp_path / "run.yaml"
+    path.write_text(RUN.format(folder=files, output=tmp_path / "run.h5", kind=kind, more=more), encoding="utf-8")
+    return str(path)
+
+
+def test_a_file_says_what_options_do(files: Path, tmp_path: Path) -> None:
+    config = _config(files, tmp_path)
+    assert main(["config", "validate", config]) == 0
+    assert main(["md", "--config", config]) == 0
+    assert run(files, tmp_path / "by_options.h5", *LANGEVIN) == 0
+    by_file, by_options = Trajectory(tmp_path / "run.h5"), Trajectory(tmp_path / "by_options.h5")
+    np.testing.assert_array_equal(by_file.read().positions, by_options.read().positions)
+    assert by_file.settings["monitor"]["max_bond_deviation"] is None
+
+
+def test_options_override_the_file(files: Path, tmp_path: Path) -> None:
+    config = _config(files, tmp_path)
+    more = ["--time-ps", "0.01", "--friction-per-ps", "7", "--seed", "3", "-o", str(tmp_path / "other.h5")]
+    assert main(["md", "--config", config, *more]) == 0
+    settings = Trajectory(tmp_path / "other.h5").settings
+    assert settings["steps"] == 20 and settings["seed"] == 3 and settings["monitor"]["min_distance"] == 0.01
+    assert settings["ensemble"]["friction_per_ps"] == 7.0 and settings["ensemble"]["temperature_K"] == 100.0
+    # Another ensemble takes nothing of the section of the file.
+    nose = ["--ensemble", "nose-hoover", "--temperature-K", "80", "--fix-rotation", "-o", str(tmp_path / "nose.h5")]
+    assert main(["md", "--config", config, *nose]) == 0
+    assert Trajectory(tmp_path / "nose.h5").settings["ensemble"] == {
+        "kind": "NoseHoover",
+        "temperature_K": 80.0,
+        "period_fs": 100.0,
+        "chain": 3,
+        "fix_rotation": True,
+    }
+
+
+@pytest.mark.parametrize(
+    ("kind", "more", "message"),
+    [
+        ("langevin", "colour: blue", "unknown key 'colour'"),
+        ("langevin", "running: {cutoff: 3}", "unknown key 'running.cutoff'"),
+        ("nve", "", "unknown key 'ensemble.nve.temperature_K'"),
+        ("brownian", "", "'langevin'"),
+        ("langevin", "timestep_fs: 100", "at most 10 fs"),
+        ("langevin", "wall_time: soon", "such as 23:50:00"),
+        ("langevin", "seed: 1\nseed: 2", "key 'seed' is given twice"),
+    ],
+)
+def test_mistakes_in_a_file_name_it_and_the_key(
+    files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str, more: str, message: str
+) -> None:
+    config = _config(files, tmp_path, kind, more)
+    assert main(["md", "--config", config]) == 1
+    error = capsys.readouterr().err
+    assert message in error and config in error and error.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["run.yaml"]
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("23:50:00", 85800), ("'23:50:00'", 85800), ("1-00:00:00", 86400)])
+def test_yaml_may_read_a_wall_time_as_a_number_by_itself(text: str, seconds: float, tmp_path: Path) -> None:
+    values = yaml.safe_load(f"wall_time: {text}")
+    needed = {"model": "m", "start": "s", "output": "o.h5", "time_ps": 1.0, "ensemble": {"kind": "nve"}}
+    assert RunConfig.parse(values | needed).wall_time_s == seconds
+
+
+def test_the_template_is_valid_and_holds_the_defaults(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["config", "template", "md"]) == 0
+    path = tmp_path / "run.yaml"
+    path.write_text(capsys.readouterr().out, encoding="utf-8")
+    needed = {"model": "model.safetensors", "start": "start.xyz", "output": "run.h5", "time_ps": 100.0}
+    ensemble = {"kind": "langevin", "temperature_K": 300.0}
+    assert read_config(path, RunConfig) == RunConfig.parse(needed | {"ensemble": ensemble})
+    assert main(["config", "validate", str(path)]) == 0
+    assert "dynamics" in capsys.readouterr().out
+    assert main(["config", "schema", "md"]) == 0
+    assert set(json.loads(capsys.readouterr().out)["properties"]) == set(RunConfig.model_fields)
+
+
+def test_every_ensemble_can_be_chosen_on_the_command_line() -> None:
+    annotation = inspect.signature(md_command).parameters["ensemble"].annotation
+    assert set(get_args(get_args(annotation)[0])) == set(ENSEMBLES)
+
+
+def test_a_dry_run_writes_nothing(files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    longer = [word if word != "0.02" else "200" for word in LANGEVIN]
+    assert run(files, tmp_path / "run.h5", *longer, "--wall-time", "2-00:00:00", "--dry-run") == 0
+    printed = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "CH4O, 6 atoms, isolated" in printed and "degrees of freedom 15" in printed
+    assert "200 ps, 400000 steps of 0.5 fs" in printed and "200001 frames" in printed
+    # 6 atoms × 3 × 2 quantities × 4 bytes, and at least 7 scalars of 8 bytes; three digits are shown
+    (size,) = re.findall(r"frames, ([\d.]+) MB", printed)
+    assert 200001 * (144 + 55) <= float(size) * 1e6 <= 200001 * (144 + 200)
+    assert "about 0:" in printed and "2-00:00:00, enough" in printed
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_summary_is_beside_the_trajectory(files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(files, tmp_path / "run.h5", *LANGEVIN) == 0
+    capsys.readouterr()
+    names = {"run.h5", "run.h5.checkpoint.safetensors", "run.summary.json", "run.summary.png"}
+    assert {path.name for path in tmp_path.iterdir()} == names
+    summary = json.loads((tmp_path / "run.summary.json").read_text(encoding="utf-8"))
+    trajectory = Trajectory(tmp_path / "run.h5")
+    assert summary["ended"] == {"state": "complete", "reason": None, "sentence": None}
+    assert summary["system"]["formula"] == "CH4O" and summary["versions"]["jax"] == jax.__version__
+    assert summary["settings"]["model"] == trajectory.settings["model"]
+    temperatures = trajectory.series()["temperature"][1:]
+    assert summary["results"]["mean_temperature_K"] == pytest.approx(temperatures.mean())
+    assert summary["results"]["steps"] == 40 and summary["results"]["frames"] == 21
+    picture = (tmp_path / "run.summary.png").stat().st_mtime_ns
+    assert run(files, tmp_path / "run.h5", *LANGEVIN, "--resume") == 0
+    assert "holds all 40 steps already; there was nothing to do" in capsys.readouterr().out
+    assert (tmp_path / "run.summary.png").stat().st_mtime_ns >= picture
+    assert json.loads((tmp_path / "run.summary.json").read_text(encoding="utf-8")) == summary
+
+
+def test_a_stopped_run_says_so_in_its_summary(files: Path, tmp_path: Path) -> None:
+    assert run(files, tmp_path / "run.h5", *LANGEVIN, "--max-temperature-K", "92") == 3
+    ended = json.loads((tmp_path / "run.summary.json").read_text(encoding="utf-8"))["ended"]
+    assert ended["state"] == "stopped" and ended["reason"] == "too_hot" and "exceeds 92 K" in ended["sentence"]
+    assert (tmp_path / "run.summary.png").exists()
+    # A run of the same name leaves nothing of the old one.
+    assert run(files, tmp_path / "run.h5", *LANGEVIN, "--overwrite") == 0
+    assert not (tmp_path / "run_stopped.extxyz").exists()
+
+
+def test_the_wall_time_has_its_own_exit_status(files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    longer = [word if word != "0.02" else "1e5" for word in LANGEVIN[:-2]]
+    assert run(files, tmp_path / "run.h5", *longer, "--wall-time", "0:15") == 4
+    error = capsys.readouterr().err
+    assert error.startswith("unfinished: the wall time is over after step ") and "resume goes on" in error
+    step = json.loads((tmp_path / "run.summary.json").read_text(encoding="utf-8"))["results"]["steps"]
+    assert step > 0 and f"after step {step} of" in error

@@ -38,3 +38,19 @@ def test_dynamics_say_where_they_are_every_half_minute(monkeypatch: pytest.Monke
             show(md_progress.Report(step, 5, 300.0, -1.0, 10.0, 0.4))
     lines = [line.split("  ")[0] for line in written.getvalue().splitlines()]
     assert lines == ["compiling", "step 1 of 5", "step 3 of 5"]
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_what_happens_in_a_run_is_said_with_time_left_and_pressure(terminal: bool) -> None:
+    written = StringIO()
+    report = md_progress.Report(
+        step=100, steps=400_100, temperature_K=300.0, total_energy_eV=-1.0, steps_per_second=4.0, ns_per_day=0.2
+    )
+    with md_progress.progress_bar(Console(file=written, width=200, force_terminal=terminal)) as show:
+        show(
+            report._replace(pressure_GPa=0.1234, volume_A3=1000.04, remark="neighbour list enlarged", thermalising=True)
+        )
+    said = written.getvalue()
+    for words in ("neighbour list enlarged", "thermalising", "1-03:46:40", "P 0.123 GPa", "V 1000.0 Å³", "4 steps/s"):
+        assert words in said
+    assert report._replace(steps_per_second=0.0).seconds_left is None

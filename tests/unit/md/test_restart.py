@@ -3,6 +3,7 @@
 import errno
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from so3krates.io import atomic
 from so3krates.io.trajectory import Frames, Trajectory, append_frames
 from so3krates.md import engine
 from so3krates.md.checkpoint import checkpoint_path
+from so3krates.md.run_file import read_summary
 from so3krates.model import ModelConfig, SO3krates
 from so3krates.neighbors.dense import allocate
 from so3krates.neighbors.lists import Neighbors
@@ -112,14 +114,30 @@ def test_overflow_in_the_middle_of_a_run(argon) -> None:
     start = md.Snapshot(gas, -2e-4 * apart)
     quiet = md.Monitor(max_bond_deviation=None)
 
+    remarks: list[str] = []
+
+    def tell(report: md.Report) -> None:
+        remarks.extend([report.remark] if report.remark is not None else [])
+
     def run(capacity: int | None) -> md.Run:
         neighbors = Neighbors(allocate(gas, 9.0, capacity=capacity))
         return md.simulate(
-            argon("float32"), start, md.NVE(), timestep_fs=4.0, steps=500, neighbors=neighbors, monitor=quiet
+            argon("float32"),
+            start,
+            md.NVE(),
+            timestep_fs=4.0,
+            steps=500,
+            neighbors=neighbors,
+            monitor=quiet,
+            report=tell,
         )[1]
 
-    small, large = run(None), run(27 * 13)
+    large = run(27 * 13)
+    assert remarks == []
+    small = run(None)
     assert small.summary.neighbor_retries >= 1
+    assert 1 <= len(remarks) <= small.summary.neighbor_retries
+    assert all(re.fullmatch(r"neighbour list enlarged after step \d+, chunk run again from there", r) for r in remarks)
     same(small.frames, large.frames)
 
 
@@ -194,6 +212,23 @@ def test_an_existing_trajectory_is_not_lost(cluster: System, argon, tmp_path: Pa
         md.simulate(argon("float32"), cluster, ENSEMBLES[1], resume=True, **arguments)
 
 
+def test_two_runs_cannot_write_one_trajectory(cluster: System, argon, tmp_path: Path) -> None:
+    arguments = {"timestep_fs": 2.0, "steps": 20, "to": tmp_path / "run.h5"}
+    tried = []
+
+    def second(report: md.Report) -> None:
+        del report
+        for how in ({"resume": True}, {"overwrite": True}, {}):
+            with pytest.raises(FileError, match="another process is writing '.*run.h5'"):
+                md.simulate(argon("float32"), cluster, ENSEMBLES[1], **arguments, **how)
+            tried.append(how)
+
+    _, run = md.simulate(argon("float32"), cluster, ENSEMBLES[1], report=second, **arguments)
+    assert tried and run.summary.steps == 20
+    assert not (tmp_path / "run.h5.lock").exists()
+    md.simulate(argon("float32"), cluster, ENSEMBLES[1], **arguments, resume=True)
+
+
 def test_a_damaged_checkpoint_is_named(cluster: System, argon, tmp_path: Path) -> None:
     arguments = {"timestep_fs": 2.0, "steps": 20, "to": tmp_path / "run.h5"}
     md.simulate(argon("float32"), cluster, ENSEMBLES[1], **arguments)
@@ -238,9 +273,16 @@ def test_a_full_disk_loses_nothing(cluster: System, argon, tmp_path: Path, monke
     same(resumed.frames, through.frames)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("number", "error"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, md.RunUnfinished)], ids=["INT", "TERM"]
+)
 def test_an_interrupt_ends_after_the_chunk_with_a_checkpoint(
-    cluster: System, argon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+    cluster: System,
+    argon,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+    error: type[BaseException],
 ) -> None:
     monkeypatch.setattr(engine, "CHUNK_SECONDS", 1e-3)
     arguments = {"timestep_fs": 2.0, "steps": 400, "save_every_fs": 10.0}
@@ -250,13 +292,43 @@ def test_an_interrupt_ends_after_the_chunk_with_a_checkpoint(
         if report.step > 50:
             os.kill(os.getpid(), number)
 
-    with pytest.raises(KeyboardInterrupt, match="after step .* resume goes on from there"):
+    with pytest.raises(error, match="after step .* resume goes on from there"):
         md.simulate(argon("float32"), cluster, ENSEMBLES[1], to=tmp_path / "run.h5", report=interrupt, **arguments)
     assert signal.getsignal(number) is before
+    ended = read_summary(tmp_path / "run.h5")["ended"]
+    assert ended["state"] == "unfinished" and ended["reason"] in ("interrupted", "terminated")
     assert 1 < len(Trajectory(tmp_path / "run.h5")) < 81
     _, through = md.simulate(argon("float32"), cluster, ENSEMBLES[1], **arguments)
     _, resumed = md.simulate(argon("float32"), cluster, ENSEMBLES[1], to=tmp_path / "run.h5", resume=True, **arguments)
     same(resumed.frames, through.frames)
+
+
+def test_a_signal_while_thermalising_leaves_nothing_to_resume(cluster: System, argon, tmp_path: Path) -> None:
+    arguments = {"timestep_fs": 2.0, "steps": 20, "to": tmp_path / "run.h5", "thermalise_ps": 2.0}
+
+    def terminate(report: md.Report) -> None:
+        assert report.thermalising
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(md.RunUnfinished, match="told to terminate while thermalising.*begin again"):
+        md.simulate(argon("float32"), cluster, ENSEMBLES[1], report=terminate, **arguments)
+    assert not checkpoint_path(tmp_path / "run.h5").exists()
+    # The same command with resume begins, and ends where a run without the signal does.
+    final, _ = md.simulate(argon("float32"), cluster, ENSEMBLES[1], resume=True, **arguments)
+    through, _ = md.simulate(argon("float32"), cluster, ENSEMBLES[1], **arguments | {"to": None})
+    np.testing.assert_array_equal(final.system.positions, through.system.positions)
+
+
+def test_a_complete_run_has_nothing_left_to_do(cluster: System, argon, tmp_path: Path) -> None:
+    arguments = {"timestep_fs": 2.0, "to": tmp_path / "run.h5"}
+    final, run = md.simulate(argon("float32"), cluster, ENSEMBLES[1], steps=50, **arguments)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert set(before) == {"run.h5", "run.h5.checkpoint.safetensors", "run.summary.json"} and run.made == 50
+    for steps in (50, 20):
+        again, resumed = md.simulate(argon("float32"), cluster, ENSEMBLES[1], steps=steps, resume=True, **arguments)
+        assert resumed.made == 0 and resumed.summary.steps == 50
+        np.testing.assert_array_equal(again.system.positions, final.system.positions)
+        assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 @pytest.mark.parametrize(
@@ -272,6 +344,7 @@ def test_an_interrupt_ends_after_the_chunk_with_a_checkpoint(
         ({"thermalise_ps": -1.0}, "cannot be negative"),
         ({"integrator": md.NVE()}, "needs velocities"),
         ({"to": "no/such/folder/run.h5"}, "does not exist"),
+        ({"wall_time_s": 0.0}, "wall_time_s is 0.0; it must be positive"),
     ],
     ids=lambda value: str(next(iter(value.items()))) if isinstance(value, dict) else "",
 )

@@ -1,8 +1,9 @@
-"""The arithmetic of drift, against numbers made by hand."""
+"""The arithmetic of drift and averages, against numbers known in closed form."""
 
 import numpy as np
 import pytest
 
+from so3krates.md.averages import block_average
 from so3krates.md.summary import energy_drift, summarize
 from so3krates.units import BOLTZMANN
 
@@ -23,6 +24,7 @@ def test_speed_and_temperature_without_the_start() -> None:
         "step": np.array([0, 10]),
         "time_fs": np.array([0.0, 5.0]),
         "temperature": np.array([900.0, 300.0]),
+        "potential_energy": np.array([0.0, -2.0]),
         "kinetic_energy": np.array([1.0, 1.5 * BOLTZMANN * 300]),
         "conserved": np.zeros(2),
     }
@@ -33,3 +35,52 @@ def test_speed_and_temperature_without_the_start() -> None:
     assert summary.mean_temperature_K == 300.0
     assert summary.drift is None and summary.neighbor_retries == 2
     assert summary.ns_per_day == pytest.approx(1000 * 0.5e-6 * 86400)
+    assert summary.potential_energy_eV.mean == -2.0 and summary.temperature_error_K is None
+    assert summary.pressure_GPa is None and summary.volume_A3 is None and summary.density_g_cm3 is None
+
+
+def test_pressure_volume_and_density() -> None:
+    frames = 5
+    edges = np.array([1.0, 10.0, 10.1, 10.2, 10.3])
+    series = {name: np.ones(frames) for name in ("time_fs", "temperature", "potential_energy", "conserved")}
+    series |= {"step": np.arange(frames), "time_fs": np.arange(frames) * 1.0, "kinetic_energy": np.ones(frames)}
+    series |= {"pressure": np.array([99.0, 1.0, 2.0, 3.0, 4.0]), "cells": -edges[:, None, None] * np.eye(3)}
+    summary = summarize(
+        series, steps=4, atoms=3, degrees_of_freedom=6, steps_per_second=1.0, timestep_fs=1.0, retries=0, mass=18.015
+    )
+    assert summary.pressure_GPa is not None and summary.volume_A3 is not None and summary.density_g_cm3 is not None
+    assert summary.pressure_GPa.mean == 2.5 and summary.pressure_GPa.spread == pytest.approx(np.sqrt(1.25))
+    assert summary.volume_A3.mean == pytest.approx(np.mean(edges[1:] ** 3))
+    # One molecule of water in 29.9 Å³ is 1 g/cm³.
+    assert summary.density_g_cm3.mean == pytest.approx(np.mean(29.9146 / edges[1:] ** 3), rel=1e-4)
+
+
+def test_the_error_of_independent_values(rng: np.random.Generator) -> None:
+    average = block_average(3.0 + 2.0 * rng.standard_normal(2**14))
+    assert average.standard_error == pytest.approx(2.0 / 2**7, rel=0.1)
+    assert average.converged and average.spread == pytest.approx(2.0, rel=0.05)
+    assert abs(average.mean - 3.0) < 4 * 2.0 / 2**7
+
+
+@pytest.mark.parametrize(("memory", "frames"), [(0.9, 2**14), (0.99, 2**16)])
+def test_the_error_of_a_series_that_remembers(rng: np.random.Generator, memory: float, frames: int) -> None:
+    """x' = φx + noise has σ = 1/√(1 − φ²) and a mean uncertain by σ√((1 + φ)/(1 − φ)/N); over many series."""
+    from scipy.signal import lfilter
+
+    many = 200
+    series = lfilter([1.0], [1.0, -memory], rng.standard_normal((many, frames + 2000)))[:, 2000:]
+    expected = np.sqrt((1 + memory) / (1 - memory) / frames / (1 - memory**2))
+    averages = [block_average(each) for each in series]
+    errors = np.array([average.standard_error for average in averages])
+    # A single estimate scatters by 1/√(2n) for n blocks; the scatter of the means is known to 1/√400.
+    assert np.mean(errors) == pytest.approx(expected, rel=0.1)
+    assert np.std([average.mean for average in averages]) == pytest.approx(expected, rel=0.15)
+    assert np.mean([average.converged for average in averages]) > 0.9
+
+
+def test_a_series_shorter_than_its_memory_is_not_taken_for_converged() -> None:
+    average = block_average(np.linspace(0.0, 1.0, 400))
+    assert average.converged is False
+    assert block_average(np.arange(15.0)).standard_error is None
+    constant = block_average(np.full(64, 7.0))
+    assert constant.standard_error == 0.0 and constant.mean == 7.0

@@ -20,8 +20,8 @@ OBSERVABLES = {
     "closest": "Angstrom",
 }
 """Scalars of every run, and their units."""
-PRESSURE = {"pressure": "GPa"}
-"""Scalar of runs of structures that are periodic along three axes."""
+EXTRAS = {"pressure": "GPa", "volume": "Angstrom+3", "walker": "1"}
+"""Scalars that only some runs have, and their units."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +49,10 @@ class Frames:
     """Å, cell vectors in rows; only where the cell moves."""
     pressure: Float[np.ndarray, " frames"] | None = None
     """GPa, of structures that are periodic along three axes."""
+    volume: Float[np.ndarray, " frames"] | None = None
+    """Å³, where the cell moves."""
+    walker: Int[np.ndarray, " frames"] | None = None
+    """The start whose configuration a replica shows, where replicas exchange theirs."""
 
     def __len__(self) -> int:
         return len(self.step)

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import h5py
 import numpy as np
 
-from so3krates.io.trajectory.frames import OBSERVABLES, PARTICLES, PRESSURE
+from so3krates.io.trajectory.frames import EXTRAS, OBSERVABLES, PARTICLES
 from so3krates.system import System
 
 WIDE = 128.0
@@ -34,7 +34,8 @@ class Stored:
     velocities: bool = True
     forces: bool = False
     moving_cell: bool = False
-    pressure: bool = False
+    extras: tuple[str, ...] = ()
+    """Of `EXTRAS`."""
     own_scalars: bool = False
     """Scalars at shorter intervals than positions."""
     compression: Literal["none", "gzip"] = "none"
@@ -48,7 +49,7 @@ class Stored:
     @property
     def scalars(self) -> dict[str, str]:
         """Names and units, without step and time."""
-        return OBSERVABLES | (PRESSURE if self.pressure else {})
+        return OBSERVABLES | {name: EXTRAS[name] for name in self.extras}
 
 
 def create_layout(file: h5py.File, system: System, stored: Stored) -> None:

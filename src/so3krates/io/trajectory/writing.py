@@ -1,7 +1,7 @@
 """Writing trajectories: begin, append, cut off; each all or nothing."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import BytesIO
 from os import PathLike
@@ -38,7 +38,7 @@ def create_trajectory(
     reference_energy: float = 0.0,
     velocities: bool = True,
     moving_cell: bool = False,
-    pressure: bool = False,
+    extras: Sequence[str] = (),
     own_scalars: bool = False,
     compression: Literal["none", "gzip"] = "none",
 ) -> None:
@@ -53,7 +53,7 @@ def create_trajectory(
         reference_energy: of the elements, eV; what turns the stored energies into total ones.
         velocities: make room for velocities.
         moving_cell: make room for the cell of each frame.
-        pressure: make room for the pressure.
+        extras: of the scalars that only some runs have, those to make room for.
         own_scalars: make room for scalars at shorter intervals than positions.
         compression: "gzip" takes less room, and more time.
 
@@ -67,7 +67,7 @@ def create_trajectory(
         velocities=velocities,
         forces=forces,
         moving_cell=moving_cell,
-        pressure=pressure,
+        extras=tuple(extras),
         own_scalars=own_scalars,
         compression=compression,
     )
@@ -140,18 +140,6 @@ def truncate_after(path: str | PathLike[str], step: int, frames: int | None = No
                 rows = int(np.searchsorted(datasets["step"][:], step, side="right"))
                 for values in datasets.values():
                     values.resize(rows, axis=0)
-
-
-def truncate_frames(path: str | PathLike[str], frames: int) -> None:
-    """Forget all frames after the first `frames`, and all scalars behind the last of these.
-
-    Raises:
-        FileError: if the file has fewer.
-    """
-    steps, _ = Trajectory(path).clock()
-    if len(steps) < frames:
-        raise FileError(f"{path} holds {len(steps)} frames, but its checkpoint needs {frames}; the file was changed.")
-    truncate_after(path, int(steps[frames - 1]) if frames else -1)
 
 
 def _fixed_cells(

@@ -1,0 +1,164 @@
+"""What dynamics costs beyond energy and forces: steps of `simulate` against bare calls of the compiled potential.
+
+    python benchmarks/md_overhead.py
+
+Model of the article's size, random parameters, float32. A step of `simulate` holds integrator, thermostat, monitor and
+energy and forces with the neighbour list; frames every 10 fs and checkpoints go to a file. A bare call is energy and
+forces with the list, waited for. Both take turns in one process on the same cores.
+"""
+
+import os
+import sys
+import tempfile
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from time import perf_counter
+from typing import Annotated, Any
+
+import cyclopts
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from results import machine, write
+from rich.console import Console
+from rich.table import Table
+from step_time import asked, geometries, structure
+from workers import pinned
+
+from so3krates import md
+from so3krates._version import __version__
+from so3krates.evaluation import Topology, evaluate
+from so3krates.inference import TOLERANCE
+from so3krates.potential import Potential
+from so3krates.system import System
+
+sys.path.insert(0, str(Path(__file__).parent / "peers"))
+from so3krates_worker import TIMESTEP_FS, gentle_potential
+
+RESULT = Path(__file__).parent / "results" / "md_overhead.json"
+NAMES = ("ethanol", "AT-AT", "Ala15", "64 waters")
+GOAL = 0.1
+"""Overhead above `GOAL_ATOMS` atoms."""
+GOAL_ATOMS = 50
+STILLNESS = 1e-6
+"""Of the forces, beside those of the other benchmarks, whose runs are shorter."""
+TEMPERATURE_K = 1e-6
+ROUNDS = 5
+SECONDS = 20.0
+"""Of each turn: ten chunks of `simulate`, so that writing counts."""
+
+
+def still_potential(system: System) -> Potential:
+    """The article's model with random parameters and hardly any forces: the structure stays what it is."""
+    gentle = gentle_potential(system)
+    model = eqx.tree_at(lambda m: m.energy.scale, gentle.model, gentle.model.energy.scale * np.float32(STILLNESS))
+    return Potential(model, tolerance=TOLERANCE)
+
+
+class Bare:
+    """Energy and forces of one structure, compiled."""
+
+    def __init__(self, potential: Potential, system: System) -> None:
+        topology, neighbors = Topology.of(system, potential.dtype), potential.allocate(system)
+        positions = jnp.asarray(system.positions, potential.dtype)
+        cell = None if system.cell is None else jnp.asarray(system.cell, potential.dtype)
+        term = potential.fast
+        compiled = eqx.filter_jit(lambda *moving: evaluate(term, topology, neighbors, *moving))
+        self.call = lambda: jax.block_until_ready(compiled(positions, cell))
+        self.call()
+
+    def seconds_per_call(self, seconds: float) -> float:
+        began, calls = perf_counter(), 0
+        while perf_counter() - began < seconds or not calls:
+            self.call()
+            calls += 1
+        return (perf_counter() - began) / calls
+
+
+def seconds_per_step(potential: Potential, system: System, seconds: float, steps: int) -> tuple[float, int]:
+    """Of a run of about so many seconds, and how many steps it made."""
+    with tempfile.TemporaryDirectory() as folder:
+        _, run = md.simulate(
+            potential,
+            system,
+            md.Langevin(temperature_K=TEMPERATURE_K),
+            timestep_fs=TIMESTEP_FS,
+            steps=steps,
+            to=Path(folder) / "run.h5",
+        )
+    per_step = 1.0 / run.summary.steps_per_second
+    return per_step, max(1, round(seconds / per_step))
+
+
+def measured(name: str, folder: Path, rounds: int, seconds: float) -> dict[str, Any]:
+    """One row: both times and the overhead, as medians of the rounds."""
+    system = System.from_ase(structure(name, folder))
+    potential = still_potential(system)
+    bare = Bare(potential, system)
+    _, steps = seconds_per_step(potential, system, seconds, 50)
+    times = []
+    for _ in range(rounds):
+        one = bare.seconds_per_call(seconds)
+        other, steps = seconds_per_step(potential, system, seconds, steps)
+        times.append((one, other))
+    calls, moves = np.array(times).T
+    ratios = moves / calls - 1.0
+    return {
+        "atoms": len(system),
+        "energy_and_forces_us": round(1e6 * float(np.median(calls)), 2),
+        "step_us": round(1e6 * float(np.median(moves)), 2),
+        "overhead": round(float(np.median(ratios)), 4),
+        "overhead_of_rounds": [round(float(ratio), 4) for ratio in ratios],
+    }
+
+
+def main(
+    *,
+    structures: Annotated[Path | None, cyclopts.Parameter(show_default=False)] = None,
+    only: list[str] | None = None,
+    threads: int = 2,
+    quick: bool = False,
+    output: Path | None = None,
+) -> None:
+    """Measure the overhead of dynamics.
+
+    Parameters
+    ----------
+    structures
+        Folder of the start geometries; `structures` in SHARED_DIR, or in `shared` beside the repository.
+    only
+        Names of the structures to measure; all if not given.
+    threads
+        Cores to use.
+    quick
+        Ethanol alone for a moment, only to see that everything works; nothing is stored unless `output` says so.
+    output
+        JSON file to write; the committed result if not given.
+    """
+    load, folder = os.getloadavg()[0], geometries(structures)
+    rounds, seconds = (1, 1.0) if quick else (ROUNDS, SECONDS)
+    with pinned(threads):
+        rows = {name: measured(name, folder, rounds, seconds) for name in asked(only, quick, NAMES)}
+    result = {
+        "benchmark": "md_overhead",
+        "date": datetime.now(UTC).date().isoformat(),
+        "machine": machine(load),
+        "protocol": {"rounds": rounds, "seconds": seconds, "threads": threads, "figure": "median"},
+        "versions": {"so3krates": __version__, **{name: version(name) for name in ("jax", "jaxlib")}},
+        "rows": rows,
+    }
+    table = Table("", "atoms", "energy and forces, µs", "step, µs", "overhead", title="md_overhead")
+    for name, row in rows.items():
+        goal = f" (goal {GOAL:.0%})" if row["atoms"] > GOAL_ATOMS else ""
+        times = (f"{row[key]:,.0f}" for key in ("energy_and_forces_us", "step_us"))
+        table.add_row(name, str(row["atoms"]), *times, f"{row['overhead']:+.1%}{goal}")
+    Console().print(table)
+    target = output or (None if quick else RESULT)
+    if target is not None:
+        write(result, target)
+
+
+if __name__ == "__main__":
+    cyclopts.run(main)

@@ -1,0 +1,58 @@
+"""One run, one writer: two processes that write the same trajectory would mix their frames."""
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from so3krates._errors import FileError
+
+try:
+    import fcntl
+except ImportError:  # Windows has none; there, nobody notices
+    fcntl = None  # type: ignore[assignment]
+
+
+class RunLock:
+    """Held from its creation to `release`, or to the end of the process, however that ends.
+
+    Raises:
+        FileError: if another process holds it, or the lock cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path.with_name(f"{path.name}.lock")
+        self._file: BinaryIO | None = None
+        try:
+            while self._file is None:
+                self._file = self._taken(path)
+        except OSError as error:
+            if not path.parent.is_dir():
+                raise FileError(f"'{path}' cannot be written: folder '{path.parent}' does not exist.") from error
+            raise FileError(f"'{self._path}' cannot be written: {error.strerror or error}.") from error
+
+    def _taken(self, path: Path) -> BinaryIO | None:
+        """The file, locked; None if its last owner deleted it in between."""
+        file = open(self._path, "ab")
+        try:
+            if fcntl is not None:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.close()
+            raise FileError(
+                f"another process is writing '{path}'; wait until it has ended, or choose another name."
+            ) from error
+        except OSError:  # file systems that know no locks
+            return file
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(file.fileno()), os.stat(self._path)):
+                return file
+        file.close()
+        return None
+
+    def release(self) -> None:
+        """Let others write; nothing is left behind."""
+        if self._file is not None:
+            self._path.unlink(missing_ok=True)
+            self._file.close()
+            self._file = None

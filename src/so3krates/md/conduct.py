@@ -1,0 +1,140 @@
+"""From checked settings to results: files, locks, resume, the engine; of one structure or of many replicas."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from so3krates._interrupts import deferred_interrupts
+from so3krates._precision import precision_scope
+from so3krates.io.run_lock import RunLock
+from so3krates.io.trajectory import Trajectory
+from so3krates.md.checkpoint import Checkpoint, checkpoint_path, load_checkpoint, save_checkpoint
+from so3krates.md.committee import Committee
+from so3krates.md.engine import Ended, Engine
+from so3krates.md.exchange import TemperatureExchange
+from so3krates.md.inspection import Inspector
+from so3krates.md.output import FileOutput, MemoryOutput, refuse_existing, resumable
+from so3krates.md.progress import Report
+from so3krates.md.settings import Settings, joint_hash
+from so3krates.md.state import Snapshot
+from so3krates.md.track import Track
+from so3krates.md.wall_time import Deadline
+from so3krates.neighbors.lists import Neighbors
+from so3krates.potential import Potential
+
+
+@dataclass(frozen=True, eq=False)
+class Conduct:
+    """What is asked for besides the physics."""
+
+    to: Path | None
+    resume: bool
+    overwrite: bool
+    keep_intervals: bool
+    """On resume, save as often as before."""
+    deadline: Deadline
+    committee: Sequence[Potential] = ()
+    neighbors: Neighbors | None = None
+    report: Callable[[Report], None] | None = None
+
+
+def conduct(
+    potential: Potential,
+    starts: Sequence[Snapshot],
+    settings: Sequence[Settings],
+    asked: Conduct,
+    *,
+    together: bool,
+    exchange: TemperatureExchange | None = None,
+) -> tuple[list[Track], Ended]:
+    """Run, or resume, to the end.
+
+    Args:
+        potential: of all.
+        starts: of each replica.
+        settings: of each replica, alike but for the ensemble's numbers, seed and start.
+        asked: files and the like.
+        together: as replicas.
+        exchange: of temperatures.
+
+    Returns:
+        The tracks, which know what ended, and what is left.
+    """
+    if asked.to is None:
+        return _run(potential, starts, settings, asked, None, together, exchange)
+    lock = RunLock(asked.to)
+    try:
+        paths = replica_paths(asked.to, len(starts)) if together else [asked.to]
+        return _run(potential, starts, settings, asked, paths, together, exchange)
+    finally:
+        lock.release()
+
+
+def replica_paths(path: Path, count: int) -> list[Path]:
+    """run.h5 → run_000.h5, run_001.h5, …: the trajectory of each replica."""
+    digits = max(3, len(str(count - 1)))
+    return [path.with_name(f"{path.stem}_{number:0{digits}d}{path.suffix}") for number in range(count)]
+
+
+def _run(
+    potential: Potential,
+    starts: Sequence[Snapshot],
+    settings: Sequence[Settings],
+    asked: Conduct,
+    paths: list[Path] | None,
+    together: bool,
+    exchange: TemperatureExchange | None,
+) -> tuple[list[Track], Ended]:
+    resuming = False
+    if asked.to is not None and paths is not None:
+        resuming = asked.resume and resumable(checkpoint_path(asked.to), paths)
+        if resuming and asked.keep_intervals:
+            settings = [_as_before(each, path) for each, path in zip(settings, paths, strict=True)]
+    with precision_scope(potential.dtype), deferred_interrupts() as interrupts:
+        committee = Committee.of(settings[0].model, asked.committee, starts[0].system, settings[0].monitor)
+        tracks = []
+        for number, (start, each) in enumerate(zip(starts, settings, strict=True)):
+            inspector = Inspector(each.monitor, start.system, each.frame_fs, committee)
+            output = MemoryOutput() if paths is None else FileOutput(paths[number], start, each, exchange is not None)
+            tracks.append(Track(each, start, inspector, output, number if together else None))
+        engine = Engine.of(
+            potential,
+            tracks,
+            together=together,
+            exchange=exchange,
+            neighbors=asked.neighbors,
+            committee=committee is not None,
+            interrupts=interrupts,
+            report=asked.report,
+            deadline=asked.deadline,
+        )
+        if asked.to is None:
+            return tracks, engine.run(engine.begin())
+        target, joint = checkpoint_path(asked.to), joint_hash(settings, exchange)
+
+        def store(checkpoint: Checkpoint) -> None:
+            save_checkpoint(target, checkpoint, joint)
+
+        engine = replace(engine, store=store)
+        outputs = [track.output for track in tracks if isinstance(track.output, FileOutput)]
+        if resuming:
+            for output in outputs:
+                output.refuse_other_settings()
+            checkpoint = load_checkpoint(target, engine.template(), engine.neighbors, joint)
+            engine.resume(checkpoint)
+        else:
+            overwrite = asked.overwrite or asked.resume
+            for output in outputs:
+                refuse_existing(output.path, overwrite=overwrite)
+            target.unlink(missing_ok=True)
+            for output in outputs:
+                output.create()
+            checkpoint = engine.begin()
+        return tracks, engine.run(checkpoint)
+
+
+def _as_before(settings: Settings, path: Path) -> Settings:
+    """A short run chose a short interval, and may be made longer."""
+    before = Trajectory(path).settings
+    names = ("save_every", "scalars_every")
+    return replace(settings, **{name: before.get(name, getattr(settings, name)) for name in names})

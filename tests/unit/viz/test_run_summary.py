@@ -1,0 +1,92 @@
+"""The page about a run: drawn for every kind of run, with what it has to say."""
+
+from pathlib import Path
+
+import made_runs
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from so3krates._errors import FileError
+from so3krates.io.trajectory import Trajectory
+from so3krates.md.averages import block_average
+from so3krates.md.summary import summarize
+from so3krates.viz.run_summary import run_picture, write_run_picture
+
+
+def summary(series: dict[str, np.ndarray], **ensemble: object) -> dict:
+    results = summarize(
+        series, steps=11996, atoms=9, degrees_of_freedom=24, steps_per_second=1e4, timestep_fs=0.5, retries=1, mass=46.1
+    )
+    return {
+        "trajectory": "run.h5",
+        "ended": {"state": "complete", "reason": None, "sentence": None},
+        "versions": {"so3krates": "0", "jax": "0"},
+        "device": "cpu",
+        "system": {"formula": "C2H6O", "atoms": 9, "pbc": [False] * 3},
+        "settings": {
+            "ensemble": {"kind": "Langevin", **ensemble},
+            "timestep_fs": 0.5,
+            "save_every": 4,
+            "seed": 1,
+            "dtype": "float32",
+            "model": "0123456789abcdef0123",
+        },
+        "results": results.as_dict(),
+    }
+
+
+def texts(figure: Figure) -> str:
+    return "\n".join([text.get_text() for ax in figure.axes for text in [*ax.texts, ax.title, ax._left_title]])
+
+
+@pytest.fixture
+def series(tmp_path: Path) -> dict[str, np.ndarray]:
+    return Trajectory(made_runs.write_run(tmp_path / "run.h5")).series()
+
+
+def test_temperature_energies_and_drift(series: dict[str, np.ndarray]) -> None:
+    document = summary(series, temperature_K=300.0)
+    picture = run_picture(series, document)
+    assert len(picture.figure.axes) == 4
+    said = texts(picture.figure)
+    mean = block_average(series["temperature"][1:])
+    assert mean.standard_error is not None
+    assert f"{document['results']['mean_temperature_K']:.0f}"[:2] in said and "bath 300 K" in said
+    slope = document["results"]["drift"]["meV_per_atom_per_ps"]
+    assert f"slope +{slope:.2g}"[:11] in said and "1 chunks run again" in said
+    assert picture.figure.axes[-1].get_xlabel() == "time (ps)"
+
+
+def test_pressure_and_volume_have_panels_where_there_are_any(series: dict[str, np.ndarray]) -> None:
+    frames = len(series["step"])
+    edges = 10.0 + 0.1 * np.sin(np.arange(frames) / 50)
+    moving = series | {"pressure": np.cos(np.arange(frames)), "cells": edges[:, None, None] * np.eye(3)}
+    ramp = {"time_ps": [0, 1], "value": [300, 400]}
+    document = summary(moving, temperature_K=ramp, pressure_GPa=0.1)
+    picture = run_picture(moving, document)
+    assert len(picture.figure.axes) == 6
+    said = texts(picture.figure)
+    assert "set to 0.1 GPa" in said and "bath" not in said and "temperature ramp" in said
+    low, high = picture.figure.axes[-1].get_ylim()
+    assert low < edges.min() ** 3 < edges.max() ** 3 < high
+
+
+def test_how_a_run_ended_is_said(series: dict[str, np.ndarray]) -> None:
+    document = summary(series)
+    document["ended"] = {"state": "stopped", "reason": "too_hot", "sentence": "too hot by far " * 30}
+    said = texts(run_picture(series, document).figure)
+    assert "run.h5, stopped: too hot by far" in said and "…" in said
+
+
+def test_a_run_of_one_frame(series: dict[str, np.ndarray]) -> None:
+    short = {name: values[:1] for name, values in series.items()}
+    document = summary(short)
+    assert document["results"]["drift"] is None
+    assert "slope" not in texts(run_picture(short, document).figure)
+
+
+def test_the_file_needs_its_summary(tmp_path: Path) -> None:
+    path = made_runs.write_run(tmp_path / "run.h5", frames=10)
+    with pytest.raises(FileError, match=r"run\.summary\.json is not a readable summary"):
+        write_run_picture(path)
