@@ -98,7 +98,7 @@ def main(
 def _system(name: str, folder: Path) -> System:
     file = FILES[name]
     if file is None:
-        return next(iter(so3krates.read_dataset(ETHANOL))).system
+        return so3krates.read_dataset(ETHANOL)[0].system
     atoms = ase.io.read(folder / file)
     assert isinstance(atoms, ase.Atoms)
     return System.from_ase(atoms)
@@ -147,9 +147,7 @@ def _thermalised(potential: Potential, system: System, time_ps: float) -> md.Sna
 
 def _run(potential: Potential, start: md.Snapshot, timestep: float, time_ps: float, every_fs: float) -> md.Run:
     steps = round(time_ps * 1e3 / timestep)
-    _, run = so3krates.simulate(
-        potential, start, md.NVE(), timestep_fs=timestep, steps=steps, save_every_fs=every_fs
-    )
+    _, run = so3krates.simulate(potential, start, md.NVE(), timestep_fs=timestep, steps=steps, save_every_fs=every_fs)
     return run
 
 
@@ -163,13 +161,13 @@ def _drift(run: md.Run) -> dict[str, float]:
     assert drift is not None
     frames = run.frames
     kinetic = frames.kinetic_energy.mean()
-    atoms, freedom = run.summary.atoms, run.summary.degrees_of_freedom
-    relative = slope_error(frames.time_fs * 1e-3, frames.conserved)
+    atoms = run.summary.atoms
+    error = slope_error(frames.time_fs * 1e-3, frames.conserved)
     return {
         "meV_per_atom_per_ps": drift.meV_per_atom_per_ps,
-        "error_meV_per_atom_per_ps": 1e3 * relative / atoms,
+        "error_meV_per_atom_per_ps": 1e3 * error / atoms,
         "kT_per_ns_per_dof": drift.kT_per_ns_per_dof,
-        "error_kT_per_ns_per_dof": 1e3 * relative / (2.0 * kinetic),
+        "error_kT_per_ns_per_dof": 1e3 * error / (2.0 * kinetic),
         "over_kinetic_spread": drift.over_kinetic_spread,
         "fluctuation_meV_per_atom": drift.fluctuation_meV_per_atom,
         "mean_temperature_K": run.summary.mean_temperature_K,

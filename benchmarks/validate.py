@@ -202,9 +202,7 @@ def _controls(case: Case, dtype: str, seed: int) -> dict[str, Any]:
     return {"controls": rows}
 
 
-def _store(
-    folder: Path | None, name: str, content: dict[str, Any], case: Case, dtype: str, seed: int
-) -> None:
+def _store(folder: Path | None, name: str, content: dict[str, Any], case: Case, dtype: str, seed: int) -> None:
     if folder is None:
         return
     around = {key: value for key, value in asdict(case.around).items() if key != "isolated"}

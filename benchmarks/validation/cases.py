@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 from ase.build import bulk
+from validation.ensembles import StatePoint, Surroundings
+from validation.terms import IdealGas, Springs
 
 import so3krates
 from so3krates import md
@@ -15,8 +17,6 @@ from so3krates.physics.lennard_jones import LennardJones
 from so3krates.potential import Potential
 from so3krates.system import System
 from so3krates.units import BOLTZMANN
-from validation.ensembles import StatePoint, Surroundings
-from validation.terms import IdealGas, Springs
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def crystal() -> Case:
         Surroundings(friction_per_ps=2.0, period_fs=400.0, compressibility_per_GPa=0.08, isolated=False),
         timestep_fs=4.0,
         convergence_fs=(8.0, 4.0, 2.0),
-        plan=Plan(trajectories=400, equilibrate_ps=1.0, sample_ps=3.0, save_every_fs=500.0),
+        plan=Plan(trajectories=400, equilibrate_ps=1.0, sample_ps=2.0, save_every_fs=500.0),
         points={
             "NVE": (StatePoint(40.0), StatePoint(47.0)),
             "NVT": (StatePoint(40.0), StatePoint(47.0)),
@@ -159,7 +159,7 @@ def trained(model: Path, structure: Path | None) -> Case:
     """A trained model: of ethanol in vacuum, or of a periodic structure that is given."""
     potential = so3krates.load(model)
     if structure is None:
-        system = so3krates.read_dataset(ETHANOL).systems[0]
+        system = so3krates.read_dataset(ETHANOL)[0].system
     else:
         import ase.io
 

@@ -8,11 +8,11 @@ from io import StringIO
 from typing import Any
 
 import numpy as np
+from validation.ensembles import Kind, StatePoint
+from validation.sampling import Samples
 
 from so3krates.system import System
 from so3krates.units import BOLTZMANN, GPA, KJ_PER_MOL
-from validation.ensembles import Kind, StatePoint
-from validation.sampling import Samples
 
 SEED = 1
 """Of the resampling that gives standard errors, and of the division into groups."""
@@ -37,9 +37,7 @@ def deviations_of_one(
     """At one state point: mean and width of the kinetic energy, of all atoms and of their parts."""
     with _validation() as pv:
         data = _data(pv, samples, system, molecules, kind, point, freedom)
-        mean, width = pv.kinetic_energy.distribution(
-            data, verbosity=0, bootstrap_seed=SEED, data_is_uncorrelated=True
-        )
+        mean, width = pv.kinetic_energy.distribution(data, verbosity=0, bootstrap_seed=SEED, data_is_uncorrelated=True)
         found = {"kinetic energy, mean": float(mean), "kinetic energy, width": float(width)}
         several = len(molecules) > 1
         parts = pv.kinetic_energy.equipartition(
@@ -91,7 +89,9 @@ def deviations_of_two(
     return [float(value) for value in found]
 
 
-def suggested_interval(samples: Samples, system: System, kind: Kind, point: StatePoint, total: bool) -> dict[str, float]:
+def suggested_interval(
+    samples: Samples, system: System, kind: Kind, point: StatePoint, total: bool
+) -> dict[str, float]:
     """How far apart two state points should be, K and GPa."""
     with _validation() as pv:
         data = _data(pv, samples, system, np.arange(len(system)), kind, point, Freedom(3, 0))

@@ -2,13 +2,13 @@
 
 import jax.numpy as jnp
 from pydantic import PositiveFloat
+from validation.ensembles import StatePoint, Surroundings
 
 from so3krates import md
 from so3krates.md import Integrator, State
 from so3krates.md.operators import scale, temperature
 from so3krates.md.state import Forces
 from so3krates.system import System
-from validation.ensembles import StatePoint, Surroundings
 
 WARM = 1.03
 """Temperature of `warm` over the one that was asked for."""

@@ -3,12 +3,12 @@
 from typing import Any
 
 import numpy as np
-
-import so3krates
-from so3krates import md
 from validation import checks
 from validation.cases import Case, monitor
 from validation.ensembles import Ensemble
+
+import so3krates
+from so3krates import md
 
 STARTS = 16
 PERIODS = 1200

@@ -56,9 +56,7 @@ def _langevin(point: StatePoint, around: Surroundings) -> Integrator:
 
 
 def _nose_hoover(point: StatePoint, around: Surroundings) -> Integrator:
-    return md.NoseHoover(
-        temperature_K=point.temperature_K, period_fs=around.period_fs, fix_rotation=around.isolated
-    )
+    return md.NoseHoover(temperature_K=point.temperature_K, period_fs=around.period_fs, fix_rotation=around.isolated)
 
 
 def _csvr(point: StatePoint, around: Surroundings) -> Integrator:
@@ -97,9 +95,7 @@ ENSEMBLES: dict[str, Ensemble] = {
     "NoseHoover": Ensemble("NVT", _nose_hoover, stirs=False, rotates=False),
     "CSVR": Ensemble("NVT", _csvr, stirs=False, rotates=False),
     "StochasticCellRescaling": Ensemble("NPT", _cell_rescaling("isotropic"), stirs=False, rotates=False),
-    "StochasticCellRescaling, anisotropic": Ensemble(
-        "NPT", _cell_rescaling("anisotropic"), stirs=False, rotates=False
-    ),
+    "StochasticCellRescaling, anisotropic": Ensemble("NPT", _cell_rescaling("anisotropic"), stirs=False, rotates=False),
     "StochasticCellRescaling, triclinic": Ensemble("NPT", _cell_rescaling("triclinic"), stirs=False, rotates=False),
     "MTK": Ensemble("NPT", _mtk, stirs=False, rotates=False),
 }

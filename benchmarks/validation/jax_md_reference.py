@@ -3,10 +3,10 @@
     python -m venv J && J/bin/pip install jax-md
     J/bin/python benchmarks/validation/jax_md_reference.py
 
-Needs nothing of this package. Two things of jax-md's chain are put right here, so that trajectories can agree: it counts
-3N degrees of freedom although the momentum of the whole is zero, and its three weights are not those of the
-decomposition of fourth order (Yoshida, Phys. Lett. A 150, 262). jax-md rounds time steps to single precision; those used
-here are exact in it, the products with the weights are not.
+Needs nothing of this package. Two things of jax-md's chain are put right here, so that trajectories can agree: it
+counts 3N degrees of freedom although the momentum of the whole is zero, and its three weights are not those of the
+decomposition of fourth order (Yoshida, Phys. Lett. A 150, 262). jax-md rounds time steps to single precision; those
+used here are exact in it, the products with the weights are not.
 """
 
 import json

@@ -3,12 +3,12 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
+from validation.cases import Case, monitor
+from validation.ensembles import StatePoint
 
 import so3krates
 from so3krates.md import Integrator
 from so3krates.units import FEMTOSECOND
-from validation.cases import Case, monitor
-from validation.ensembles import StatePoint
 
 
 @dataclass(frozen=True, eq=False)

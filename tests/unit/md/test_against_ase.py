@@ -1,4 +1,4 @@
-"""Dynamics by ASE with our calculator in float64 are those of `simulate`: one potential, two codes for the integrator."""
+"""Dynamics by ASE with our calculator in float64 are those of `simulate`: one potential, two integrators."""
 
 from collections.abc import Callable
 

@@ -31,9 +31,7 @@ def ours(recorded: dict[str, Any], integrator: md.Integrator) -> tuple[np.ndarra
     box = recorded["box"] * np.eye(3)
     masses = np.full(atoms, recorded["mass"])
     system = System(positions, np.full(atoms, 18), box, (True, True, True), isotope_masses=masses)
-    potential = Potential(
-        LennardJones(recorded["epsilon"], recorded["sigma"], recorded["cutoff"], dtype="float64")
-    )
+    potential = Potential(LennardJones(recorded["epsilon"], recorded["sigma"], recorded["cutoff"], dtype="float64"))
     timestep = recorded["timestep"] / FEMTOSECOND
     every = recorded["steps_between_frames"]
     _, run = md.simulate(
