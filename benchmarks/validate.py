@@ -25,7 +25,7 @@ from rich.console import Console
 from validation import cases, checks, controls
 from validation.cases import Case
 from validation.convergence import measured_convergence
-from validation.ensembles import Ensemble, Maker, StatePoint, present
+from validation.ensembles import Ensemble, Kind, Maker, StatePoint, present
 from validation.sampling import Samples, independent, sample
 
 from so3krates.units import BOLTZMANN, GPA
@@ -72,22 +72,27 @@ def main(
         "ideal-gas": cases.ideal_gas,
         "trained": lambda: cases.trained(model, structure),  # type: ignore[arg-type]
     }[what]()
-    case = case.planned(trajectories, sample_ps)
-    case = case.quick() if quick else case
     folder = output or (None if quick else FOLDER)
+
+    def planned(kind: Kind) -> Case:
+        chosen = case.sampling(kind).planned(trajectories, sample_ps)
+        return chosen.quick() if quick else chosen
+
     if what == "controls":
+        case = planned("NVT")
         _store(folder, "controls", _controls(case, dtype, seed), case, dtype, seed)
         return
     for name, entry in _chosen(case, ensemble).items():
         console.print(f"{case.name}, {name}", style="bold")
+        run = planned(entry.kind)
         if what == "ideal-gas":
-            found: dict[str, Any] = _ideal_gas(case, entry, dtype, seed)
+            found: dict[str, Any] = _ideal_gas(run, entry, dtype, seed)
         else:
             found = {
-                "state_points": _at_state_points(case, entry.make, entry, dtype, seed),
-                "convergence": measured_convergence(case, entry, seed, quick=quick),
+                "state_points": _at_state_points(run, entry.make, entry, dtype, seed),
+                "convergence": measured_convergence(run, entry, seed, quick=quick),
             }
-        _store(folder, f"{case.name}_{name}", {"ensemble": name, **found}, case, dtype, seed)
+        _store(folder, f"{case.name}_{name}", {"ensemble": name, **found}, run, dtype, seed)
 
 
 def _chosen(case: Case, asked: list[str] | None) -> dict[str, Ensemble]:
@@ -173,12 +178,13 @@ def _over_harmonic(case: Case, means: dict[str, Any], point: StatePoint, freedom
 
 
 def _ideal_gas(case: Case, entry: Ensemble, dtype: str, seed: int) -> dict[str, Any]:
-    """⟨V⟩ over NkT/p."""
+    """⟨V⟩ over NkT/p; exactly (N + 1)/N, since p(V) ∝ V^N e^(−pV/k_BT), whose relative width is 1/√(N + 1)."""
     (point,) = case.points["NPT"]
     assert point.pressure_GPa is not None
     samples, memory = independent(sample(case, entry.make(point, case.around), point, dtype, seed), case.system.masses)
-    expected = len(case.system) * BOLTZMANN * point.temperature_K / (point.pressure_GPa * GPA)
-    means = _means(samples, 3 * len(case.system) - 3)
+    atoms = len(case.system)
+    expected = atoms * BOLTZMANN * point.temperature_K / (point.pressure_GPa * GPA)
+    means = _means(samples, 3 * atoms - 3)
     ratio = means["volume_A3"]["mean"] / expected
     error = means["volume_A3"]["error"] / expected
     console.print(f"  V p/NkT = {ratio:.4f} ± {error:.4f}")
@@ -187,7 +193,10 @@ def _ideal_gas(case: Case, entry: Ensemble, dtype: str, seed: int) -> dict[str, 
         **means,
         "memory_frames": memory,
         "volume_over_NkT_p": {"mean": ratio, "error": error},
+        "exact_volume_over_NkT_p": 1.0 + 1.0 / atoms,
+        "volume_sigma": abs(ratio - 1.0 - 1.0 / atoms) / error,
         "relative_width": float(samples.volume.std() / samples.volume.mean()),
+        "exact_relative_width": float((atoms + 1) ** -0.5),
         "within_2_percent": abs(ratio - 1.0) <= 0.02,
     }
 

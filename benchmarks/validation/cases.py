@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from ase.build import bulk
-from validation.ensembles import StatePoint, Surroundings
+from validation.ensembles import Kind, StatePoint, Surroundings
 from validation.terms import IdealGas, Springs
 
 import so3krates
@@ -53,6 +53,12 @@ class Case:
     """Index of the first atom of each molecule."""
     modes: bool = False
     """Starts are drawn from the harmonic canonical distribution, each a trajectory of its own."""
+    moving_cell: Plan | None = None
+    """The plan with a barostat, whose volume has to be forgotten too; the same if not given."""
+
+    def sampling(self, kind: Kind) -> "Case":
+        """With the plan for this kind of ensemble."""
+        return self if kind != "NPT" or self.moving_cell is None else replace(self, plan=self.moving_cell)
 
     def planned(self, trajectories: int | None, sample_ps: float | None) -> "Case":
         """With more or fewer trajectories, or longer ones."""
@@ -120,17 +126,18 @@ def crystal() -> Case:
         "crystal",
         system,
         lambda dtype: Potential(Springs(0.25, length, dtype=dtype)),
-        Surroundings(friction_per_ps=2.0, period_fs=400.0, compressibility_per_GPa=0.08, isolated=False),
+        Surroundings(friction_per_ps=2.0, period_fs=400.0, compressibility_per_GPa=0.1, isolated=False),
         timestep_fs=4.0,
         convergence_fs=(8.0, 4.0, 2.0),
         plan=Plan(trajectories=400, equilibrate_ps=1.0, sample_ps=2.0, save_every_fs=500.0),
         points={
             "NVE": (StatePoint(40.0), StatePoint(47.0)),
             "NVT": (StatePoint(40.0), StatePoint(47.0)),
-            "NPT": (StatePoint(40.0, 0.0), StatePoint(47.0, 0.0), StatePoint(40.0, 0.05)),
+            "NPT": (StatePoint(40.0, 0.0), StatePoint(47.0, 0.0), StatePoint(40.0, 0.13)),
         },
         molecules=np.arange(len(system)),
         modes=True,
+        moving_cell=Plan(trajectories=200, equilibrate_ps=10.0, sample_ps=10.0, save_every_fs=500.0),
     )
 
 

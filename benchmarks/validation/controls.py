@@ -34,7 +34,7 @@ class AllDegrees(md.NoseHoover):
     """A chain which believes that 3N degrees of freedom share the kinetic energy, although the centre of mass rests."""
 
     def degrees_of_freedom(self, system: System) -> int:
-        return 3 * len(system)
+        return super().degrees_of_freedom(system) + 3
 
 
 def weak_coupling(point: StatePoint, around: Surroundings) -> Integrator:

@@ -63,7 +63,7 @@ def _csvr(point: StatePoint, around: Surroundings) -> Integrator:
     return md.CSVR(  # type: ignore[attr-defined]
         temperature_K=point.temperature_K,
         time_constant_fs=around.period_fs,
-        **({"fix_rotation": True} if around.isolated else {}),
+        fix_rotation=around.isolated,
     )
 
 
@@ -73,7 +73,8 @@ def _cell_rescaling(coupling: str) -> Maker:
             temperature_K=point.temperature_K,
             pressure_GPa=point.pressure_GPa,
             compressibility_per_GPa=around.compressibility_per_GPa,
-            barostat_time_ps=5e-3 * around.period_fs,
+            barostat_time_fs=5.0 * around.period_fs,
+            thermostat_time_fs=around.period_fs,
             coupling=coupling,
         )
 

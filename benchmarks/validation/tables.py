@@ -11,6 +11,16 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "validation.md"
 FOLDER = ROOT / "benchmarks" / "results" / "validation"
+IDEAL_GAS = """## Ideal gas
+
+Atoms without interaction: p(V) ∝ V^N e^(−pV/k_BT), so ⟨V⟩ is (N + 1)k_BT/p and the width of V over its mean 1/√(N + 1).
+"""
+DRIFT = """## Drift
+
+Energy at constant energy after thermalisation at 300 K: a line by least squares with its standard error. OpenMM
+publishes 4.3e-4 (single precision) and 2.3e-5 (mixed) k_BT/ns per degree of freedom for ubiquitin at 0.5 fs. The last
+column is what the line gains in the run over the spread of the kinetic energy: below 1 it drowns in the fluctuations.
+"""
 MARKS = r"(<!-- table {} -->\n).*?(<!-- end -->)"
 
 
@@ -137,11 +147,18 @@ def _convergence(found: list[dict[str, Any]]) -> str:
 
 
 def _ideal_gas(found: list[dict[str, Any]]) -> str:
-    rows = ["| ensemble | samples | ⟨V⟩p/Nk_BT |", "|---|---|---|"]
+    rows = [
+        "| ensemble | samples | ⟨V⟩p/Nk_BT | exact | width of V over its mean | exact |",
+        "|---|---|---|---|---|---|",
+    ]
     for document in found:
         if ratio := document.get("volume_over_NkT_p"):
-            rows.append(f"| {document['ensemble']} | {document['samples']} | {_with_error(ratio, 4)} |")
-    return _joined(rows)
+            rows.append(
+                f"| {document['ensemble']} | {document['samples']} | {_with_error(ratio, 4)} "
+                f"| {document['exact_volume_over_NkT_p']:.4f} | {document['relative_width']:.4f} "
+                f"| {document['exact_relative_width']:.4f} |"
+            )
+    return _section(IDEAL_GAS, rows)
 
 
 def _controls(document: dict[str, Any] | None) -> str:
@@ -172,7 +189,7 @@ def _drift(document: dict[str, Any] | None) -> str:
         rows.append(
             f"| {name} | error at {steps} | {errors} meV/atom | ∝ Δt^{row['convergence']['exponent']:.2f} | – |"
         )
-    return _joined(rows)
+    return _section(DRIFT, rows)
 
 
 def _each(values: Any, form: str = ".1f") -> str:
@@ -181,6 +198,12 @@ def _each(values: Any, form: str = ".1f") -> str:
 
 def _with_error(value: dict[str, float], digits: int) -> str:
     return f"{value['mean']:.{digits}f} ± {value['error']:.{digits}f}"
+
+
+def _section(text: str, rows: list[str]) -> str:
+    """A section of the page that is there once its figures are."""
+    table = _joined(rows)
+    return f"{text}\n{table}" if table else ""
 
 
 def _joined(rows: list[str]) -> str:
