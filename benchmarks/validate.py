@@ -33,6 +33,7 @@ from so3krates.units import BOLTZMANN, GPA
 FOLDER = Path(__file__).parent / "results" / "validation"
 WITHIN = 3.0
 """Standard errors a check may be off."""
+LOAD_BEFORE = os.getloadavg()[0]
 console = Console()
 
 
@@ -218,7 +219,7 @@ def _store(folder: Path | None, name: str, content: dict[str, Any], case: Case, 
     document = {
         "benchmark": "validation",
         "date": datetime.now(UTC).date().isoformat(),
-        "machine": machine(os.getloadavg()[0]),
+        "machine": machine(LOAD_BEFORE),
         "versions": {name: version(name) for name in ("so3krates", "jax", "numpy")} | checks.versions(),
         "system": {"name": case.name, "formula": case.system.formula, "atoms": len(case.system), **around},
         "protocol": {"dtype": dtype, "seed": seed, "timestep_fs": case.timestep_fs, **asdict(case.plan)},

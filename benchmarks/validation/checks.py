@@ -62,7 +62,7 @@ def _parts(system: System, molecules: np.ndarray, freedom: Freedom) -> list[str 
         return [None, None] + [name for group in range(GROUPS) for name in (f"group {group + 1} of atoms", None)]
     if len(molecules) == 1:
         # All of it, rotation with vibration, then one by one; what has no freedom is left out.
-        return [None, None, *(["vibration"] if freedom.rotations else ["rotation", "vibration"])]
+        return [None, None, *([None] if freedom.rotations else ["rotation", "vibration"])]
     kinds = [None, "translation", "rotation and vibration", "rotation", "vibration"]
     groups = [f"group {group + 1} of molecules" for group in range(GROUPS)]
     return kinds + [f"{group}, {kind or 'all'}" for group in groups for kind in kinds]

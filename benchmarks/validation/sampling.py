@@ -63,7 +63,7 @@ def sample(case: Case, integrator: Integrator, point: StatePoint, dtype: str, se
             seed=own,
             monitor=monitor(),
         )
-        rows.append(_kept(run.frames[slice(skipped + 1, None)], case))
+        rows.append(_kept(run.frames[slice(skipped + 1, None)], case, point))
     return Samples(
         **{
             name: np.stack([getattr(row, name) for row in rows])
@@ -72,9 +72,11 @@ def sample(case: Case, integrator: Integrator, point: StatePoint, dtype: str, se
     )
 
 
-def _kept(frames: "so3krates.io.trajectory.Frames", case: Case) -> Samples:
+def _kept(frames: "so3krates.io.trajectory.Frames", case: Case, point: StatePoint) -> Samples:
     cells = getattr(frames, "cells", None)
     if cells is None:
+        if point.pressure_GPa is not None:
+            raise SystemExit("the frames hold no cells, although the pressure is given and the cell should move.")
         cell = case.system.cell
         volume = np.full(len(frames), np.nan if cell is None else abs(np.linalg.det(cell)))
     else:

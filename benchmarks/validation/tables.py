@@ -75,9 +75,8 @@ def sentence(count: dict[str, int]) -> str:
 def page_with(text: str, made: dict[str, str]) -> str:
     """The page with the tables in their places."""
     for name, table in made.items():
-        text, count = re.subn(
-            MARKS.format(re.escape(name)), lambda match, table=table: match[1] + table + match[2], text, flags=re.DOTALL
-        )
+        filled = r"\g<1>\n" + table.replace("\\", r"\\") + r"\n\g<2>"
+        text, count = re.subn(MARKS.format(re.escape(name)), filled, text, flags=re.DOTALL)
         if count != 1:
             raise SystemExit(f"{PAGE.name} has {count} places for the table {name!r}; there must be one.")
     return text
@@ -99,11 +98,12 @@ def _ensembles(found: list[dict[str, Any]]) -> str:
         shares = [
             value for point in points for name, value in point["sigma"].items() if not name.startswith("kinetic energy")
         ]
+        shown = f"{max(shares):.1f} of {len(shares)}" if shares else "–"
         ratios = " / ".join(_each(pair["sigma"]) or "no overlap" for pair in measured["pairs"])
         samples = _each((point["samples"] for point in points), ",")
         rows.append(
             f"| {document['system']['name']} | {document['ensemble']} | {samples} | {mean} | {width} "
-            f"| {max(shares):.1f} of {len(shares)} | {ratios} |"
+            f"| {shown} | {ratios} |"
         )
     return _joined(rows)
 
