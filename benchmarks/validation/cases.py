@@ -1,0 +1,200 @@
+"""What is simulated: argon as a dense fluid, a crystal of springs, the ideal gas, a trained model."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from ase.build import bulk
+from validation.ensembles import Kind, StatePoint, Surroundings
+from validation.terms import IdealGas, Springs
+
+import so3krates
+from so3krates import md
+from so3krates.demo import ETHANOL
+from so3krates.physics.lennard_jones import LennardJones
+from so3krates.potential import Potential
+from so3krates.system import System
+from so3krates.units import BOLTZMANN
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much is simulated at each state point."""
+
+    trajectories: int
+    equilibrate_ps: float
+    sample_ps: float
+    save_every_fs: float
+
+    @property
+    def frames(self) -> int:
+        """That count, of each trajectory."""
+        return round(self.sample_ps * 1e3 / self.save_every_fs)
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A system with the state points it is looked at."""
+
+    name: str
+    system: System
+    make: Callable[[str], Potential]
+    """dtype → the potential."""
+    around: Surroundings
+    timestep_fs: float
+    convergence_fs: tuple[float, ...]
+    """Time steps of the test of convergence, largest first."""
+    plan: Plan
+    points: dict[str, tuple[StatePoint, ...]]
+    """Kind of ensemble → state points; the first is the base, the others are compared with it."""
+    molecules: np.ndarray
+    """Index of the first atom of each molecule."""
+    modes: bool = False
+    """Starts are drawn from the harmonic canonical distribution, each a trajectory of its own."""
+    moving_cell: Plan | None = None
+    """The plan with a barostat, whose volume has to be forgotten too; the same if not given."""
+
+    def sampling(self, kind: Kind) -> "Case":
+        """With the plan for this kind of ensemble."""
+        return self if kind != "NPT" or self.moving_cell is None else replace(self, plan=self.moving_cell)
+
+    def planned(self, trajectories: int | None, sample_ps: float | None) -> "Case":
+        """With more or fewer trajectories, or longer ones."""
+        plan = replace(
+            self.plan,
+            trajectories=trajectories or self.plan.trajectories,
+            sample_ps=sample_ps or self.plan.sample_ps,
+        )
+        return replace(self, plan=plan)
+
+    def quick(self) -> "Case":
+        """The same with hardly any sampling: it shows that everything works and says nothing."""
+        frames = max(4, 24 // self.plan.trajectories)
+        plan = replace(self.plan, trajectories=min(6, self.plan.trajectories), equilibrate_ps=0.4)
+        return replace(self, plan=replace(plan, sample_ps=frames * self.plan.save_every_fs * 1e-3))
+
+    def start(self, temperature_K: float, seed: int) -> System:
+        """Where a trajectory begins; its velocities are drawn by `simulate`."""
+        return self._displaced(temperature_K, seed) if self.modes else self.system
+
+    @cached_property
+    def normal_modes(self) -> tuple[np.ndarray, np.ndarray]:
+        """Stiffness of all modes but the translations (eV/Å²) and their directions."""
+        atoms = len(self.system)
+        hessian = self.make("float64").hessian(self.system).reshape(3 * atoms, 3 * atoms)
+        stiffness, directions = np.linalg.eigh(0.5 * (hessian + hessian.T))
+        return stiffness[3:], directions[:, 3:]
+
+    def _displaced(self, temperature_K: float, seed: int) -> System:
+        stiffness, directions = self.normal_modes
+        amplitude = np.sqrt(BOLTZMANN * temperature_K / stiffness)
+        noise = np.random.default_rng([seed, 7]).standard_normal(len(stiffness))
+        return self.system.moved(self.system.positions + (directions @ (amplitude * noise)).reshape(-1, 3))
+
+
+def _lattice(constant: float, repeat: int) -> System:
+    return System.from_ase(bulk("Ar", "fcc", a=constant, cubic=True).repeat((repeat, repeat, repeat)))
+
+
+def argon() -> Case:
+    """32 atoms of supercritical argon, dense as a liquid: no transition is near, and modes mix at once."""
+    system = _lattice(5.8, 2)
+    base, warm = StatePoint(150.0, 0.1), StatePoint(175.0, 0.1)
+    return Case(
+        "argon",
+        system,
+        lambda dtype: Potential(LennardJones(0.0104, 3.4, 7.0, dtype=dtype)),
+        Surroundings(friction_per_ps=2.0, period_fs=400.0, compressibility_per_GPa=2.0, isolated=False),
+        timestep_fs=4.0,
+        convergence_fs=(8.0, 4.0, 2.0),
+        plan=Plan(trajectories=8, equilibrate_ps=10.0, sample_ps=250.0, save_every_fs=200.0),
+        points={
+            "NVT": (StatePoint(150.0), StatePoint(175.0)),
+            "NPT": (base, warm, StatePoint(150.0, 0.14)),
+        },
+        molecules=np.arange(len(system)),
+    )
+
+
+def crystal() -> Case:
+    """32 argon masses on springs: modes hardly mix, so each of many starts has amplitudes of its own."""
+    length = 3.75
+    system = _lattice(2**0.5 * length, 2)
+    return Case(
+        "crystal",
+        system,
+        lambda dtype: Potential(Springs(0.25, length, dtype=dtype)),
+        Surroundings(friction_per_ps=2.0, period_fs=400.0, compressibility_per_GPa=0.1, isolated=False),
+        timestep_fs=4.0,
+        convergence_fs=(8.0, 4.0, 2.0),
+        plan=Plan(trajectories=400, equilibrate_ps=1.0, sample_ps=2.0, save_every_fs=500.0),
+        points={
+            "NVE": (StatePoint(40.0), StatePoint(47.0)),
+            "NVT": (StatePoint(40.0), StatePoint(47.0)),
+            "NPT": (StatePoint(40.0, 0.0), StatePoint(47.0, 0.0), StatePoint(40.0, 0.13)),
+        },
+        molecules=np.arange(len(system)),
+        modes=True,
+        moving_cell=Plan(trajectories=200, equilibrate_ps=10.0, sample_ps=10.0, save_every_fs=500.0),
+    )
+
+
+def ideal_gas(atoms: int = 216) -> Case:
+    """Atoms without any interaction, in about the volume they will have."""
+    point = StatePoint(300.0, 0.1)
+    assert point.pressure_GPa is not None
+    volume = atoms * BOLTZMANN * point.temperature_K / (point.pressure_GPa * so3krates.units.GPA)
+    side = volume ** (1.0 / 3.0)
+    positions = np.random.default_rng(5).uniform(0.0, side, (atoms, 3))
+    system = System(positions, np.full(atoms, 18), side * np.eye(3), (True, True, True))
+    return Case(
+        "ideal gas",
+        system,
+        lambda dtype: Potential(IdealGas(dtype=dtype)),
+        Surroundings(friction_per_ps=2.0, period_fs=400.0, compressibility_per_GPa=10.0, isolated=False),
+        timestep_fs=4.0,
+        convergence_fs=(8.0, 4.0, 2.0),
+        plan=Plan(trajectories=4, equilibrate_ps=40.0, sample_ps=400.0, save_every_fs=400.0),
+        points={"NPT": (point,)},
+        molecules=np.arange(atoms),
+    )
+
+
+def trained(model: Path, structure: Path | None) -> Case:
+    """A trained model: of ethanol in vacuum, or of a periodic structure that is given."""
+    potential = so3krates.load(model)
+    if structure is None:
+        system = so3krates.read_dataset(ETHANOL)[0].system
+    else:
+        import ase.io
+
+        system = System.from_ase(ase.io.read(structure))  # type: ignore[arg-type]
+    isolated = not system.periodic
+    molecules = np.zeros(1, int) if isolated else _first_atoms(system)
+    return Case(
+        "trained",
+        system,
+        potential.astype,
+        Surroundings(friction_per_ps=5.0, period_fs=50.0, compressibility_per_GPa=0.5, isolated=isolated),
+        timestep_fs=0.25,
+        convergence_fs=(0.5, 0.25),
+        plan=Plan(trajectories=8, equilibrate_ps=3.0, sample_ps=60.0, save_every_fs=100.0),
+        points={
+            "NVT": (StatePoint(300.0), StatePoint(400.0)),
+            "NPT": (StatePoint(300.0, 0.0), StatePoint(320.0, 0.0), StatePoint(300.0, 0.1)),
+        },
+        molecules=molecules,
+    )
+
+
+def monitor() -> md.Monitor:
+    """Nothing is bonded, and atoms of the ideal gas pass through each other."""
+    return md.Monitor(max_bond_deviation=None, min_distance=None)
+
+
+def _first_atoms(system: System) -> np.ndarray:
+    """Of molecules whose atoms follow each other, such as waters written O H H."""
+    heavy = np.flatnonzero(system.numbers > 1)
+    return heavy if len(heavy) and heavy[0] == 0 else np.arange(len(system))

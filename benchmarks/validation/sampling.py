@@ -1,0 +1,132 @@
+"""Independent samples of an ensemble: several trajectories, thinned by how long anything in them is remembered."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from validation.cases import Case, monitor
+from validation.ensembles import StatePoint
+
+import so3krates
+from so3krates.md import Integrator
+from so3krates.units import FEMTOSECOND
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Frames one row each; of `sample` they lie side by side as trajectories × frames, after `thinned` in one row."""
+
+    kinetic: np.ndarray
+    """eV."""
+    potential: np.ndarray
+    """eV."""
+    volume: np.ndarray
+    """Å³; NaN for a molecule in vacuum."""
+    positions: np.ndarray
+    """Å."""
+    velocities: np.ndarray
+    """Internal units, so that ½mv² is in eV."""
+
+    @property
+    def count(self) -> int:
+        return self.kinetic.size
+
+    @property
+    def energy(self) -> np.ndarray:
+        """K + U, eV."""
+        return self.kinetic + self.potential
+
+    def thinned(self, every: int) -> "Samples":
+        """Every so many frames of each trajectory, all in one row."""
+        scalars = {name: getattr(self, name)[:, ::every].ravel() for name in ("kinetic", "potential", "volume")}
+        positions, velocities = (
+            values[:, ::every].reshape(-1, *values.shape[2:]) for values in (self.positions, self.velocities)
+        )
+        return Samples(**scalars, positions=positions, velocities=velocities)
+
+
+def sample(case: Case, integrator: Integrator, point: StatePoint, dtype: str, seed: int) -> Samples:
+    """Trajectories from starts of their own, without the time they need to forget them."""
+    plan, potential = case.plan, case.make(dtype)
+    skipped = round(plan.equilibrate_ps * 1e3 / plan.save_every_fs)
+    frames = skipped + plan.frames
+    rows = []
+    for number in range(plan.trajectories):
+        own = 100_000 * seed + number
+        _, run = so3krates.simulate(
+            potential,
+            case.start(point.temperature_K, own),
+            integrator,
+            timestep_fs=case.timestep_fs,
+            steps=round(frames * plan.save_every_fs / case.timestep_fs),
+            save_every_fs=plan.save_every_fs,
+            initial_temperature_K=point.temperature_K,
+            seed=own,
+            monitor=monitor(),
+        )
+        rows.append(_kept(run.frames[slice(skipped + 1, None)], case, point))
+    return Samples(
+        **{
+            name: np.stack([getattr(row, name) for row in rows])
+            for name in ("kinetic", "potential", "volume", "positions", "velocities")
+        }
+    )
+
+
+def _kept(frames: "so3krates.io.trajectory.Frames", case: Case, point: StatePoint) -> Samples:
+    cells = getattr(frames, "cells", None)
+    if cells is None:
+        if point.pressure_GPa is not None:
+            raise SystemExit("the frames hold no cells, although the pressure is given and the cell should move.")
+        cell = case.system.cell
+        volume = np.full(len(frames), np.nan if cell is None else abs(np.linalg.det(cell)))
+    else:
+        volume = np.abs(np.linalg.det(np.asarray(cells, np.float64)))
+    return Samples(
+        kinetic=frames.kinetic_energy,
+        potential=frames.potential_energy,
+        volume=volume,
+        positions=np.asarray(frames.positions, np.float64),
+        velocities=np.asarray(frames.velocities, np.float64) / FEMTOSECOND,
+    )
+
+
+def inefficiency(values: np.ndarray) -> float:
+    """Frames of one trajectory that are worth one independent sample: g = 1 + 2 Σ (1 − t/L) C(t).
+
+    The mean is that over all trajectories: what a trajectory never forgets, such as the energy at constant energy,
+    then counts as one sample for each of them. The sum ends at the first C(t) that is not positive.
+    """
+    length = values.shape[1]
+    centred = values - values.mean()
+    variance = float(np.mean(centred**2))
+    if variance == 0.0:
+        return 1.0
+    total = 1.0
+    for lag in range(1, length):
+        correlation = float(np.mean(centred[:, :-lag] * centred[:, lag:])) / variance
+        if correlation <= 0.0:
+            break
+        total += 2.0 * (1.0 - lag / length) * correlation
+    return max(1.0, total)
+
+
+def observables(samples: Samples, masses: np.ndarray) -> dict[str, np.ndarray]:
+    """What is looked at when memory is measured: also the share of half of the atoms, which tells whether modes mix."""
+    half = np.arange(len(masses)) % 2 == 0
+    moving = 0.5 * masses[half, None] * samples.velocities[:, :, half] ** 2
+    found = {
+        "kinetic energy": samples.kinetic,
+        "potential energy": samples.potential,
+        "total energy": samples.energy,
+        "kinetic energy of every other atom": moving.sum(axis=(2, 3)),
+    }
+    if np.ptp(samples.volume) > 0:
+        found["volume"] = samples.volume
+    return found
+
+
+def independent(samples: Samples, masses: np.ndarray) -> tuple[Samples, dict[str, float]]:
+    """Thinned by the longest memory, and the memory of each observable in frames."""
+    memory = {name: inefficiency(values) for name, values in observables(samples, masses).items()}
+    every = min(int(np.ceil(max(memory.values()))), samples.kinetic.shape[1])
+    return replace(samples.thinned(every)), {name: round(value, 2) for name, value in memory.items()}

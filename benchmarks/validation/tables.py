@@ -1,0 +1,215 @@
+"""The committed results as the tables of docs/validation.md.
+
+python benchmarks/validation/tables.py        # writes them between their marks
+"""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "docs" / "validation.md"
+FOLDER = ROOT / "benchmarks" / "results" / "validation"
+IDEAL_GAS = """## Ideal gas
+
+Atoms without interaction: p(V) ∝ V^N e^(−pV/k_BT), so ⟨V⟩ is (N + 1)k_BT/p and the width of V over its mean 1/√(N + 1).
+"""
+DRIFT = """## Drift
+
+Energy at constant energy after thermalisation at 300 K: a line by least squares with its standard error. OpenMM
+publishes 4.3e-4 (single precision) and 2.3e-5 (mixed) k_BT/ns per degree of freedom for ubiquitin at 0.5 fs. The last
+column is what the line gains in the run over the spread of the kinetic energy: below 1 it drowns in the fluctuations.
+"""
+MARKS = r"(<!-- table {} -->\n).*?(<!-- end -->)"
+
+
+def result(name: str, folder: Path = FOLDER) -> dict[str, Any] | None:
+    """A document; None if it was not recorded."""
+    path = folder / f"{name}.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+def results(folder: Path = FOLDER) -> list[dict[str, Any]]:
+    """Those of ensembles, by system and name."""
+    read = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
+    found = [document for document in read if document.get("ensemble")]
+    return sorted(found, key=lambda document: (document["system"]["name"], document["ensemble"]))
+
+
+def tables(folder: Path = FOLDER) -> dict[str, str]:
+    """Name of a table → its Markdown, without those of which nothing was recorded."""
+    found = results(folder)
+    made = {
+        "ensembles": _ensembles(found),
+        "averages": _averages(found),
+        "convergence": _convergence(found),
+        "ideal gas": _ideal_gas(found),
+        "controls": _controls(result("controls", folder)),
+        "drift": _drift(result("nve_drift", folder)),
+        "counts": sentence(counted(folder)) + "\n",
+    }
+    return {name: text for name, text in made.items() if text}
+
+
+def counted(folder: Path = FOLDER) -> dict[str, int]:
+    """All checks in standard errors, and how many of them are beyond 2 and 3."""
+    values = [value for document in results(folder) for value in sigmas(document)]
+    return {"checks": len(values), "above_2": sum(v > 2.0 for v in values), "above_3": sum(v > 3.0 for v in values)}
+
+
+def sigmas(document: dict[str, Any]) -> list[float]:
+    """Every deviation of a document."""
+    found = document.get("state_points")
+    if not found:
+        return []
+    one = [value for point in found["points"] for value in point["sigma"].values()]
+    return one + [value for pair in found["pairs"] for value in pair["sigma"]]
+
+
+def sentence(count: dict[str, int]) -> str:
+    """What the page says about them."""
+    return f"{count['checks']} checks in all: {count['above_2']} are beyond 2σ, {count['above_3']} beyond 3σ."
+
+
+def page_with(text: str, made: dict[str, str]) -> str:
+    """The page with the tables in their places."""
+    for name, table in made.items():
+        filled = r"\g<1>\n" + table.replace("\\", r"\\") + r"\n\g<2>"
+        text, count = re.subn(MARKS.format(re.escape(name)), filled, text, flags=re.DOTALL)
+        if count != 1:
+            raise SystemExit(f"{PAGE.name} has {count} places for the table {name!r}; there must be one.")
+    return text
+
+
+def _ensembles(found: list[dict[str, Any]]) -> str:
+    rows = [
+        "| system | ensemble | samples | kinetic energy, mean | width | equipartition | ratio of two state points |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for document in found:
+        measured = document.get("state_points")
+        if not measured:
+            continue
+        points = measured["points"]
+        mean, width = (
+            _each(point["sigma"][f"kinetic energy, {part}"] for point in points) for part in ("mean", "width")
+        )
+        shares = [
+            value for point in points for name, value in point["sigma"].items() if not name.startswith("kinetic energy")
+        ]
+        shown = f"{max(shares):.1f} of {len(shares)}" if shares else "–"
+        ratios = " / ".join(_each(pair["sigma"]) or "no overlap" for pair in measured["pairs"])
+        samples = _each((point["samples"] for point in points), ",")
+        rows.append(
+            f"| {document['system']['name']} | {document['ensemble']} | {samples} | {mean} | {width} "
+            f"| {shown} | {ratios} |"
+        )
+    return _joined(rows)
+
+
+def _averages(found: list[dict[str, Any]]) -> str:
+    rows = [
+        "| system | ensemble | bath, K | kinetic temperature, K | potential energy, meV/atom | over harmonic |",
+        "|---|---|---|---|---|---|",
+    ]
+    for document in found:
+        for point in (document.get("state_points") or {"points": []})["points"]:
+            harmonic = point.get("potential_over_harmonic")
+            per_atom = {
+                key: 1e3 * value / document["system"]["atoms"] for key, value in point["potential_energy_eV"].items()
+            }
+            pressure = "" if point["pressure_GPa"] is None else f", {point['pressure_GPa']:g} GPa"
+            rows.append(
+                f"| {document['system']['name']} | {document['ensemble']} | {point['temperature_K']:g}{pressure} "
+                f"| {_with_error(point['kinetic_temperature_K'], 2)} | {_with_error(per_atom, 3)} "
+                f"| {_with_error(harmonic, 4) if harmonic else '–'} |"
+            )
+    return _joined(rows)
+
+
+def _convergence(found: list[dict[str, Any]]) -> str:
+    rows = [
+        "| system | ensemble | time steps, fs | rms of the conserved quantity, meV/atom | exponent | largest deviation "
+        "from Δt² |",
+        "|---|---|---|---|---|---|",
+    ]
+    for document in found:
+        if measured := document.get("convergence"):
+            steps = ", ".join(f"{step:g}" for step in measured["timesteps_fs"])
+            spread = ", ".join(f"{value:.1e}" for value in measured["rms_meV_per_atom"])
+            rows.append(
+                f"| {document['system']['name']} | {document['ensemble']} | {steps} | {spread} "
+                f"| {measured['exponent']:.2f} ± {measured['exponent_error']:.2f} "
+                f"| {100 * measured['physical_validation_largest_deviation']:.0f} % |"
+            )
+    return _joined(rows)
+
+
+def _ideal_gas(found: list[dict[str, Any]]) -> str:
+    rows = [
+        "| ensemble | samples | ⟨V⟩p/Nk_BT | exact | width of V over its mean | exact |",
+        "|---|---|---|---|---|---|",
+    ]
+    for document in found:
+        if ratio := document.get("volume_over_NkT_p"):
+            rows.append(
+                f"| {document['ensemble']} | {document['samples']} | {_with_error(ratio, 4)} "
+                f"| {document['exact_volume_over_NkT_p']:.4f} | {document['relative_width']:.4f} "
+                f"| {document['exact_relative_width']:.4f} |"
+            )
+    return _section(IDEAL_GAS, rows)
+
+
+def _controls(document: dict[str, Any] | None) -> str:
+    rows = ["| what is wrong | largest deviation | where |", "|---|---|---|"]
+    for name, control in (document or {"controls": {}})["controls"].items():
+        named = [(value, where) for point in control["points"] for where, value in point["sigma"].items()]
+        named += [(value, "ratio of two state points") for pair in control["pairs"] for value in pair["sigma"]]
+        value, where = max(named)
+        rows.append(f"| {name} | {value:.1f} | {where} |")
+    return _joined(rows)
+
+
+def _drift(document: dict[str, Any] | None) -> str:
+    rows = [
+        "| structure | precision, time step | meV/atom/ps | k_BT/ns per degree of freedom | over σ(kinetic energy) |",
+        "|---|---|---|---|---|",
+    ]
+    for name, row in (document or {"rows": {}})["rows"].items():
+        for label, drift in row["drift"].items():
+            rows.append(
+                f"| {name} | {label} | {drift['meV_per_atom_per_ps']:.1e} ± {drift['error_meV_per_atom_per_ps']:.0e} "
+                f"| {drift['kT_per_ns_per_dof']:.1e} ± {drift['error_kT_per_ns_per_dof']:.0e} "
+                f"| {drift['over_kinetic_spread']:.1e} |"
+            )
+    for name, row in (document or {"rows": {}})["rows"].items():
+        errors = ", ".join(f"{value:.1e}" for value in row["convergence"]["rms_meV_per_atom"].values())
+        steps = ", ".join(row["convergence"]["rms_meV_per_atom"])
+        rows.append(
+            f"| {name} | error at {steps} | {errors} meV/atom | ∝ Δt^{row['convergence']['exponent']:.2f} | – |"
+        )
+    return _section(DRIFT, rows)
+
+
+def _each(values: Any, form: str = ".1f") -> str:
+    return ", ".join(format(value, form) for value in values)
+
+
+def _with_error(value: dict[str, float], digits: int) -> str:
+    return f"{value['mean']:.{digits}f} ± {value['error']:.{digits}f}"
+
+
+def _section(text: str, rows: list[str]) -> str:
+    """A section of the page that is there once its figures are."""
+    table = _joined(rows)
+    return f"{text}\n{table}" if table else ""
+
+
+def _joined(rows: list[str]) -> str:
+    """Nothing without a row of figures."""
+    return "\n".join(rows) + "\n" if len(rows) > 2 else ""
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page_with(PAGE.read_text(encoding="utf-8"), tables()), encoding="utf-8")

@@ -1,0 +1,51 @@
+"""The page on validation shows the committed results, and these say what it claims."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "docs" / "validation.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def tables(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    from validation import tables
+
+    yield tables
+    for name in [name for name in sys.modules if name.partition(".")[0] == "validation"]:
+        sys.modules.pop(name)
+
+
+def test_tables_are_those_of_the_results(tables: ModuleType) -> None:
+    made = tables.tables()
+    assert {"ensembles", "averages", "convergence", "controls"} <= set(made)
+    assert tables.page_with(PAGE, made) == PAGE
+
+
+def test_the_number_of_large_deviations_is_the_one_stated(tables: ModuleType) -> None:
+    assert tables.sentence(tables.counted()) in PAGE
+
+
+def test_every_ensemble_is_within_three_standard_errors(tables: ModuleType) -> None:
+    found = tables.results()
+    assert found
+    for document in found:
+        if measured := document.get("state_points"):
+            assert measured["within_3_sigma"] == (max(tables.sigmas(document)) <= 3.0)
+            assert measured["within_3_sigma"], (document["system"]["name"], document["ensemble"])
+        if measured := document.get("convergence"):
+            assert measured["second_order"], (document["system"]["name"], document["ensemble"])
+        if "volume_over_NkT_p" in document:
+            assert abs(document["volume_over_NkT_p"]["mean"] - 1.0) < 0.02
+
+
+def test_every_control_was_found(tables: ModuleType) -> None:
+    document = tables.result("controls")
+    assert document is not None and len(document["controls"]) >= 3
+    for name, control in document["controls"].items():
+        assert control["largest_sigma"] > 3.0, name
