@@ -3,7 +3,6 @@
 import json
 import os
 import random
-import resource
 import signal
 import subprocess
 import sys
@@ -163,19 +162,25 @@ def test_the_wall_time_is_kept_by_the_whole_process(files: Path, tmp_path: Path)
     assert_same_run(output, witness)
 
 
-@pytest.mark.parametrize("limit", [80_000, 100_000, 333_333])
-def test_no_room_for_more_ends_the_run_and_room_lets_it_go_on(files: Path, tmp_path: Path, limit: int) -> None:
+LIMITED = """
+import resource, runpy, sys
+limit = int(sys.argv.pop(1))
+resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+runpy.run_module("so3krates", run_name="__main__", alter_sys=True)
+"""
+
+
+@pytest.mark.parametrize("room", [1_000, 200_000, 1_000_000])
+def test_no_room_for_more_ends_the_run_and_room_lets_it_go_on(files: Path, tmp_path: Path, room: int) -> None:
     """A limit on the size of files is what a full disk looks like, at whichever file meets it first."""
-    output, witness = tmp_path / "run.h5", tmp_path / "witness.h5"
-
-    def little_room() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-
+    output, witness, small = tmp_path / "run.h5", tmp_path / "witness.h5", tmp_path / "small.h5"
+    subprocess.run(command(files, small, "0.01"), env=environment(files), check=True, capture_output=True)
+    limit = small.stat().st_size + room
+    _, _, *arguments = command(files, output, ENDLESS)
     done = subprocess.run(
-        command(files, output, ENDLESS),
+        [sys.executable, "-c", LIMITED, str(limit), *arguments[1:]],
         env=environment(files) | {"SO3KRATES_COMPILED_PROGRAMS": "off"},
         capture_output=True,
-        preexec_fn=little_room,
     )
     said = done.stderr.decode()
     assert done.returncode == 1 and said.count("\n") == 1, said
