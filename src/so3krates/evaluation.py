@@ -1,13 +1,16 @@
 """Neighbour search, energy and forces as one pure function of positions, for loops in compiled code."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import equinox as eqx
+import jax
 import jax.numpy as jnp
 
 from so3krates._typing import Array, Bool, Float, Int
 from so3krates.derivatives import energies_and_forces
 from so3krates.graph import Graph, Lattice
 from so3krates.neighbors.lists import Neighbors
+from so3krates.neighbors.pairs import Pairs
 from so3krates.system import System
 from so3krates.term import Outputs, Term
 
@@ -49,33 +52,95 @@ def evaluate(
     positions: Float[Array, "atoms 3"],
     cell: Float[Array, "3 3"] | None,
 ) -> Evaluation:
-    """Neighbour search, energy and forces at `positions`: one pure function for dynamics and relaxation."""
-    found = neighbors.update(positions, cell)
-    near, far = found.near, found.far
+    """Neighbour search, energy and forces at `positions`: one pure function for dynamics and relaxation.
+
+    Under `jax.vmap` over positions and cells, the replicas become one graph of many structures: a model, and the
+    compiled kernel, work on all their atoms at once.
+    """
+    arrays, static = eqx.partition((term, topology), eqx.is_array)
+
+    @jax.custom_batching.custom_vmap
+    def single(arrays: Any, positions: Array, cell: Array | None) -> Evaluation:
+        term, topology = eqx.combine(arrays, static)
+        cells = None if cell is None else cell[None]
+        found = _evaluate(term, topology, neighbors, positions[None], cells)
+        return jax.tree.map(lambda leaf: leaf[0], found)
+
+    @single.def_vmap
+    def many(size: int, batched: Any, arrays: Any, positions: Array, cell: Array | None) -> tuple[Evaluation, Any]:
+        model, at, box = batched
+        assert not any(jax.tree.leaves(model)), "replicas share their model"
+        term, topology = eqx.combine(arrays, static)
+        positions = positions if at else jnp.broadcast_to(positions, (size, *positions.shape))
+        if cell is not None and not box:
+            cell = jnp.broadcast_to(cell, (size, 3, 3))
+        found = _evaluate(term, topology, neighbors, positions, cell)
+        return found, jax.tree.map(lambda _: True, found)
+
+    return single(arrays, positions, cell)
+
+
+def _evaluate(
+    term: Term,
+    topology: Topology,
+    neighbors: Neighbors,
+    positions: Float[Array, "replicas atoms 3"],
+    cells: Float[Array, "replicas 3 3"] | None,
+) -> Evaluation:
+    """Every field with a leading axis of replicas."""
+    replicas, atoms, _ = positions.shape
+    if replicas == 1:
+        found = neighbors.update(positions[0], None if cells is None else cells[0])
+        near, far = found.near, None if found.far is None else found.far.as_long_range(neighbors.far_cutoff)
+        closest, overflow = neighbors.closest(found)[None], found.overflow[None]
+    else:
+        found = jax.vmap(neighbors.update)(positions, cells)
+        near, far = _joined(found.near, atoms), None
+        if found.far is not None:
+            far = _joined(found.far, atoms).as_long_range(neighbors.far_cutoff, replicas)
+        closest, overflow = jax.vmap(neighbors.closest)(found), found.overflow
     lattice = None
     if all(neighbors.mesh):
-        assert cell is not None
-        lattice = Lattice(positions, cell[None], neighbors.mesh)
+        assert cells is not None
+        lattice = Lattice(positions.reshape(-1, 3), cells, neighbors.mesh)
     graph = Graph(
         vectors=near.vectors,
         centers=near.centers,
         others=near.others,
         pair_mask=near.mask,
-        numbers=topology.numbers,
-        atom_mask=jnp.ones(topology.numbers.shape, bool),
-        structure=jnp.zeros(topology.numbers.shape, jnp.int32),
-        charge=topology.charge[None],
-        unpaired=topology.unpaired[None],
-        long_range=None if far is None else far.as_long_range(neighbors.far_cutoff),
+        numbers=jnp.tile(topology.numbers, replicas),
+        atom_mask=jnp.ones((replicas * atoms,), bool),
+        structure=jnp.arange(replicas * atoms, dtype=jnp.int32) // atoms,
+        charge=jnp.full((replicas,), topology.charge),
+        unpaired=jnp.full((replicas,), topology.unpaired),
+        long_range=far,
         lattice=lattice,
         purpose="inference",
     )
     result = energies_and_forces(term, graph)
+
+    def apart(values: Array) -> Array:
+        return values.reshape(replicas, atoms, *values.shape[1:])
+
+    outputs = jax.tree.map(apart, result.outputs)
     return Evaluation(
-        energy=jnp.sum(result.energies),
-        forces=result.forces,
-        virial=result.virial[0],
-        closest=neighbors.closest(found),
-        overflow=found.overflow,
-        outputs=result.outputs,
+        energy=jnp.sum(outputs.energies, axis=1),
+        forces=apart(result.forces),
+        virial=result.virial,
+        closest=closest,
+        overflow=overflow,
+        outputs=outputs,
+    )
+
+
+def _joined(pairs: Pairs, atoms: int) -> Pairs:
+    """The lists of all replicas, whose fields have a leading axis, as one list."""
+    replicas, places = pairs.mask.shape
+    first = jnp.repeat(atoms * jnp.arange(replicas, dtype=jnp.int32), places)
+    return Pairs(
+        vectors=pairs.vectors.reshape(-1, 3),
+        centers=first + pairs.centers.reshape(-1),
+        others=first + pairs.others.reshape(-1),
+        mask=pairs.mask.reshape(-1),
+        overflow=jnp.any(pairs.overflow),
     )

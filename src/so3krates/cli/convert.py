@@ -1,4 +1,4 @@
-"""`so3krates convert`: parameters of other implementations to a model file, and trajectories to extxyz."""
+"""`so3krates convert`: parameters of other implementations to a model file, and trajectories to other formats."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,25 +12,54 @@ convert = App(name="convert", help="Convert foreign parameters to a model file, 
 
 
 @convert.default
-def trajectory(source: Path, target: Path, /, *, overwrite: Annotated[bool, Parameter(negative=())] = False) -> None:
-    """Write a trajectory as extended XYZ: `so3krates convert run.h5 run.extxyz`.
+def trajectory(
+    source: Path,
+    target: Path,
+    /,
+    *,
+    every: int = 1,
+    start_ps: float | None = None,
+    stop_ps: float | None = None,
+    wrap: bool = False,
+    overwrite: Annotated[bool, Parameter(negative=())] = False,
+) -> None:
+    """Write a trajectory as extended XYZ, DCD or XTC: `so3krates convert run.h5 run.xtc`.
+
+    DCD and XTC need the extra `formats`, and get a PDB file of the first frame beside them.
 
     Parameters
     ----------
     source
         HDF5 trajectory.
     target
-        File to write, ending in .extxyz or .xyz.
+        File to write, ending in .extxyz, .xyz, .dcd or .xtc.
+    every
+        Frames from one that is written to the next: 10 writes a tenth of them.
+    start_ps
+        Time of the first frame, ps; from the beginning if not given.
+    stop_ps
+        Time of the last frame, ps; to the end if not given.
+    wrap
+        Bring each atom into the cell, which may cut molecules; positions are unwrapped, as they are stored, if not.
     overwrite
-        Replace an existing file.
+        Replace existing files.
     """
     from so3krates.cli._outputs import check_output, refuse_existing
-    from so3krates.io.trajectory import to_extxyz
+    from so3krates.io.trajectory.convert import SUFFIXES, convert_trajectory, topology_path
 
-    check_output(target, "a trajectory", (".extxyz", ".xyz"), [source])
-    refuse_existing(target, overwrite)
-    to_extxyz(source, target)
-    print(f"{target}: written from {source}")
+    check_output(target, "a trajectory", SUFFIXES, [source])
+    topology = topology_path(target)
+    for output in (target, topology):
+        if output is not None:
+            refuse_existing(output, overwrite)
+    done = convert_trajectory(source, target, every=every, start_ps=start_ps, stop_ps=stop_ps, wrap=wrap)
+    print(f"{target}: {done.frames} {'frame' if done.frames == 1 else 'frames'} written from {source}")
+    if target.suffix.lower() == ".xtc":
+        print("positions are rounded to 0.01 Å, as XTC has it")
+    if done.turned:
+        print("frames were turned so that the first cell vector lies along x and the second in the xy plane")
+    if topology is not None:
+        print(f"{topology}: first frame with bonds; residue MOL, atoms named like their elements")
 
 
 @convert.command

@@ -14,6 +14,7 @@ from safetensors.numpy import save
 from so3krates._errors import FileError
 from so3krates._typing import Float
 from so3krates.io.atomic import write_atomically
+from so3krates.md.findings import Disagreement, Findings
 from so3krates.md.state import State
 from so3krates.neighbors.choice import recorded
 from so3krates.neighbors.lists import Neighbors
@@ -32,6 +33,10 @@ class Checkpoint(NamedTuple):
     """Frames of the trajectory that belong to this state; later ones are cut off on resume."""
     retries: int
     """How often the neighbour list was enlarged so far."""
+    reference: float
+    """The conserved quantity at the start of the run, eV."""
+    findings: Findings
+    """What the monitor noticed in these frames."""
 
 
 def checkpoint_path(trajectory: Path) -> Path:
@@ -53,9 +58,12 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, settings_hash: str) -> N
         "settings": settings_hash,
         "frames": checkpoint.frames,
         "retries": checkpoint.retries,
+        "reference": checkpoint.reference,
+        "events": checkpoint.findings.as_json(),
         "neighbors": [recorded(each) for each in neighbors.lists],
     }
     header = {name: json.dumps(value) for name, value in metadata.items()}
+    tensors |= {f"disagreement.{name}": v for name, v in checkpoint.findings.disagreement._asdict().items()}
     write_atomically(path, save(tensors | {"origin": checkpoint.origin}, metadata=header))
 
 
@@ -83,6 +91,10 @@ def load_checkpoint(path: Path, template: State, neighbors: Neighbors, settings_
         origin=tensors["origin"],
         frames=metadata["frames"],
         retries=metadata["retries"],
+        reference=metadata["reference"],
+        findings=Findings.of(
+            metadata["events"], {name: tensors[f"disagreement.{name}"] for name in Disagreement._fields}
+        ),
     )
 
 

@@ -11,16 +11,21 @@ import numpy as np
 
 from so3krates._errors import FileError
 from so3krates._interrupts import Interrupts
+from so3krates._precision import precision_scope
 from so3krates._typing import Float
 from so3krates.evaluation import Topology
 from so3krates.io.trajectory import OBSERVABLES, WIDE, Frames
 from so3krates.md.checkpoint import Checkpoint
+from so3krates.md.committee import Committee
+from so3krates.md.findings import Findings
+from so3krates.md.inspection import Inspector, Stop
 from so3krates.md.langevin import Langevin
 from so3krates.md.loop import Outcome, Problem, advance, first_forces, first_frame
-from so3krates.md.monitor import Status, make_watch, sentence
+from so3krates.md.monitor import Status
 from so3krates.md.nve import NVE
 from so3krates.md.output import MemoryOutput, Output
 from so3krates.md.progress import Pace, Report
+from so3krates.md.reports import sentence
 from so3krates.md.run import Run, RunStopped, RunUnfinished
 from so3krates.md.run_file import write_summary
 from so3krates.md.settings import Settings
@@ -28,6 +33,7 @@ from so3krates.md.state import Snapshot, State, make_state, origin_of, snapshot_
 from so3krates.md.summary import summarize
 from so3krates.md.velocities import kinetic_energy, maxwell_boltzmann
 from so3krates.md.wall_time import Deadline
+from so3krates.md.watch import make_watch
 from so3krates.md.writer import Writer
 from so3krates.neighbors.lists import Neighbors
 from so3krates.potential import Potential
@@ -56,6 +62,7 @@ class Engine:
     neighbors: Neighbors
     interrupts: Interrupts
     report: Callable[[Report], None] | None
+    inspector: Inspector
     deadline: Deadline
     thermalising: bool = False
 
@@ -68,19 +75,23 @@ class Engine:
         neighbors: Neighbors | None,
         interrupts: Interrupts,
         report: Callable[[Report], None] | None,
+        committee: Committee | None = None,
         deadline: Deadline | None = None,
     ) -> "Engine":
         watch = make_watch(settings.monitor, system, potential.dtype)
         topology = Topology.of(system, potential.dtype)
-        problem = Problem(potential.fast, topology, settings.integrator, watch, settings.save_forces)
+        keep_forces = settings.save_forces or committee is not None
+        unknown = jnp.asarray(jnp.nan, potential.dtype)
+        problem = Problem(potential.fast, topology, settings.integrator, watch, keep_forces, unknown)
         neighbors = neighbors or potential.allocate(system)
-        deadline = deadline or Deadline()
-        return cls(problem, settings, system, origin_of(system), neighbors, interrupts, report, deadline)
+        inspector = Inspector(settings.monitor, system, settings.frame_fs, committee)
+        origin, deadline = origin_of(system), deadline or Deadline()
+        return cls(problem, settings, system, origin, neighbors, interrupts, report, inspector, deadline)
 
     def template(self, snapshot: Snapshot) -> State:
         """A state of the right structure, shapes and types."""
         integrator = self.settings.integrator
-        freedom = integrator.degrees_of_freedom(self.system)
+        freedom = integrator.degrees_of_freedom(snapshot)
         state = make_state(
             snapshot, self.origin, self.settings.timestep_fs, self.settings.seed, freedom, self.settings.dtype
         )
@@ -91,47 +102,58 @@ class Engine:
         temperature = self.settings.initial_temperature_K
         integrator = self.settings.integrator
         if temperature is not None:
-            fixed = integrator.fix_center
-            drawn = maxwell_boltzmann(self.system, temperature, self.settings.seed, fix_center=fixed)
-            snapshot = Snapshot(snapshot.system, drawn)
+            drawn = maxwell_boltzmann(
+                self.system, temperature, self.settings.seed, fix_center=integrator.fix_center, fixed=snapshot.fixed
+            )
+            snapshot = replace(snapshot, velocities=drawn)
             if self.settings.thermalise_steps:
                 snapshot = self._thermalised(snapshot, temperature)
         state, neighbors, retries = self._with_forces(self.template(integrator.prepare(snapshot)))
         first = first_frame(self.problem, state)
-        checkpoint = Checkpoint(state, neighbors, self.origin, 1, retries)
-        output.add(self._frames(first))
+        reference = float(jax.device_get(first.record.conserved[0]))
+        checkpoint = Checkpoint(state, neighbors, self.origin, 1, retries, reference, Findings.none())
+        try:
+            self._commit(first, checkpoint, output)
+        except SeenInFrame as seen:
+            raise self._ended(seen, output, 0.0, 0) from None
         if int(first.status):
             raise self._stopped(first, checkpoint, output, 0.0, 0)
-        output.checkpoint(checkpoint)
-        return checkpoint
+        return checkpoint._replace(findings=self.inspector.findings)
 
     def run(self, checkpoint: Checkpoint, output: Output) -> tuple[Snapshot, Run]:
         """Chunk after chunk to the end; each is written while the next is computed."""
         pace = Pace(CHUNK_SECONDS, (self.capacity - 1) * self.settings.save_every)
+        self.inspector.remember(checkpoint.findings)
         begin = step = int(checkpoint.state.step)
-        count, outcome = 0, None
+        outcome = None
         if step < self.settings.steps:
             # No step: this compiles, so that the chunks show what a step takes.
             self._chunk(checkpoint, 0)
         pace.start()
-        with Writer[tuple[Outcome, Checkpoint]](lambda chunk: self._commit(*chunk, output)) as writer:
-            while step < self.settings.steps and not self.interrupts.requested:
-                count = pace.next(self.settings.steps - step, self.deadline.room(writer.slowest_s))
-                if not count:
-                    break
-                retries = checkpoint.retries
-                # It begins with the state of the last chunk only once that is known to be valid.
-                outcome, checkpoint = self._chunk(checkpoint, count)
-                pace.computed(count)
-                writer.put((outcome, checkpoint))
-                if int(outcome.status):
-                    break
-                self._tell(checkpoint, pace, step if checkpoint.retries > retries else None)
-                step = int(checkpoint.state.step)
+        try:
+            with Writer[tuple[Outcome, Checkpoint]](lambda chunk: self._commit(*chunk, output)) as writer:
+                while step < self.settings.steps and not self.interrupts.requested:
+                    count = pace.next(self.settings.steps - step, self.deadline.room(writer.slowest_s))
+                    if not count:
+                        break
+                    retries = checkpoint.retries
+                    # It begins with the state of the last chunk only once that is known to be valid.
+                    outcome, checkpoint = self._chunk(checkpoint, count)
+                    pace.computed(count)
+                    writer.put((outcome, checkpoint))
+                    if int(outcome.status):
+                        break
+                    self._tell(checkpoint, pace, step if checkpoint.retries > retries else None)
+                    step = int(checkpoint.state.step)
+        except SeenInFrame as seen:
+            raise self._ended(seen, output, pace.steps_per_second, seen.stop.event.step - begin) from None
         made = int(checkpoint.state.step) - begin
         if outcome is not None and int(outcome.status):
             raise self._stopped(outcome, checkpoint, output, pace.steps_per_second, made)
-        result = self._result(checkpoint, output, pace.steps_per_second, made)
+        if self.inspector.untold:
+            # Frames are looked at behind the computation, so what the last ones show comes after the last report.
+            self._tell(checkpoint, pace, None)
+        result = self._result(step, checkpoint, output, pace.steps_per_second, made)
         final = snapshot_of(checkpoint.state, self.system, checkpoint.origin)
         ended = self._unfinished(final, result) if step < self.settings.steps else None
         if made or ended is not None:
@@ -141,21 +163,34 @@ class Engine:
         return final, result
 
     def _commit(self, outcome: Outcome, checkpoint: Checkpoint, output: Output) -> None:
-        """Frames, then the state behind them; a state that failed is none to go on from."""
-        output.add(self._frames(outcome))
-        if not int(outcome.status):
-            output.checkpoint(checkpoint)
+        """Look at the frames and keep them, then the state behind them; in the thread of the writer.
+
+        A frame that ends the run is none to go on from, nor are those behind it: they are not kept.
+        """
+        with precision_scope(self.settings.dtype):  # which belongs to a thread
+            frames = self._frames(outcome)
+            stop = self.inspector.look(frames)
+            kept = frames if self.settings.save_forces else replace(frames, forces=None)
+            output.add(kept if stop is None else kept[: stop.row])
+            if stop is not None:
+                raise SeenInFrame(stop, frames, checkpoint)
+            if not int(outcome.status):
+                output.checkpoint(checkpoint._replace(findings=self.inspector.findings))
 
     def _chunk(self, checkpoint: Checkpoint, count: int) -> tuple[Outcome, Checkpoint]:
         every = jnp.asarray(self.settings.save_every, jnp.int32)
 
+        problem = self.problem._replace(reference=jnp.asarray(checkpoint.reference, self.settings.dtype))
+
         def compiled(state: State, neighbors: Neighbors) -> tuple:
-            return advance(self.problem, state, neighbors, jnp.asarray(count, jnp.int32), every, self.capacity)
+            return advance(problem, state, neighbors, jnp.asarray(count, jnp.int32), every, self.capacity)
 
         done = run_chunk(compiled, checkpoint.state, checkpoint.neighbors, self._enlarged)
         frames = checkpoint.frames + int(done.record.frames)
         retries = checkpoint.retries + done.retries
-        return done.record, Checkpoint(done.state, done.neighbors, self.origin, frames, retries)
+        return done.record, checkpoint._replace(
+            state=done.state, neighbors=done.neighbors, frames=frames, retries=retries
+        )
 
     def _with_forces(self, state: State) -> tuple[State, Neighbors, int]:
         def compiled(state: State, neighbors: Neighbors) -> tuple:
@@ -191,7 +226,10 @@ class Engine:
             initial_temperature_K=None,
             thermalise_steps=0,
         )
-        engine = replace(self, problem=self.problem._replace(integrator=bath), settings=inner, thermalising=True)
+        problem = self.problem._replace(integrator=bath)
+        engine = replace(
+            self, problem=problem, settings=inner, inspector=self.inspector.fresh(inner.frame_fs), thermalising=True
+        )
         memory = MemoryOutput()
         try:
             final, _ = engine.run(engine.begin(snapshot, memory), memory)
@@ -209,13 +247,13 @@ class Engine:
         except RunStopped as error:
             raise RunStopped(f"while thermalising, {error}", error.reason, error.step, error.time_fs, None) from error
         if isinstance(settings.integrator, NVE):
-            return _of_mean_energy(memory.frames(), self.system, settings.integrator, temperature)
+            return _of_mean_energy(memory.frames(), snapshot, settings.integrator, temperature)
         return final
 
     @property
     def capacity(self) -> int:
         """Frames that the record of a chunk has room for."""
-        row = 3 * len(self.system) * (3 if self.settings.save_forces else 2) + 8
+        row = 3 * len(self.system) * (3 if self.problem.keep_forces else 2) + 8
         return int(np.clip(RECORD_BYTES // (row * np.dtype(self.settings.dtype).itemsize), 8, 16384))
 
     def _frames(self, outcome: Outcome, *, failed: bool = False) -> Frames:
@@ -253,13 +291,14 @@ class Engine:
                 remark=None
                 if enlarged is None
                 else f"neighbour list enlarged after step {enlarged}, chunk run again from there",
+                events=self.inspector.news(),
             )
         )
 
-    def _result(self, checkpoint: Checkpoint, output: Output, speed: float, made: int) -> Run:
+    def _result(self, step: int, checkpoint: Checkpoint, output: Output, speed: float, made: int) -> Run:
         summary = summarize(
             output.series(),
-            steps=int(checkpoint.state.step),
+            steps=step,
             atoms=len(self.system),
             degrees_of_freedom=int(checkpoint.state.freedom),
             steps_per_second=speed,
@@ -267,7 +306,7 @@ class Engine:
             retries=checkpoint.retries,
             mass=float(self.system.masses.sum()),
         )
-        return Run(summary, output.path, output.frames(), made)
+        return Run(summary, output.path, output.frames(), made, self.inspector.findings)
 
     def _unfinished(self, final: Snapshot, run: Run) -> KeyboardInterrupt | RunUnfinished:
         """What ends a run before its last step, and how it goes on."""
@@ -280,16 +319,39 @@ class Engine:
         return RunUnfinished(f"{REASONS[reason]} {where}", reason, step, final, run)
 
     def _stopped(self, outcome: Outcome, checkpoint: Checkpoint, output: Output, speed: float, made: int) -> RunStopped:
+        """A check in every step failed."""
+        status, state = Status(int(outcome.status)), checkpoint.state
+        failed = self._frames(outcome, failed=True)
+        conserved = float(failed.conserved[0])
+        what = sentence(status, self.problem.watch, state, conserved, checkpoint.reference, self.system)
+        return self._stop(status.reason, what, int(state.step), failed, checkpoint, output, speed, made)
+
+    def _ended(self, seen: "SeenInFrame", output: Output, speed: float, made: int) -> RunStopped:
+        """A saved frame shows what ends the run."""
+        stop = seen.stop
+        failed = seen.frames[slice(stop.row, stop.row + 1)]
+        what = f"{stop.event.sentence}, seen at a saved frame"
+        return self._stop(stop.event.kind, what, stop.event.step, failed, seen.checkpoint, output, speed, made)
+
+    def _stop(
+        self,
+        reason: str,
+        what: str,
+        step: int,
+        failed: Frames,
+        checkpoint: Checkpoint,
+        output: Output,
+        speed: float,
+        made: int,
+    ) -> RunStopped:
         """Dump the frame that failed and say what happened."""
-        status, step = Status(int(outcome.status)), int(checkpoint.state.step)
-        what = sentence(status, self.problem.watch, checkpoint.state, self.system)
-        dumped = output.dump(self._frames(outcome, failed=True))
+        dumped = output.dump(failed)
         where = "" if dumped is None else f"; the last good frames and this one are in '{dumped}'"
         time_fs = step * self.settings.timestep_fs
-        run = self._result(checkpoint, output, speed, made) if len(output.series()["step"]) else None
+        run = self._result(step, checkpoint, output, speed, made) if len(output.series()["step"]) else None
         stopped = RunStopped(
             f"{self.system.formula} at step {step} ({time_fs * 1e-3:.4f} ps): {what}{where}.",
-            status.reason,
+            reason,
             step,
             time_fs,
             run,
@@ -300,18 +362,27 @@ class Engine:
         return stopped
 
 
-def _of_mean_energy(frames: Frames, system: System, integrator: NVE, temperature: float) -> Snapshot:
+class SeenInFrame(Exception):
+    """A saved frame shows what ends the run; carries it from the thread of the writer to that of the run."""
+
+    def __init__(self, stop: Stop, frames: Frames, checkpoint: Checkpoint) -> None:
+        super().__init__(stop.event.sentence)
+        self.stop, self.frames, self.checkpoint = stop, frames, checkpoint
+
+
+def _of_mean_energy(frames: Frames, start: Snapshot, integrator: NVE, temperature: float) -> Snapshot:
     """Of the second half of the frames, the one whose energy is nearest to ⟨U⟩ + N_f k_BT/2.
 
     Its kinetic energy is that after `prepare`, since what is removed there takes a share along.
     """
     late = frames[slice(len(frames) // 2, None)]
+    assert late.velocities is not None  # frames in memory have them
     snapshots = [
-        integrator.prepare(Snapshot(replace(system, positions=np.asarray(positions, np.float64)), velocities))
+        integrator.prepare(replace(start, system=start.system.moved(positions), velocities=velocities))
         for positions, velocities in zip(late.positions, late.velocities, strict=True)
     ]
     energy = late.potential_energy + np.array([_kinetic(snapshot) for snapshot in snapshots])
-    mean = late.potential_energy.mean() + 0.5 * integrator.degrees_of_freedom(system) * BOLTZMANN * temperature
+    mean = late.potential_energy.mean() + 0.5 * integrator.degrees_of_freedom(start) * BOLTZMANN * temperature
     return snapshots[int(np.argmin(np.abs(energy - mean)))]
 
 

@@ -1,19 +1,21 @@
 """Langevin dynamics by the BAOAB splitting (Leimkuhler and Matthews, Appl. Math. Res. Express 2013, 34)."""
 
 from dataclasses import replace
-from math import exp, expm1, sqrt
+from math import exp, expm1
+from typing import Annotated
 
 import equinox as eqx
 import jax.numpy as jnp
-from pydantic import Field, PositiveFloat
+from pydantic import AfterValidator, Field, PositiveFloat
 
 from so3krates._typing import Array, Float
 from so3krates.config import Config
+from so3krates.md.heat import Heat
 from so3krates.md.operators import drift, kick, kinetic_energy, ornstein_uhlenbeck, refresh, tick
+from so3krates.md.schedule import Ramp, Schedule, every_temperature, make_schedule, start_of
 from so3krates.md.state import Forces, Snapshot, State
 from so3krates.md.velocities import degrees_of_freedom, without_center
-from so3krates.system import System
-from so3krates.units import BOLTZMANN
+from so3krates.units import BOLTZMANN, FEMTOSECOND
 
 
 class Bath(eqx.Module):
@@ -21,12 +23,12 @@ class Bath(eqx.Module):
 
     decay: Float[Array, ""]
     """e^(−γΔt)."""
-    spread: Float[Array, ""]
-    """√(k_BT(1 − e^(−2γΔt)))."""
-    heat: Float[Array, ""]
-    """Energy delivered by the bath so far, eV."""
-    heat_error: Float[Array, ""]
-    """What rounding took from `heat`: the sum of millions of small terms is compensated."""
+    share: Float[Array, ""]
+    """1 − e^(−2γΔt), of k_BT: the variance of the noise in a mass-weighted velocity."""
+    thermal: Schedule
+    """k_BT."""
+    heat: Heat
+    """Delivered so far."""
 
 
 class Langevin(Config):
@@ -41,19 +43,25 @@ class Langevin(Config):
     0.5 fs), although the positions of such a mode are right.
     """
 
-    temperature_K: PositiveFloat = Field(description="temperature of the bath, K")
+    temperature_K: Annotated[float | Ramp, AfterValidator(every_temperature)] = Field(
+        description="temperature of the bath, K, or a ramp of it"
+    )
     friction_per_ps: PositiveFloat = Field(default=1.0, description="γ, 1/ps")
     fix_center: bool = Field(default=True, description="keep the centre of mass at rest")
 
     @property
     def start_temperature_K(self) -> float:
-        return self.temperature_K
+        return start_of(self.temperature_K)
 
-    def degrees_of_freedom(self, system: System) -> int:
-        return degrees_of_freedom(system, fix_center=self.fix_center, fix_rotation=False)
+    @property
+    def moves_cell(self) -> bool:
+        return False
+
+    def degrees_of_freedom(self, start: Snapshot) -> int:
+        return degrees_of_freedom(start.system, start.fixed, fix_center=self.fix_center, fix_rotation=False)
 
     def prepare(self, snapshot: Snapshot) -> Snapshot:
-        if snapshot.velocities is None or not self.fix_center:
+        if snapshot.velocities is None or not self.fix_center or snapshot.fixed:
             return snapshot
         return replace(snapshot, velocities=without_center(snapshot.system, snapshot.velocities))
 
@@ -62,9 +70,9 @@ class Langevin(Config):
         dtype = state.positions.dtype
         bath = Bath(
             decay=jnp.asarray(exp(-rate), dtype),
-            spread=jnp.asarray(sqrt(-BOLTZMANN * self.temperature_K * expm1(-2.0 * rate)), dtype),
-            heat=jnp.zeros((), dtype),
-            heat_error=jnp.zeros((), dtype),
+            share=jnp.asarray(-expm1(-2.0 * rate), dtype),
+            thermal=make_schedule(self.temperature_K, timestep_fs * FEMTOSECOND, dtype, lambda t: BOLTZMANN * t),
+            heat=Heat.zero(dtype),
         )
         return replace(state, thermostat=bath)
 
@@ -76,13 +84,12 @@ class Langevin(Config):
 
     def conserved(self, state: State) -> Float[Array, ""]:
         """Total energy less the heat delivered by the bath."""
-        return state.energy + kinetic_energy(state) - state.thermostat.heat
+        return state.energy + kinetic_energy(state) - state.thermostat.heat.total
 
     def _exchange(self, state: State) -> State:
         bath: Bath = state.thermostat
-        after = ornstein_uhlenbeck(state, bath.decay, bath.spread, self.fix_center)
+        spread = jnp.sqrt(bath.share * bath.thermal.at(state.step))
+        after = ornstein_uhlenbeck(state, bath.decay, spread, self.fix_center)
         # ½ Σ m (v'² − v²) as one sum of products: no difference of two large numbers.
         change = (after.velocities - state.velocities) * (after.velocities + state.velocities)
-        gain = 0.5 * jnp.sum(state.masses * change) - bath.heat_error
-        heat = bath.heat + gain
-        return replace(after, thermostat=replace(bath, heat=heat, heat_error=(heat - bath.heat) - gain))
+        return replace(after, thermostat=replace(bath, heat=bath.heat.plus(0.5 * jnp.sum(state.masses * change))))

@@ -15,19 +15,38 @@ ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 PARITY = 0x1BD11BDA
 
 
-def normal(key: PRNGKeyArray, step: Int[Array, ""], shape: tuple[int, ...], dtype: object) -> Float[Array, "..."]:
-    """Independent standard normal numbers for one step."""
+STREAMS = 4
+"""Independent sets of numbers for a step: 0 for thermostats, 1 for barostats, 2 for exchanges of replicas."""
+
+
+def normal(
+    key: PRNGKeyArray, step: Int[Array, ""], shape: tuple[int, ...], dtype: object, stream: int = 0
+) -> Float[Array, "..."]:
+    """Independent standard normal numbers for one step; another `stream` below STREAMS gives others."""
     size = 1
     for length in shape:
         size *= length
     half = (size + 1) // 2
-    counter = jnp.arange(half, dtype=jnp.uint32)
-    words = jax.random.key_data(key)
-    first, second = threefry(words[0], words[1], jnp.broadcast_to(step.astype(jnp.uint32), (half,)), counter)
+    first, second = _words(key, step, half, stream)
     radius = jnp.sqrt(-2.0 * jnp.log(_uniform(first, dtype)))
     angle = (2.0 * jnp.pi) * _uniform(second, dtype)
     both = jnp.concatenate([radius * jnp.cos(angle), radius * jnp.sin(angle)])
     return both[:size].reshape(shape)
+
+
+def uniform(
+    key: PRNGKeyArray, step: Int[Array, ""], count: int, dtype: object, stream: int = 0
+) -> Float[Array, " count"]:
+    """Independent numbers in (0, 1] for one step."""
+    return _uniform(_words(key, step, count, stream)[0], dtype)
+
+
+def _words(
+    key: PRNGKeyArray, step: Int[Array, ""], count: int, stream: int
+) -> tuple[UInt[Array, " count"], UInt[Array, " count"]]:
+    counter = jnp.arange(count, dtype=jnp.uint32) + jnp.uint32(stream * (2**32 // STREAMS))
+    words = jax.random.key_data(key)
+    return threefry(words[0], words[1], jnp.broadcast_to(step.astype(jnp.uint32), (count,)), counter)
 
 
 def threefry(

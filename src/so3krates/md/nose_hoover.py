@@ -1,35 +1,27 @@
-"""Nosé–Hoover chains with Suzuki–Yoshida weights (Martyna, Tuckerman, Tobias and Klein, Mol. Phys. 87, 1117)."""
+"""Nosé–Hoover chains: canonical ensemble without noise (Martyna, Tuckerman, Tobias and Klein, Mol. Phys. 87, 1117)."""
 
-from collections.abc import Iterable
 from dataclasses import replace
-from math import pi
+from typing import Annotated
 
 import equinox as eqx
-import jax.numpy as jnp
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt
 
-from so3krates._errors import InputError
 from so3krates._typing import Array, Float
 from so3krates.config import Config
+from so3krates.md.chain import Chain, half_step, make_chain
 from so3krates.md.operators import drift, kick, kinetic_energy, refresh, scale, tick
+from so3krates.md.scaling import prepared
+from so3krates.md.schedule import Ramp, Schedule, every_temperature, make_schedule, start_of
 from so3krates.md.state import Forces, Snapshot, State
-from so3krates.md.velocities import degrees_of_freedom, rotates, without_center, without_rotation
-from so3krates.system import System
+from so3krates.md.velocities import degrees_of_freedom
 from so3krates.units import BOLTZMANN, FEMTOSECOND
 
-_CUBE = 2.0 ** (1.0 / 3.0)
-YOSHIDA = (1.0 / (2.0 - _CUBE), 1.0 - 2.0 / (2.0 - _CUBE), 1.0 / (2.0 - _CUBE))
-"""Weights of the fourth-order decomposition; they add up to 1."""
 
+class Chained(eqx.Module):
+    """Variables of the thermostat."""
 
-class Chain(eqx.Module):
-    """Variables of the thermostat: coordinates η, momenta p and masses Q of its links."""
-
-    eta: Float[Array, " links"]
-    momentum: Float[Array, " links"]
-    mass: Float[Array, " links"]
-    """Q_1 = N_f k_BT τ², Q_k = k_BT τ² for the others, with τ = period/2π."""
-    thermal: Float[Array, ""]
+    chain: Chain
+    thermal: Schedule
     """k_BT."""
 
 
@@ -42,7 +34,9 @@ class NoseHoover(Config):
     become too hot. A chain needs a system that is ergodic by itself: for a few stiff oscillators take Langevin.
     """
 
-    temperature_K: PositiveFloat = Field(description="temperature, K")
+    temperature_K: Annotated[float | Ramp, AfterValidator(every_temperature)] = Field(
+        description="temperature, K, or a ramp of it"
+    )
     period_fs: PositiveFloat = Field(default=100.0, description="period of the thermostat's oscillation, fs")
     chain: PositiveInt = Field(default=3, description="number of links")
     fix_rotation: bool = Field(
@@ -54,35 +48,25 @@ class NoseHoover(Config):
         return True
 
     @property
-    def start_temperature_K(self) -> float:
-        return self.temperature_K
+    def moves_cell(self) -> bool:
+        return False
 
-    def degrees_of_freedom(self, system: System) -> int:
-        return degrees_of_freedom(system, fix_center=True, fix_rotation=self.fix_rotation)
+    @property
+    def start_temperature_K(self) -> float:
+        return start_of(self.temperature_K)
+
+    def degrees_of_freedom(self, start: Snapshot) -> int:
+        return degrees_of_freedom(start.system, start.fixed, fix_center=True, fix_rotation=self.fix_rotation)
 
     def prepare(self, snapshot: Snapshot) -> Snapshot:
-        system, velocities = snapshot.system, snapshot.velocities
-        if velocities is None:
-            return snapshot
-        velocities = without_center(system, velocities)
-        if self.fix_rotation:
-            velocities = without_rotation(system, velocities)
-        elif not rotates(system, velocities):
-            raise InputError(
-                f"{system.formula} does not rotate, and a Nosé–Hoover chain cannot make it: with fix_rotation=True its "
-                f"{degrees_of_freedom(system, fix_center=True, fix_rotation=True)} other degrees of freedom share the "
-                "kinetic energy."
-            )
-        return replace(snapshot, velocities=velocities)
+        return prepared(snapshot, "a Nosé–Hoover chain", fix_rotation=self.fix_rotation)
 
     def init(self, state: State, timestep_fs: float) -> State:
-        del timestep_fs
-        thermal = BOLTZMANN * self.temperature_K
-        tau = self.period_fs * FEMTOSECOND / (2.0 * pi)
         dtype = state.positions.dtype
-        unit = jnp.ones((self.chain,), dtype).at[0].set(state.freedom)
-        zero = jnp.zeros((self.chain,), dtype)
-        return replace(state, thermostat=Chain(zero, zero, thermal * tau * tau * unit, jnp.asarray(thermal, dtype)))
+        thermal = make_schedule(self.temperature_K, timestep_fs * FEMTOSECOND, dtype, lambda t: BOLTZMANN * t)
+        start = BOLTZMANN * self.start_temperature_K
+        chain = make_chain(self.chain, state.freedom, start, self.period_fs, dtype)
+        return replace(state, thermostat=Chained(chain, thermal))
 
     def step(self, state: State, forces: Forces) -> State:
         state = kick(_half_chain(state), 0.5)
@@ -90,43 +74,12 @@ class NoseHoover(Config):
         return tick(_half_chain(kick(state, 0.5)))
 
     def conserved(self, state: State) -> Float[Array, ""]:
-        """E + Σ p²/2Q + N_f k_BT η_1 + k_BT Σ_{k>1} η_k."""
-        chain: Chain = state.thermostat
-        own = 0.5 * jnp.sum(chain.momentum * chain.momentum / chain.mass)
-        work = chain.thermal * (state.freedom * chain.eta[0] + jnp.sum(chain.eta[1:]))
-        return state.energy + kinetic_energy(state) + own + work
+        """E + Σ p²/2Q + ∫ (N_f k_BT dη_1 + k_BT Σ_{k>1} dη_k)."""
+        return state.energy + kinetic_energy(state) + state.thermostat.chain.energy
 
 
 def _half_chain(state: State) -> State:
-    """exp(iL_NHC Δt/2): the chain moves for half a step and scales all velocities by one factor."""
-    chain: Chain = state.thermostat
-    links = range(chain.mass.shape[0])
-    p, eta, mass = [chain.momentum[k] for k in links], chain.eta, [chain.mass[k] for k in links]
+    own: Chained = state.thermostat
     doubled = 2.0 * kinetic_energy(state)
-    factor = jnp.ones_like(doubled)
-    for weight in YOSHIDA:
-        step = (0.5 * weight) * state.timestep
-        p = _push(p, mass, doubled, state.freedom, chain.thermal, step, reversed(links))
-        shrink = jnp.exp(-step * p[0] / mass[0])
-        factor, doubled = factor * shrink, doubled * shrink * shrink
-        eta = eta + step * jnp.stack(p) / chain.mass
-        p = _push(p, mass, doubled, state.freedom, chain.thermal, step, links)
-    return scale(replace(state, thermostat=replace(chain, eta=eta, momentum=jnp.stack(p))), factor)
-
-
-def _push(
-    p: list[Float[Array, ""]],
-    mass: list[Float[Array, ""]],
-    doubled: Float[Array, ""],
-    freedom: Float[Array, ""],
-    thermal: Float[Array, ""],
-    step: Float[Array, ""],
-    order: Iterable[int],
-) -> list[Float[Array, ""]]:
-    """Half a kick of each link, between two quarter frictions by the link behind it."""
-    p = list(p)
-    for k in order:
-        force = doubled - freedom * thermal if k == 0 else p[k - 1] * p[k - 1] / mass[k - 1] - thermal
-        friction = jnp.exp(-0.25 * step * p[k + 1] / mass[k + 1]) if k + 1 < len(p) else jnp.ones_like(doubled)
-        p[k] = (p[k] * friction + 0.5 * step * force) * friction
-    return p
+    chain, factor = half_step(own.chain, doubled, state.freedom, own.thermal.at(state.step), state.timestep)
+    return scale(replace(state, thermostat=replace(own, chain=chain)), factor)

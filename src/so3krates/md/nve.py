@@ -9,7 +9,6 @@ from so3krates.config import Config
 from so3krates.md.operators import drift, kick, kinetic_energy, refresh, tick
 from so3krates.md.state import Forces, Snapshot, State
 from so3krates.md.velocities import degrees_of_freedom, without_center, without_rotation
-from so3krates.system import System
 
 
 class NVE(Config):
@@ -25,15 +24,19 @@ class NVE(Config):
     )
 
     @property
+    def moves_cell(self) -> bool:
+        return False
+
+    @property
     def start_temperature_K(self) -> None:
         return None
 
-    def degrees_of_freedom(self, system: System) -> int:
-        return degrees_of_freedom(system, fix_center=self.fix_center, fix_rotation=self.fix_rotation)
+    def degrees_of_freedom(self, start: Snapshot) -> int:
+        return degrees_of_freedom(start.system, start.fixed, fix_center=self.fix_center, fix_rotation=self.fix_rotation)
 
     def prepare(self, snapshot: Snapshot) -> Snapshot:
         system, velocities = snapshot.system, snapshot.velocities
-        if velocities is not None and self.fix_center:
+        if velocities is not None and self.fix_center and not snapshot.fixed:
             velocities = without_center(system, velocities)
         if velocities is not None and self.fix_rotation:
             velocities = without_rotation(system, velocities)

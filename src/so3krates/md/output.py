@@ -21,7 +21,7 @@ from so3krates.io.trajectory import (
 )
 from so3krates.md.checkpoint import Checkpoint, checkpoint_path, load_checkpoint, save_checkpoint
 from so3krates.md.run_file import picture_path, summary_path
-from so3krates.md.settings import Settings
+from so3krates.md.settings import CHANGEABLE, Settings
 from so3krates.md.state import State
 from so3krates.neighbors.lists import Neighbors
 from so3krates.system import System
@@ -136,7 +136,7 @@ class FileOutput:
 
     def _refuse_other_settings(self) -> None:
         before, now = Trajectory(self._trajectory).settings, self._settings
-        other = sorted(name for name in now if name != "steps" and before.get(name) != now[name])
+        other = sorted(name for name in now if name not in CHANGEABLE and before.get(name) != now[name])
         if other:
             raise FileError(
                 f"{self._trajectory} belongs to a run with another model, start structure or settings "
@@ -171,9 +171,9 @@ class FileOutput:
 
     def _failed_atoms(self, failed: Frames) -> list[ase.Atoms]:
         """The failed frame; without energy and velocities where these are not numbers a reader would accept."""
-        if np.isfinite(failed.positions).all() and np.isfinite(failed.velocities).all():
-            if np.isfinite(failed.potential_energy).all():
-                return frames_to_ase(failed, self._system, self._reference)
+        vectors = [values for values in (failed.positions, failed.velocities, failed.cells) if values is not None]
+        if all(np.isfinite(values).all() for values in (*vectors, failed.potential_energy)):
+            return frames_to_ase(failed, self._system, self._reference)
         atoms = self._system.to_ase()
         atoms.positions = np.nan_to_num(np.asarray(failed.positions[0], np.float64), nan=0.0, posinf=0.0, neginf=0.0)
         atoms.info |= {"time_fs": float(failed.time_fs[0]), "step": int(failed.step[0]), "not_finite": True}

@@ -69,7 +69,7 @@ def plan(potential: Potential, start: Snapshot, settings: Settings) -> Plan:
         (before, first), (after, last) = marks[-2:]
         speed = (last - first) / (after - before)
     return Plan(
-        degrees_of_freedom=engine.settings.integrator.degrees_of_freedom(start.system),
+        degrees_of_freedom=engine.settings.integrator.degrees_of_freedom(start),
         steps=settings.steps,
         thermalise_steps=settings.thermalise_steps,
         frames=count,

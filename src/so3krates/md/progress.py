@@ -9,10 +9,14 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from so3krates.md.findings import Event
+
 SECONDS_PER_LINE = 30.0
 """Between two lines of progress where the output is no terminal."""
 CAUTION = 0.5
 """Share of the time left that a chunk may be expected to take: the machine may slow down, and another one follows."""
+EVENTS_TOLD = 5
+"""Of each report at most; all of them are in `Run.events`."""
 
 
 class Report(NamedTuple):
@@ -25,6 +29,8 @@ class Report(NamedTuple):
     """With the reference energies of the elements."""
     steps_per_second: float
     ns_per_day: float
+    events: tuple[Event, ...] = ()
+    """What the monitor noticed since the last report."""
     pressure_GPa: float | None = None
     """Where the structure is periodic along all axes."""
     volume_A3: float | None = None
@@ -102,6 +108,7 @@ def progress_bar(console: Console | None = None) -> Iterator[Callable[[Report], 
         console.print("compiling", highlight=False)
 
         def say(report: Report) -> None:
+            _tell_events(console, report)
             if report.remark is not None:
                 console.print(report.remark, highlight=False, soft_wrap=True)
             left = "" if report.seconds_left is None else f"  {duration(report.seconds_left)} left"
@@ -120,6 +127,7 @@ def progress_bar(console: Console | None = None) -> Iterator[Callable[[Report], 
         task = bar.add_task("MD", total=None, line="compiling", left="")
 
         def show(report: Report) -> None:
+            _tell_events(bar.console, report)
             if report.remark is not None:
                 bar.console.print(report.remark, highlight=False, soft_wrap=True)
             bar.update(
@@ -144,6 +152,14 @@ def duration(seconds: float) -> str:
     hours, minute = divmod(minutes, 60)
     days, hour = divmod(hours, 24)
     return f"{days}-{hour:02d}:{minute:02d}:{second:02d}" if days else f"{hour}:{minute:02d}:{second:02d}"
+
+
+def _tell_events(console: Console, report: Report) -> None:
+    lines = [f"at {event.time_fs * 1e-3:.3f} ps {event.sentence}" for event in report.events[:EVENTS_TOLD]]
+    if len(report.events) > EVENTS_TOLD:
+        lines.append(f"and {len(report.events) - EVENTS_TOLD} more events")
+    for line in lines:
+        console.print(line, highlight=False, soft_wrap=True)
 
 
 def _line(report: Report) -> str:

@@ -1,10 +1,11 @@
 """What a run leaves behind."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from so3krates._errors import SimulationStopped, SimulationUnfinished
 from so3krates.io.trajectory import Frames, Trajectory
+from so3krates.md.findings import Disagreement, Event, Findings
 from so3krates.md.state import Snapshot
 from so3krates.md.summary import Summary
 
@@ -18,12 +19,24 @@ class Run:
         path: trajectory file; None for a run in memory.
         kept: frames of a run in memory.
         made: steps of this call; 0 where the run was complete when it was resumed.
+        findings: what the monitor noticed in the frames.
     """
 
     summary: Summary
     path: Path | None
     kept: Frames | None
     made: int
+    findings: Findings = field(default_factory=Findings.none)
+
+    @property
+    def events(self) -> tuple[Event, ...]:
+        """Bonds broken or formed and the like, in the order in which they were seen."""
+        return self.findings.events
+
+    @property
+    def disagreement(self) -> Disagreement:
+        """Of the committee about forces, frame by frame; empty without one."""
+        return self.findings.disagreement
 
     @property
     def frames(self) -> Frames:

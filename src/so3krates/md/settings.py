@@ -21,6 +21,8 @@ MAX_TIMESTEP_FS = 10.0
 MAX_STEPS = 2**31 - 2**20
 """Steps are counted in 32 bits."""
 DEFAULT_SAVE_FS = 10.0
+CHANGEABLE = ("steps", "monitor")
+"""What may be another when a run resumes: it decides where the trajectory ends, and nothing else about it."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,11 @@ class Settings:
     """Hash of the start structure and its velocities."""
     dtype: str
 
+    @property
+    def frame_fs(self) -> float:
+        """From frame to frame."""
+        return self.save_every * self.timestep_fs
+
     def as_dict(self) -> dict[str, Any]:
         """For the trajectory file."""
         ensemble = self.integrator
@@ -72,8 +79,8 @@ class Settings:
         }
 
     def hash(self) -> str:
-        """Of everything but the number of steps: a run may be made longer when it resumes."""
-        relevant = {name: value for name, value in self.as_dict().items() if name != "steps"}
+        """Of everything that the trajectory depends on."""
+        relevant = {name: value for name, value in self.as_dict().items() if name not in CHANGEABLE}
         return hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()
 
 
@@ -103,6 +110,9 @@ def make_settings(
         raise InputError(f"thermalise_ps is {thermalise_ps}; it cannot be negative.")
     if seed < 0:
         raise InputError(f"seed is {seed}; it cannot be negative.")
+    isolated = not potential.treated(start.system).periodic
+    if integrator.moves_cell:
+        _refuse_without_box(start, isolated)
     return Settings(
         integrator=integrator,
         monitor=monitor,
@@ -116,7 +126,7 @@ def make_settings(
         reference_energy=potential.reference_energy(start.system.numbers),
         model=potential_hash(potential),
         long_range_cutoff=potential.far_cutoff(start.system),
-        isolated=not potential.treated(start.system).periodic,
+        isolated=isolated,
         start=_start_hash(start),
         dtype=potential.dtype.name,
     )
@@ -182,10 +192,32 @@ def _temperature(
     return integrator.start_temperature_K
 
 
+def _refuse_without_box(start: Snapshot, isolated: bool) -> None:
+    """Constant pressure needs a box that is more than vacuum, and atoms that follow it."""
+    system = start.system
+    if not all(system.pbc):
+        axes = [name for name, periodic in zip("abc", system.pbc, strict=True) if periodic]
+        received = f"is periodic along {', '.join(axes)} only" if axes else "has no periodic cell"
+        raise InputError(
+            f"{system.formula} {received}; constant pressure needs three periodic axes. Use an ensemble at constant "
+            "volume (nve, langevin, nose-hoover, csvr), or give a cell."
+        )
+    if isolated:
+        raise InputError(
+            f"{system.formula} is a molecule in a cell that only stands for vacuum, and has no pressure; use an "
+            "ensemble at constant volume."
+        )
+    if start.fixed:
+        raise InputError(
+            f"{len(start.fixed)} atoms of {system.formula} are fixed, so they cannot follow a cell that changes; use "
+            "an ensemble at constant volume."
+        )
+
+
 def _start_hash(start: Snapshot) -> str:
     system = start.system
     digest = hashlib.sha256()
-    for values in (system.numbers, system.positions, system.masses, system.cell, start.velocities):
+    for values in (system.numbers, system.positions, system.masses, system.cell, start.velocities, start.fixed):
         digest.update(b"none" if values is None else np.ascontiguousarray(values).tobytes())
     digest.update(repr((system.pbc, system.charge, system.unpaired)).encode())
     return digest.hexdigest()

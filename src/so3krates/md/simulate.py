@@ -1,6 +1,6 @@
 """simulate: run dynamics, commit chunk by chunk, stop when the monitor says so, resume exactly."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
@@ -9,6 +9,7 @@ from so3krates._interrupts import deferred_interrupts
 from so3krates._precision import precision_scope
 from so3krates.io.run_lock import RunLock
 from so3krates.io.trajectory import Trajectory
+from so3krates.md.committee import Committee
 from so3krates.md.engine import Engine
 from so3krates.md.monitor import Monitor
 from so3krates.md.output import FileOutput, MemoryOutput, Output, resumable
@@ -36,6 +37,7 @@ def simulate(
     save_every_fs: float | None = None,
     save_forces: bool = False,
     monitor: Monitor | None = None,
+    committee: Sequence[Potential] = (),
     neighbors: Neighbors | None = None,
     resume: bool = False,
     overwrite: bool = False,
@@ -64,6 +66,8 @@ def simulate(
             resume that of the trajectory.
         save_forces: store forces too.
         monitor: when to stop; the defaults of `Monitor` if not given.
+        committee: other potentials for the same elements, evaluated on every saved frame: where their forces and those
+            of the run disagree, the potential is extrapolating.
         neighbors: neighbour list to begin with; allocated from the start structure if not given.
         resume: go on from the checkpoint; from the beginning if there is none.
         overwrite: replace an existing trajectory.
@@ -104,7 +108,8 @@ def simulate(
             # A short run chose a short interval, and may be made longer.
             settings = replace(settings, save_every=Trajectory(path).settings.get("save_every", settings.save_every))
         with precision_scope(potential.dtype), deferred_interrupts() as interrupts:
-            engine = Engine.of(potential, snapshot.system, settings, neighbors, interrupts, report, deadline)
+            asked = Committee.of(settings.model, committee, snapshot.system, settings.monitor)
+            engine = Engine.of(potential, snapshot.system, settings, neighbors, interrupts, report, asked, deadline)
             if path is not None and resuming:
                 output: Output = FileOutput(path, snapshot.system, settings)
                 checkpoint = output.restore(engine.template(snapshot), engine.neighbors)

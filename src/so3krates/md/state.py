@@ -26,15 +26,22 @@ class Snapshot:
     Attributes:
         system: the structure.
         velocities: Å/fs; None if they are to be drawn.
+        fixed: indices of atoms that do not move.
 
     Raises:
-        InputError: for velocities of the wrong shape or not finite.
+        InputError: for velocities of the wrong shape or not finite, fixed atoms that do not exist, or that have a
+            velocity.
     """
 
     system: System
     velocities: Float[np.ndarray, "atoms 3"] | None = None
+    fixed: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
+        fixed = tuple(sorted({int(atom) for atom in self.fixed}))
+        if fixed and not 0 <= fixed[0] <= fixed[-1] < len(self.system):
+            raise InputError(f"fixed atoms are numbered from 0 to {len(self.system) - 1}; received {list(fixed)}.")
+        object.__setattr__(self, "fixed", fixed)
         if self.velocities is None:
             return
         velocities = np.array(self.velocities, np.float64)
@@ -42,6 +49,9 @@ class Snapshot:
             raise InputError(f"velocities have shape {velocities.shape}; expected {self.system.positions.shape}.")
         if not np.isfinite(velocities).all():
             raise InputError("the velocities hold values that are not finite.")
+        if np.any(velocities[list(fixed)]):
+            moving = next(atom for atom in fixed if np.any(velocities[atom]))
+            raise InputError(f"atom {moving} is fixed but has a velocity; set that to zero, or do not fix the atom.")
         object.__setattr__(self, "velocities", velocities)
 
 
@@ -61,6 +71,8 @@ class State(eqx.Module):
     """At `positions`."""
     energy: Float[Array, ""]
     """Potential energy at `positions`."""
+    virial: Float[Array, "3 3"] | None
+    """Σ r ⊗ ∂E/∂r = V·σ at `positions`, eV; None unless the structure is periodic along all three axes."""
     closest: Float[Array, ""]
     """Smallest distance between two atoms."""
     overflow: Bool[Array, ""]
@@ -71,8 +83,12 @@ class State(eqx.Module):
     """Key of the run; the noise of a step is a function of it and of the step number."""
     freedom: Float[Array, ""]
     """Degrees of freedom among which the kinetic energy is shared."""
+    mobile: Bool[Array, "atoms 1"] | None
+    """Which atoms move; None: all of them."""
     thermostat: Any
     """Variables of the ensemble: its parameters, its own coordinates, the heat it has delivered."""
+    exchanged: Any = None
+    """What exchanges with other replicas have done; None where there are none."""
 
 
 @runtime_checkable
@@ -89,7 +105,12 @@ class Integrator(Protocol):
         """Whether the centre of mass rests."""
         ...
 
-    def degrees_of_freedom(self, system: System) -> int:
+    @property
+    def moves_cell(self) -> bool:
+        """Whether the cell changes: the structure has to be periodic along three axes, and no atom may be fixed."""
+        ...
+
+    def degrees_of_freedom(self, start: Snapshot) -> int:
         """Of the ensemble sampled."""
         ...
 
@@ -141,22 +162,33 @@ def make_state(
         cell=None if system.cell is None else array(system.cell),
         forces=array(np.zeros_like(system.positions)),
         energy=array(0.0),
+        virial=array(np.zeros((3, 3))) if all(system.pbc) else None,
         closest=array(0.0),
         overflow=jnp.zeros((), bool),
         timestep=array(timestep_fs * FEMTOSECOND),
         step=jnp.zeros((), jnp.int32),
         key=jax.random.key(seed, impl="threefry2x32"),
         freedom=array(max(freedom, 1)),
+        mobile=_mobile(snapshot),
         thermostat=None,
     )
 
 
+def _mobile(snapshot: Snapshot) -> Array | None:
+    if not snapshot.fixed:
+        return None
+    mobile = np.ones((len(snapshot.system), 1), bool)
+    mobile[list(snapshot.fixed)] = False
+    return jnp.asarray(mobile)
+
+
 def snapshot_of(state: State, system: System, origin: Float[np.ndarray, " 3"]) -> Snapshot:
     """Structure and velocities of a state on the host."""
-    positions, velocities, cell = jax.device_get((state.positions, state.velocities, state.cell))
+    positions, velocities, cell, mobile = jax.device_get((state.positions, state.velocities, state.cell, state.mobile))
+    fixed = () if mobile is None else tuple(np.flatnonzero(~mobile[:, 0]).tolist())
     moved = replace(
         system,
         positions=np.asarray(positions, np.float64) + origin,
         cell=None if cell is None else np.asarray(cell, np.float64),
     )
-    return Snapshot(moved, np.asarray(velocities, np.float64) * FEMTOSECOND)
+    return Snapshot(moved, np.asarray(velocities, np.float64) * FEMTOSECOND, fixed)

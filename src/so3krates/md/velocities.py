@@ -1,5 +1,7 @@
 """Velocities on the host, in float64: drawing them, removing motion as a whole, counting degrees of freedom."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from so3krates._errors import InputError
@@ -23,6 +25,7 @@ def maxwell_boltzmann(
     fix_center: bool = True,
     fix_rotation: bool = False,
     exact: bool = False,
+    fixed: Sequence[int] = (),
 ) -> Float[np.ndarray, "atoms 3"]:
     """Velocities in Å/fs from the Maxwell–Boltzmann distribution.
 
@@ -33,6 +36,7 @@ def maxwell_boltzmann(
         fix_center: no motion of the centre of mass.
         fix_rotation: no angular momentum either; for isolated molecules.
         exact: scale so that the kinetic temperature is `temperature_K` exactly and not merely on average.
+        fixed: atoms that do not move. With any, momentum is not conserved, and the centre of mass is left as it is.
 
     Raises:
         InputError: for a temperature that is not positive, or `fix_rotation` with a periodic structure.
@@ -41,12 +45,13 @@ def maxwell_boltzmann(
     masses = system.masses[:, None]
     noise = np.random.default_rng(seed).standard_normal(system.positions.shape)
     velocities = noise * np.sqrt(BOLTZMANN * temperature_K / masses) * FEMTOSECOND
-    if fix_center:
+    velocities[list(fixed)] = 0.0
+    if fix_center and not fixed:
         velocities = without_center(system, velocities)
     if fix_rotation:
         velocities = without_rotation(system, velocities)
     if exact:
-        freedom = degrees_of_freedom(system, fix_center=fix_center, fix_rotation=fix_rotation)
+        freedom = degrees_of_freedom(system, fixed, fix_center=fix_center, fix_rotation=fix_rotation)
         wanted = 0.5 * freedom * BOLTZMANN * temperature_K
         velocities = velocities * np.sqrt(wanted / kinetic_energy(system, velocities))
     return velocities
@@ -86,8 +91,21 @@ def rotates(system: System, velocities: Float[np.ndarray, "atoms 3"]) -> bool:
     return system.periodic or float(np.linalg.norm(each.sum(axis=0))) >= AT_REST * float(np.linalg.norm(each))
 
 
-def degrees_of_freedom(system: System, *, fix_center: bool, fix_rotation: bool) -> int:
-    """3N, less 3 if the centre of mass rests, less 3 (2 for a linear molecule) if nothing rotates."""
+def degrees_of_freedom(system: System, fixed: Sequence[int] = (), *, fix_center: bool, fix_rotation: bool) -> int:
+    """3N, less 3 if the centre of mass rests, less 3 (2 for a linear molecule) if nothing rotates.
+
+    With atoms that are fixed, three for each of the others: neither momentum is conserved then.
+
+    Raises:
+        InputError: if none is left, or for `fix_rotation` with a periodic structure or with fixed atoms.
+    """
+    if fixed:
+        if fix_rotation:
+            raise InputError("with atoms that are fixed nothing rotates freely; leave out fix_rotation.")
+        freedom = 3 * (len(system) - len(set(fixed)))
+        if not freedom:
+            raise InputError(f"all atoms of {system.formula} are fixed; leave some free to move.")
+        return freedom
     freedom = 3 * len(system) - (3 if fix_center else 0)
     if fix_rotation:
         _refuse_periodic(system)

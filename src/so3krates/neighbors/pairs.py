@@ -29,9 +29,9 @@ class Pairs(eqx.Module):
     table_of: int | None = eqx.field(static=True, default=None)
     """Number of atoms, if these are all pairs in the order of `pair_table`."""
 
-    def as_long_range(self, cutoff: float) -> LongRangePairs | AllPairs:
-        """These pairs as the long-range ones of a single structure."""
-        cutoffs = jnp.full((1,), cutoff, self.vectors.dtype)
+    def as_long_range(self, cutoff: float, structures: int = 1) -> LongRangePairs | AllPairs:
+        """These pairs as the long-range ones of one structure or of several."""
+        cutoffs = jnp.full((structures,), cutoff, self.vectors.dtype)
         lengths = masked_norm(self.vectors, self.mask)
         if self.table_of is not None:
             return AllPairs(self.vectors, lengths, self.mask, cutoffs, self.table_of)

@@ -86,10 +86,11 @@ def read_run(trajectory: Trajectory, reference: Dataset | None) -> RunData:
     series = trajectory.series()
     every = max(1, -(-frames * 3 * atoms // BUDGET))
     system = trajectory.system
-    positions = np.asarray(trajectory.read(every=every).positions)
+    shown = trajectory.read(every=every)
+    positions = np.asarray(shown.positions)
     known = None if reference is None else _same_molecule(reference, trajectory)
     bonds = find_bonds(positions[:1] if known is None else known, system.numbers, system.cell, system.pbc)
-    stability = bond_stability(series["time_fs"][::every], positions, bonds, system.cell, system.pbc)
+    stability = bond_stability(shown.time_fs, positions, bonds, system.cell, system.pbc)
     freedom = round(2.0 * float(np.sum(series["kinetic_energy"])) / BOLTZMANN / float(np.sum(series["temperature"])))
     drift = energy_drift(
         series["time_fs"], series["conserved"], series["kinetic_energy"], atoms=atoms, degrees_of_freedom=freedom
@@ -209,7 +210,10 @@ def _bond_section(run: RunData) -> Section:
 
 def _vibration_section(run: RunData) -> Section:
     system = run.trajectory.system
-    frames = len(run.series["step"])
+    time = run.trajectory.clock()[1]
+    frames = len(time)
+    if "velocities" not in run.trajectory.quantities:
+        return Section("Vibrations", "No power spectrum: velocities were not recorded.")
     if frames < SPECTRUM_FRAMES:
         return Section(
             "Vibrations",
@@ -217,7 +221,7 @@ def _vibration_section(run: RunData) -> Section:
             "A longer run, or frames saved more often, would have one.",
         )
     first = max(0, frames - BUDGET // (3 * len(system)))
-    interval = float(np.median(np.diff(run.series["time_fs"])))
+    interval = float(np.median(np.diff(time)))
     velocities = np.asarray(run.trajectory.read(first).velocities)
     spectrum = power_spectrum(velocities, system.masses, interval)
     kinds = set(bond_kinds(run.bonds, system.numbers))
@@ -240,10 +244,10 @@ def _vibration_section(run: RunData) -> Section:
 
 def _structure_section(run: RunData) -> Section:
     system = run.trajectory.system
-    frames = len(run.series["step"])
+    time = run.trajectory.clock()[1]
+    frames = len(time)
     count = max(1, min(frames, SHOWN_FRAMES, SHOWN_NUMBERS // (3 * len(system))))
     first = frames - count
-    time = run.series["time_fs"]
     interval = float(np.median(np.diff(time)))
     shown = np.asarray(run.trajectory.read(first).positions)
     data = viewer_data(shown, system, run.bonds, interval_fs=interval, start_fs=float(time[first]))

@@ -31,6 +31,15 @@ ENDLESS = "100000"
 WAIT_SECONDS = 600.0
 """For a process to start, on a machine that does other things too."""
 
+RUN = """\
+model: {folder}/model.safetensors
+start: {folder}/start.xyz
+ensemble: {{kind: langevin, temperature_K: 5}}
+save_every_fs: 10
+save_forces: true
+monitor: {{max_bond_deviation: null, min_distance: null, max_temperature_K: null, max_gap: null}}
+"""
+
 pytestmark = pytest.mark.slow
 
 
@@ -42,13 +51,14 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     elements = ElementTable(numbers=(1, 6, 8), energies=(-13.0, -1000.0, -2000.0))
     save(Potential(SO3krates(config, key=jax.random.key(0)), elements).astype("float32"), folder / "model.safetensors")
     ase.io.write(folder / "start.xyz", ase.build.molecule("CH3OH"))
+    # Such a potential may do what it likes with a molecule.
+    (folder / "run.yaml").write_text(RUN.format(folder=folder), encoding="utf-8")
     return folder
 
 
 def command(files: Path, output: Path, time_ps: str, *more: str) -> list[str]:
-    options = "--temperature-K 5 --save-every-fs 10 --save-forces --max-bond-deviation 1e6 --min-distance 1e-3".split()
-    inputs = [str(files / "model.safetensors"), str(files / "start.xyz"), "-o", str(output), "--time-ps", time_ps]
-    return [sys.executable, "-m", "so3krates", "md", *inputs, *options, *more]
+    options = ["--config", str(files / "run.yaml"), "-o", str(output), "--time-ps", time_ps]
+    return [sys.executable, "-m", "so3krates", "md", *options, *more]
 
 
 def environment(files: Path) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 import threading
 import time
-import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import ase.io
@@ -13,6 +13,7 @@ import pytest
 from so3krates._errors import FileError, InputError
 from so3krates.io import journal
 from so3krates.io.trajectory import (
+    OBSERVABLES,
     Frames,
     Trajectory,
     append_frames,
@@ -151,7 +152,104 @@ def test_the_layout_is_that_of_h5md(rng: np.random.Generator, path: Path) -> Non
             assert particles[name]["value"].attrs["unit"] == unit
             assert particles[name]["step"][:].tolist() == [0, 20]
             assert particles[name]["time"].attrs["unit"] == "fs"
-        assert particles["box"].attrs["boundary"].tolist() == [b"periodic", b"periodic", b"none"]
+        box = particles["box"]
+        assert box.attrs["boundary"].tolist() == [b"periodic", b"periodic", b"none"]
+        assert box["edges/value"].shape == (2, 3, 3) and box["edges/value"].attrs["unit"] == "Angstrom"
+        for group in (box["edges"], particles["velocity"], file["observables/temperature"]):
+            assert group["step"] == particles["position/step"] and group["time"] == particles["position/time"]
+
+
+def test_what_is_recorded_how_stands_in_the_file(system: System, tmp_path: Path) -> None:
+    path = tmp_path / "run.h5"
+    create_trajectory(path, system, {}, forces=False, dtype="float32", velocities=False, compression="gzip")
+    with h5py.File(path) as file:
+        stated = dict(file["so3krates"].attrs)
+        assert "velocity" not in file["particles/all"] and "force" not in file["particles/all"]
+        position = file["particles/all/position/value"]
+        assert (position.dtype, position.compression, position.shuffle) == (np.dtype("float32"), "gzip", True)
+    assert list(stated["quantities"]) == ["positions", *OBSERVABLES]
+    assert (stated["precision"], stated["compression"]) == ("float32", "gzip")
+    trajectory = Trajectory(path)
+    assert trajectory.quantities == ("positions", *OBSERVABLES)
+    assert (trajectory.precision, trajectory.compression, trajectory.moving_cell) == ("float32", "gzip", False)
+
+
+def test_frames_without_velocities(rng: np.random.Generator, system: System, tmp_path: Path) -> None:
+    path, frames = tmp_path / "run.h5", made(rng, 4)
+    create_trajectory(path, system, {}, forces=False, dtype="float64", velocities=False)
+    append_frames(path, frames)
+    found = Trajectory(path).read()
+    assert found.velocities is None and found.forces is None and "velocities" not in found.present()
+    np.testing.assert_array_equal(found.positions, frames.positions)
+    assert Frames.join([found, found]).velocities is None and found[1:].velocities is None
+    to_extxyz(path, tmp_path / "run.extxyz")
+    assert not ase.io.read(tmp_path / "run.extxyz").has("momenta")
+
+
+@pytest.mark.parametrize("appends", [1, 20])
+def test_compressed_frames_come_back_and_leave_no_holes(
+    rng: np.random.Generator, system: System, tmp_path: Path, appends: int
+) -> None:
+    """Chunks that grow move; their former places are used again."""
+    frames = replace(made(rng, 3000), positions=np.round(rng.standard_normal((3000, 4, 3)), 3))
+    sizes = {}
+    for compression in ("none", "gzip"):
+        path = tmp_path / f"{compression}.h5"
+        create_trajectory(path, system, {}, forces=True, dtype="float32", compression=compression)
+        for first in range(0, 3000, 3000 // appends):
+            append_frames(path, frames[first : first + 3000 // appends])
+        equal(replace(frames, positions=frames.positions.astype("float32")), Trajectory(path).read())
+        sizes[compression] = path.stat().st_size
+    assert sizes["gzip"] < 0.9 * sizes["none"]
+
+
+def test_rows_that_do_not_fit_are_refused(rng: np.random.Generator, path: Path) -> None:
+    frames = made(rng, 3)
+    append_frames(path, frames)
+    for wrong, sentence in (
+        (made(rng, 2, 2), "steps 40 to 60 cannot be added after step 40; steps must grow"),
+        (made(rng, 3, 3)[::-1], "steps 100 to 60 cannot be added after step 40"),
+        (replace(made(rng, 1, 3), forces=None), "holds forces, which the rows to be added lack"),
+        (replace(made(rng, 1, 3), cells=np.ones((1, 3, 3))), "no room for a moving cell"),
+    ):
+        with pytest.raises(InputError, match=sentence):
+            append_frames(path, wrong)
+    with pytest.raises(InputError, match="no room for scalars"):
+        append_frames(path, made(rng, 1, 3), made(rng, 2, 3).series())
+    equal(frames, Trajectory(path).read())
+
+
+def test_windows_of_time(rng: np.random.Generator, path: Path) -> None:
+    append_frames(path, made(rng, 50))  # every 10 fs
+    trajectory = Trajectory(path)
+    assert trajectory.window() == range(0, 50)
+    assert trajectory.window(0.1, 0.2, 3) == range(10, 21, 3)
+    assert trajectory.window(0.1) == range(10, 50) and trajectory.window(None, 0.1001) == range(0, 11)
+    with pytest.raises(InputError, match=r"no frame from 0.101 ps to 0.109 ps; its 50 frames go from 0 to 0.49 ps"):
+        trajectory.window(0.101, 0.109)
+    with pytest.raises(InputError, match="no frame from 0.5 ps"):
+        trajectory.window(0.5)
+    with pytest.raises(InputError, match="every is 0"):
+        trajectory.read(every=0)
+    with pytest.raises(InputError, match="every is 0"):
+        next(trajectory.atoms(every=0))
+
+
+def test_an_empty_trajectory_has_a_system_and_no_window(system: System, path: Path) -> None:
+    trajectory = Trajectory(path)
+    np.testing.assert_array_equal(trajectory.system.cell, system.cell)
+    assert len(trajectory) == len(trajectory.read()) == 0
+    with pytest.raises(InputError, match="run.h5 holds no frame yet"):
+        trajectory.window()
+
+
+def test_blocks_are_all_the_frames(rng: np.random.Generator, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("so3krates.io.trajectory.reading.BLOCK_BYTES", 24 * 3 * 4 * 7)
+    frames = made(rng, 50)
+    append_frames(path, frames)
+    blocks = list(Trajectory(path).blocks(range(3, 50, 2)))
+    assert [len(block) for block in blocks] == [7, 7, 7, 3]
+    equal(frames[3:][::2], Frames.join(blocks))
 
 
 @pytest.mark.parametrize("content", [b"", b"not a trajectory", b"\x89HDF\r\n\x1a\n" + bytes(200)])
@@ -205,14 +303,3 @@ def test_a_damaged_journal_is_named(rng: np.random.Generator, path: Path) -> Non
     path.with_name("run.h5.journal").write_bytes(b"S3KJRNL1" + bytes(30))
     with pytest.raises(FileError, match="journal is damaged"):
         Trajectory(path)
-
-
-def test_mdanalysis_reads_it(rng: np.random.Generator, tmp_path: Path, system: System) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        analysis = pytest.importorskip("MDAnalysis")
-    create_trajectory(tmp_path / "run.h5md", system, {}, forces=False, dtype="float32")
-    append_frames(tmp_path / "run.h5md", made(rng, 3))
-    universe = analysis.Universe.empty(4, trajectory=False)
-    universe.load_new(str(tmp_path / "run.h5md"), format="H5MD")
-    assert universe.trajectory.n_frames == 3

@@ -48,7 +48,7 @@ def test_oscillators_have_the_canonical_variance(fix_center: bool) -> None:
     count, temperature, timestep = 20, 300.0, 1.0
     integrator = md.Langevin(temperature_K=temperature, friction_per_ps=20.0, fix_center=fix_center)
     system = oscillators(count)
-    freedom = integrator.degrees_of_freedom(system)
+    freedom = integrator.degrees_of_freedom(md.Snapshot(system))
     assert freedom == 3 * count - (3 if fix_center else 0)
     state = integrator.init(make_state(md.Snapshot(system), np.zeros(3), timestep, 7, freedom, "float64"), timestep)
     positions, kinetic, _ = jax.device_get(sampled(integrator, state, 4000, 50))
@@ -93,7 +93,7 @@ def test_centre_of_mass_stays(cluster: System, argon) -> None:
     "bad", [{"temperature_K": 0.0}, {"temperature_K": -1.0}, {"temperature_K": 300, "friction_per_ps": 0.0}]
 )
 def test_impossible_thermostats_are_refused(bad: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match="greater than 0"):
+    with pytest.raises(ValueError, match="positive|greater than 0"):
         md.Langevin(**bad)
 
 

@@ -110,9 +110,9 @@ def test_degrees_of_freedom_and_temperature(cluster: System, argon) -> None:
 
 def test_linear_molecules_lose_two_rotations(argon) -> None:
     rod = System(np.array([[0.0, 0, 0], [3.8, 0, 0], [7.6, 0, 0]]), np.full(3, 18))
-    assert md.NVE(fix_rotation=True).degrees_of_freedom(rod) == 9 - 5
+    assert md.NVE(fix_rotation=True).degrees_of_freedom(md.Snapshot(rod)) == 9 - 5
     with pytest.raises(InputError, match="no degree of freedom"):
-        md.NVE().degrees_of_freedom(System(np.zeros((1, 3)), np.array([18])))
+        md.NVE().degrees_of_freedom(md.Snapshot(System(np.zeros((1, 3)), np.array([18]))))
 
 
 def test_rotation_of_a_periodic_structure_is_refused(argon) -> None:

@@ -74,13 +74,13 @@ def test_a_chain_refuses_a_molecule_that_cannot_begin_to_rotate(molecule: System
     """Its 9 vibrations would share the energy of 12 degrees of freedom."""
     turning = maxwell_boltzmann(molecule, TEMPERATURE_K, 2)
     chain = md.NoseHoover(temperature_K=TEMPERATURE_K)
-    assert chain.degrees_of_freedom(molecule) == 12
+    assert chain.degrees_of_freedom(md.Snapshot(molecule)) == 12
     assert chain.prepare(md.Snapshot(molecule, turning)).velocities is not None
     still = md.Snapshot(molecule, without_rotation(molecule, turning))
     with pytest.raises(InputError, match="does not rotate, and a Nosé–Hoover chain cannot make it.* 9 other degrees"):
         chain.prepare(still)
     fixed = md.NoseHoover(temperature_K=TEMPERATURE_K, fix_rotation=True)
-    assert fixed.degrees_of_freedom(molecule) == 9
+    assert fixed.degrees_of_freedom(md.Snapshot(molecule)) == 9
     prepared = fixed.prepare(md.Snapshot(molecule, turning)).velocities
     assert prepared is not None
     np.testing.assert_allclose(angular_momentum(molecule, prepared), 0.0, atol=1e-12)

@@ -1,0 +1,93 @@
+"""Bonds of the start: given or found, their lengths later, and the molecules they make."""
+
+from typing import NamedTuple
+
+import numpy as np
+from ase.data import covalent_radii
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+
+from so3krates._errors import InputError
+from so3krates._typing import Bool, Float, Int
+from so3krates.md.monitor import Monitor
+from so3krates.neighbors.host import find_pairs
+from so3krates.system import System
+
+COVALENT = (1, *range(5, 10), *range(14, 18), *range(32, 36), *range(51, 54), 85)
+"""Elements between which there are bonds: non-metals and metalloids. What holds metals and salts together is no bond
+that could break once, and a metal's ligands come and go."""
+
+
+class Bonds(NamedTuple):
+    """Bonds, each once: r_ij = r_j − r_i + S·H."""
+
+    centers: Int[np.ndarray, " bonds"]
+    others: Int[np.ndarray, " bonds"]
+    shifts: Int[np.ndarray, "bonds 3"]
+    lengths: Float[np.ndarray, " bonds"]
+    """Of the start or as given, Å."""
+
+    def lengths_in(
+        self, positions: Float[np.ndarray, "frames atoms 3"], cells: Float[np.ndarray, "frames 3 3"] | None
+    ) -> Float[np.ndarray, "frames bonds"]:
+        """Å; positions must not be wrapped into the cell."""
+        vectors = positions[:, self.others].astype(np.float64) - positions[:, self.centers]
+        if cells is not None:
+            vectors = vectors + self.shifts @ cells
+        return np.linalg.norm(vectors, axis=-1)
+
+    def molecules(self, atoms: int) -> Int[np.ndarray, " atoms"]:
+        """The number of the molecule that each atom belongs to: what bonds connect."""
+        return connected(self.centers, self.others, atoms)
+
+
+def covalent(system: System) -> Bool[np.ndarray, " atoms"]:
+    """Whether each atom is of an element that makes covalent bonds."""
+    return np.isin(system.numbers, COVALENT)
+
+
+def connected(
+    first: Int[np.ndarray, " links"], second: Int[np.ndarray, " links"], atoms: int
+) -> Int[np.ndarray, " atoms"]:
+    """The number of the part that each atom belongs to: what links connect."""
+    links = coo_matrix((np.ones(len(first), bool), (first, second)), shape=(atoms, atoms))
+    return connected_components(links, directed=False)[1].astype(np.int64)
+
+
+def find_bonds(system: System, factor: float) -> Bonds:
+    """Pairs of covalent elements closer than `factor` times the sum of their covalent radii."""
+    may = covalent(system)
+    if not may.any():
+        return Bonds(np.zeros(0, int), np.zeros(0, int), np.zeros((0, 3), int), np.zeros(0))
+    radii = covalent_radii[system.numbers]
+    pairs = find_pairs(system, 2.0 * factor * float(radii[may].max()))
+    lengths = np.linalg.norm(pairs.vectors, axis=1)
+    near = lengths < factor * (radii[pairs.centers] + radii[pairs.others])
+    bonded = near & may[pairs.centers] & may[pairs.others]
+    return Bonds(pairs.centers[bonded], pairs.others[bonded], pairs.shifts[bonded], lengths[bonded])
+
+
+def watched_bonds(monitor: Monitor, system: System) -> Bonds:
+    """The bonds of the start that a monitor watches.
+
+    Raises:
+        InputError: bonds that are not pairs of atoms, or as many lengths as bonds missing.
+    """
+    if monitor.bond_lengths is not None and len(monitor.bond_lengths) != len(monitor.bonds or ()):
+        raise InputError(
+            f"{len(monitor.bond_lengths)} bond_lengths for {len(monitor.bonds or ())} bonds; give one for each."
+        )
+    if monitor.bonds is None:
+        return find_bonds(system, monitor.bond_factor)
+    index = np.asarray(monitor.bonds, int).reshape(-1, 2)
+    if index.size and (index.min() < 0 or index.max() >= len(system) or np.any(index[:, 0] == index[:, 1])):
+        raise InputError(f"bonds {monitor.bonds} must be pairs of different atoms from 0 to {len(system) - 1}.")
+    difference = system.positions[index[:, 1]] - system.positions[index[:, 0]]
+    shifts = np.zeros((len(index), 3), int)
+    if system.cell is not None:
+        fractional = difference @ np.linalg.inv(system.cell)
+        shifts = np.where(system.pbc, -np.round(fractional), 0.0).astype(int)
+        difference = difference + shifts @ system.cell
+    given = monitor.bond_lengths
+    lengths = np.linalg.norm(difference, axis=1) if given is None else np.asarray(given)
+    return Bonds(index[:, 0], index[:, 1], shifts, lengths)

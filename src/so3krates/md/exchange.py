@@ -1,0 +1,130 @@
+"""Temperature replica exchange (Sugita and Okamoto, Chem. Phys. Lett. 314, 141, 1999).
+
+Neighbouring replicas i, j exchange their configurations with probability min(1, e^Δ),
+Δ = (1/k_BT_i − 1/k_BT_j)(U_i − U_j), even and odd pairs in turns. Each replica keeps its temperature: its trajectory is
+canonical at one temperature and jumps; `walker` says which start's configuration it shows. Velocities are scaled by
+√(T_new/T_old).
+"""
+
+from dataclasses import replace
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from pydantic import Field, PositiveFloat
+
+from so3krates._errors import InputError
+from so3krates._typing import Array, Bool, Float, Int
+from so3krates.config import Config
+from so3krates.md.noise import uniform
+from so3krates.md.operators import kinetic_energy
+from so3krates.md.state import Integrator, State
+
+NOISE_STREAM = 2
+
+
+class TemperatureExchange(Config):
+    """How often replicas exchange configurations."""
+
+    every_fs: PositiveFloat = Field(default=100.0, description="interval of attempts, fs; whole time steps")
+
+    def steps(self, timestep_fs: float) -> int:
+        """Steps from attempt to attempt.
+
+        Raises:
+            InputError: for an interval that is no multiple of the time step.
+        """
+        count = round(self.every_fs / timestep_fs)
+        if count < 1 or abs(count * timestep_fs - self.every_fs) > 1e-6 * self.every_fs:
+            raise InputError(
+                f"replicas are to be exchanged every {self.every_fs:g} fs; it must be a multiple of the time step, "
+                f"such as {max(count, 1) * timestep_fs:g} fs."
+            )
+        return count
+
+
+class Exchanged(eqx.Module):
+    """What exchanges have done to a replica so far."""
+
+    walker: Int[Array, ""]
+    """The start whose configuration it has."""
+    attempted: Int[Array, ""]
+    """Attempts with the next replica."""
+    accepted: Int[Array, ""]
+
+
+def begun(number: int) -> Exchanged:
+    """Of a replica that has its own configuration."""
+    zero = jnp.zeros((), jnp.int32)
+    return Exchanged(jnp.asarray(number, jnp.int32), zero, zero)
+
+
+def check_ladder(integrators: list[Integrator]) -> None:
+    """Exchange needs a thermostat that any configuration may join at once, and temperatures in order.
+
+    Raises:
+        InputError: for other ensembles than Langevin and CSVR, a single replica, ramps, or temperatures that do not
+            increase.
+    """
+    kinds = {type(integrator).__name__ for integrator in integrators}
+    if not kinds <= {"Langevin", "CSVR"}:
+        raise InputError(f"replica exchange works with Langevin and CSVR, not with {', '.join(sorted(kinds))}.")
+    temperatures = [integrator.temperature_K for integrator in integrators]  # type: ignore[attr-defined]
+    if len(temperatures) < 2:
+        raise InputError("replica exchange needs at least two replicas.")
+    if not all(isinstance(each, float) for each in temperatures):
+        raise InputError("replica exchange needs constant temperatures, not ramps.")
+    if np.any(np.diff(temperatures) <= 0):
+        shown = ", ".join(f"{each:g}" for each in temperatures)
+        raise InputError(
+            f"temperatures of a replica exchange must increase from replica to replica; received {shown} K."
+        )
+
+
+def exchange(state: State, alive: Bool[Array, " replicas"], turn: Int[Array, ""]) -> State:
+    """One attempt for every pair of this turn; a replica that has ended takes no part.
+
+    Args:
+        state: of all replicas.
+        alive: which of them still run.
+        turn: number of the attempt; even ones begin with replicas 0 and 1, odd ones with 1 and 2.
+    """
+    count = state.step.shape[0]
+    here = jnp.arange(count, dtype=jnp.int32)
+    lower = (here - turn) % 2 == 0
+    partner = jnp.where(lower, here + 1, here - 1)
+    paired = (partner >= 0) & (partner < count)
+    partner = jnp.where(paired, partner, here)
+    paired = paired & alive & alive[partner]
+    thermal = eqx.filter_vmap(lambda each: each.thermostat.thermal.at(each.step))(state)
+    gain = (1.0 / thermal - 1.0 / thermal[partner]) * (state.energy - state.energy[partner])
+    draws = uniform(state.key[0], jnp.max(state.step), count, state.energy.dtype, NOISE_STREAM)
+    accepted = paired & (jnp.log(draws[jnp.minimum(here, partner)]) < gain)
+    source = jnp.where(accepted, partner, here)
+    moved = _configurations(state, source, jnp.sqrt(thermal / thermal[source]))
+    first = paired & lower
+    counts: Exchanged = state.exchanged
+    counts = Exchanged(
+        walker=counts.walker[source],
+        attempted=counts.attempted + first.astype(jnp.int32),
+        accepted=counts.accepted + (first & accepted).astype(jnp.int32),
+    )
+    return replace(moved, exchanged=counts)
+
+
+def _configurations(state: State, source: Int[Array, " replicas"], factor: Float[Array, " replicas"]) -> State:
+    """Everything that belongs to a configuration from `source`; the difference in energy counts as heat."""
+    energy = eqx.filter_vmap(lambda each: each.energy + kinetic_energy(each))
+    moved = replace(
+        state,
+        positions=state.positions[source],
+        velocities=state.velocities[source] * factor[:, None, None],
+        forces=state.forces[source],
+        energy=state.energy[source],
+        virial=None if state.virial is None else state.virial[source],
+        cell=None if state.cell is None else state.cell[source],
+        closest=state.closest[source],
+    )
+    bath = state.thermostat
+    heat = eqx.filter_vmap(lambda heat, gain: heat.plus(gain))(bath.heat, energy(moved) - energy(state))
+    return replace(moved, thermostat=replace(bath, heat=heat))

@@ -1,0 +1,189 @@
+"""Barostats against distributions in closed form: the ideal gas, a cell with springs of its own."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from oracles.dynamics import box_of, elastic, ideal_gas, mean_error, sampled, started
+from scipy import integrate
+
+from so3krates import md
+from so3krates._errors import InputError
+from so3krates.md.operators import pressure, volume
+from so3krates.md.state import Integrator
+from so3krates.units import BOLTZMANN, GPA
+
+ATOMS, TEMPERATURE_K, PRESSURE_GPA = 60, 300.0, 0.05
+THERMAL = BOLTZMANN * TEMPERATURE_K
+MEAN_VOLUME = (ATOMS + 1) * THERMAL / (PRESSURE_GPA * GPA)
+"""Of dV·V^N·e^(−pV/k_BT)."""
+# The compressibility of an ideal gas is 1/p.
+FAST = {"compressibility_per_GPa": 1 / PRESSURE_GPA, "barostat_time_fs": 60.0, "thermostat_time_fs": 20.0}
+COUPLINGS = ("isotropic", "anisotropic", "triclinic")
+
+
+def rescaling(coupling: str) -> md.StochasticCellRescaling:
+    return md.StochasticCellRescaling(temperature_K=TEMPERATURE_K, pressure_GPa=PRESSURE_GPA, coupling=coupling, **FAST)
+
+
+BAROSTATS: dict[str, Integrator] = {coupling: rescaling(coupling) for coupling in COUPLINGS}
+CALM = {
+    coupling: md.StochasticCellRescaling(
+        temperature_K=TEMPERATURE_K,
+        pressure_GPa=PRESSURE_GPA,
+        coupling=coupling,
+        compressibility_per_GPa=3.0,
+        barostat_time_fs=300.0,
+    )
+    for coupling in COUPLINGS
+}
+BAROSTATS["mtk"] = CALM["mtk"] = md.MTK(
+    temperature_K=TEMPERATURE_K, pressure_GPa=PRESSURE_GPA, thermostat_period_fs=200.0, barostat_period_fs=600.0
+)
+
+
+def begun(integrator: Integrator, seed: int = 3, dtype: str = "float64", timestep: float = 2.0) -> md.State:
+    system = box_of(ATOMS, float(MEAN_VOLUME) ** (1 / 3))
+    start = md.Snapshot(system, md.maxwell_boltzmann(system, TEMPERATURE_K, seed=seed))
+    return started(integrator, start, timestep, seed, dtype)
+
+
+@pytest.mark.parametrize("name", BAROSTATS)
+def test_volume_of_an_ideal_gas(name: str) -> None:
+    """⟨V⟩ = (N + 1)k_BT/p within 2 % and three standard errors; var V = ⟨V⟩k_BT/p."""
+    integrator = BAROSTATS[name]
+    found = np.asarray(sampled(integrator, ideal_gas, begun(integrator), 8_000, 25, _volume))[500:]
+    error = mean_error(found)
+    assert error < 0.015 * MEAN_VOLUME
+    assert abs(found.mean() - MEAN_VOLUME) < min(3 * error, 0.02 * MEAN_VOLUME)
+    spread = mean_error((found - MEAN_VOLUME) ** 2)
+    assert abs(np.mean((found - MEAN_VOLUME) ** 2) - MEAN_VOLUME**2 / (ATOMS + 1)) < 3 * spread
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", BAROSTATS)
+def test_a_cell_with_springs(name: str) -> None:
+    """U = κ/2 (ln V/V₀)²: ⟨ln V⟩ as by quadrature."""
+    stiffness, at = 1.0, MEAN_VOLUME / 2
+    integrator = BAROSTATS[name]
+
+    def energy(cell: jax.Array) -> jax.Array:
+        return 0.5 * stiffness * jnp.log(jnp.abs(jnp.linalg.det(cell)) / at) ** 2
+
+    def density(log: float, power: int) -> float:
+        v = np.exp(log)
+        exponent = (ATOMS + 1) * log - (0.5 * stiffness * (log - np.log(at)) ** 2 + PRESSURE_GPA * GPA * v) / THERMAL
+        return log**power * np.exp(exponent - shift)
+
+    grid = np.linspace(np.log(at) - 3, np.log(at) + 3, 4001)
+    shift = 0.0
+    shift = max(np.log(density(each, 0)) for each in grid)
+    moments = [integrate.quad(density, grid[0], grid[-1], args=(power,), limit=500)[0] for power in (0, 1, 2)]
+    mean = moments[1] / moments[0]
+    variance = moments[2] / moments[0] - mean**2
+    state = begun(integrator)
+    found = np.log(np.asarray(sampled(integrator, elastic(energy), state, 12_000, 25, _volume)))[1000:]
+    assert mean_error(found) < 0.01
+    assert abs(found.mean() - mean) < 3 * mean_error(found)
+    assert abs(np.mean((found - mean) ** 2) - variance) < 3 * mean_error((found - mean) ** 2)
+
+
+def test_strains_of_a_stiff_cell_are_equipartitioned() -> None:
+    """U = k/8 |C − 1|², C = A·Aᵀ, A = H₀⁻¹H, which is k/2 |η|² for small strains: each of six has ⟨η²⟩ = k_BT/k."""
+    stiffness, length = 40.0, float(MEAN_VOLUME) ** (1 / 3)
+    integrator = md.StochasticCellRescaling(
+        temperature_K=TEMPERATURE_K,
+        pressure_GPa=PRESSURE_GPA,
+        coupling="triclinic",
+        compressibility_per_GPa=1.0,
+        barostat_time_fs=100.0,
+    )
+
+    def green(cell: jax.Array) -> jax.Array:
+        return 0.5 * (cell @ cell.T / length**2 - jnp.eye(3))
+
+    def energy(cell: jax.Array) -> jax.Array:
+        return 0.5 * stiffness * jnp.sum(green(cell) ** 2)
+
+    strains = np.asarray(sampled(integrator, elastic(energy), begun(integrator), 12_000, 10, lambda s: green(s.cell)))[
+        500:
+    ]
+    off = strains[:, [0, 0, 1], [1, 2, 2]]
+    diagonal = strains[:, [0, 1, 2], [0, 1, 2]]
+    for values, expected in ((off, 0.5 * THERMAL / stiffness), (diagonal, THERMAL / stiffness)):
+        square = ((values - values.mean(axis=0)) ** 2).mean(axis=1)
+        assert mean_error(square) < 0.03 * expected
+        # Of second order in the strain itself, whose spread is 2.5 %.
+        assert abs(square.mean() - expected) < 3 * mean_error(square) + 0.01 * expected
+
+
+@pytest.mark.parametrize("name", CALM)
+def test_what_is_conserved(name: str) -> None:
+    """Fluctuates little while enthalpy and volume fluctuate much; less for a smaller step."""
+    integrator = CALM[name]
+    length = float(MEAN_VOLUME) ** (1 / 3)
+
+    def energy(cell: jax.Array) -> jax.Array:
+        return 4.0 * jnp.log(jnp.abs(jnp.linalg.det(cell)) / length**3) ** 2
+
+    def seen(state: md.State) -> tuple[jax.Array, jax.Array]:
+        return volume(state.cell), integrator.conserved(state)
+
+    spread = []
+    for timestep in (4.0, 1.0):
+        squares = []
+        for seed in range(6):
+            state = begun(integrator, seed, timestep=timestep)
+            v, conserved = sampled(integrator, elastic(energy), state, 150, round(16 / timestep), seen)
+            squares.append(np.var(conserved))
+            assert np.std(PRESSURE_GPA * GPA * np.asarray(v)) > 30 * np.std(conserved)
+        spread.append(np.sqrt(np.mean(squares)))
+    assert spread[0] / spread[1] > 2.5
+
+
+def test_couplings_keep_what_they_promise() -> None:
+    for coupling in COUPLINGS:
+        integrator = rescaling(coupling)
+        cell = np.asarray(sampled(integrator, ideal_gas, begun(integrator), 5, 20, lambda s: s.cell))[-1]
+        lengths, off = np.diag(cell), cell[~np.eye(3, dtype=bool)]
+        assert (np.ptp(lengths) < 1e-9) == (coupling == "isotropic")
+        assert (np.abs(off).max() < 1e-12) == (coupling != "triclinic")
+
+
+def test_a_ramp_of_pressure_compresses() -> None:
+    ramp = md.Ramp(time_ps=(0.0, 20.0), value=(PRESSURE_GPA, 4 * PRESSURE_GPA))
+    integrator = md.StochasticCellRescaling(temperature_K=TEMPERATURE_K, pressure_GPa=ramp, **FAST)
+    found = np.asarray(
+        sampled(integrator, ideal_gas, begun(integrator), 400, 100, lambda s: (volume(s.cell), pressure(s)))
+    )
+    late = found[1][-300:].mean() / GPA
+    assert late == pytest.approx(4 * PRESSURE_GPA, rel=0.05)
+    assert found[0][-300:].mean() == pytest.approx(MEAN_VOLUME / 4, rel=0.05)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", BAROSTATS)
+def test_float32_samples_the_same(name: str) -> None:
+    integrator = BAROSTATS[name]
+    found = np.asarray(
+        sampled(integrator, ideal_gas, begun(integrator, dtype="float32"), 6000, 25, _volume), np.float64
+    )[1000:]
+    assert abs(found.mean() - MEAN_VOLUME) < min(3 * mean_error(found), 0.03 * MEAN_VOLUME)
+
+
+def test_pressures_that_are_none() -> None:
+    with pytest.raises(ValueError, match="a pressure must be finite"):
+        md.MTK(temperature_K=300.0, pressure_GPa=float("inf"))
+    for each in (md.MTK, md.StochasticCellRescaling):
+        with pytest.raises(ValueError, match="temperatures must be positive"):
+            each(temperature_K=0.0)
+
+
+@pytest.mark.parametrize("name", BAROSTATS)
+def test_a_molecule_has_no_pressure(name: str, cluster, argon) -> None:
+    with pytest.raises(InputError, match=r"Ar13 has no periodic cell; constant pressure needs three periodic axes"):
+        md.simulate(argon("float64"), cluster, BAROSTATS[name], timestep_fs=1.0, steps=1)
+
+
+def _volume(state: md.State) -> jax.Array:
+    return volume(state.cell)
