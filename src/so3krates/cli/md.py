@@ -71,8 +71,8 @@ def md(
     time_ps
         Length of the run in ps, with the part before a resume.
     ensemble
-        nve (velocity Verlet), langevin (BAOAB, if not given), nose-hoover (chain), csvr (stochastic velocity rescaling),
-        npt-scr (stochastic cell rescaling) or npt-mtk (Martyna, Tobias and Klein).
+        nve (velocity Verlet), langevin (BAOAB; if not given), nose-hoover (chain), csvr (stochastic rescaling of
+        velocities), npt-scr (stochastic cell rescaling) or npt-mtk (Martyna, Tobias and Klein).
     temperature_K
         Temperature of the thermostat, and of the velocities drawn at the start.
     pressure_GPa
