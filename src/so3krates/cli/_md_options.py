@@ -46,8 +46,9 @@ def assemble(
             given["temperature_K"] = temperature_K
         same = section if section.get("kind") == kind else {}
         values["ensemble"] = {**same, **given, "kind": kind}
-        if "temperature_K" in parameters(kind) and "temperature_K" not in values["ensemble"]:
-            raise InputError(f"--ensemble {kind} needs --temperature-K.")
+        lacking = [name for name in parameters(kind, needed=True) if name not in values["ensemble"]]
+        if lacking:
+            raise InputError(f"--ensemble {kind} needs {' and '.join(_spelled(name) for name in lacking)}.")
     if temperature_K is not None:
         values["initial_temperature_K"] = temperature_K
     for name, value in options.items():
@@ -69,4 +70,8 @@ def _refuse_ignored(kind: str, given: Mapping[str, Any]) -> None:
         if name not in parameters(kind):
             owners = [other for other in ENSEMBLES if name in parameters(other)]
             why = ": Langevin's noise sets a molecule rotating" if (name, kind) == ("fix_rotation", "langevin") else ""
-            raise InputError(f"--{name.replace('_', '-')} belongs to {' and '.join(owners)}, not to {kind}{why}.")
+            raise InputError(f"{_spelled(name)} belongs to {' and '.join(owners)}, not to {kind}{why}.")
+
+
+def _spelled(name: str) -> str:
+    return f"--{name.replace('_', '-')}"

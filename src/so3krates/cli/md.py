@@ -31,8 +31,10 @@ def md(
     config: Path | None = None,
     output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None,
     time_ps: float | None = None,
-    ensemble: Literal["nve", "langevin", "nose-hoover"] | None = None,
+    ensemble: Literal["nve", "langevin", "nose-hoover", "csvr", "npt-scr", "npt-mtk"] | None = None,
     temperature_K: float | None = None,
+    pressure_GPa: float | None = None,
+    coupling: str | None = None,
     timestep_fs: float | None = None,
     friction_per_ps: float | None = None,
     period_fs: float | None = None,
@@ -69,9 +71,14 @@ def md(
     time_ps
         Length of the run in ps, with the part before a resume.
     ensemble
-        nve (velocity Verlet), langevin (BAOAB, if not given) or nose-hoover (chain).
+        nve (velocity Verlet), langevin (BAOAB; if not given), nose-hoover (chain), csvr (stochastic rescaling of
+        velocities), npt-scr (stochastic cell rescaling) or npt-mtk (Martyna, Tobias and Klein).
     temperature_K
         Temperature of the thermostat, and of the velocities drawn at the start.
+    pressure_GPa
+        Pressure of the barostat (npt-scr, npt-mtk); 0.0001, which is 1 bar, if not given.
+    coupling
+        What of the cell may change (npt-scr); isotropic if not given.
     timestep_fs
         Time step in fs; 0.5 if not given.
     friction_per_ps
@@ -79,7 +86,7 @@ def md(
     period_fs
         Characteristic time of the Nosé–Hoover chain in fs; 100 if not given.
     fix_rotation
-        Remove the angular momentum at the start (nve, nose-hoover; isolated molecules), and count without it.
+        Remove the angular momentum at the start (nve, nose-hoover, csvr; isolated molecules), and count without it.
     thermalise_ps
         Langevin dynamics before the run, not recorded.
     seed
@@ -130,7 +137,13 @@ def md(
         },
         "running": {} if running is None else asdict(running) | {"full_range": running.full_range or None},
     }
-    parameters = {"friction_per_ps": friction_per_ps, "period_fs": period_fs, "fix_rotation": fix_rotation or None}
+    parameters = {
+        "pressure_GPa": pressure_GPa,
+        "coupling": coupling,
+        "friction_per_ps": friction_per_ps,
+        "period_fs": period_fs,
+        "fix_rotation": fix_rotation or None,
+    }
     chosen = assemble(config, options, ensemble, parameters, temperature_K)
     check_output(chosen.output, "a trajectory", (".h5", ".hdf5"), [chosen.model, chosen.start, config])
     snapshot = _read(chosen.start, ignore_velocities=chosen.initial_temperature_K is not None)

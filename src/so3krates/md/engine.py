@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from so3krates._interrupts import Interrupts
+from so3krates._precision import precision_scope
 from so3krates.evaluation import Topology
 from so3krates.md import thermalise
 from so3krates.md.checkpoint import Checkpoint
@@ -185,6 +186,9 @@ class Engine:
                     break
                 self._tell(checkpoint, pace, step if checkpoint.retries > retries else None)
                 step = checkpoint.step
+        if any(track.inspector.untold for track in self.tracks):
+            # Frames are looked at behind the computation, so what the last ones show comes after the last report.
+            self._tell(checkpoint, pace, None)
         return Ended(self._results(checkpoint, pace.steps_per_second, checkpoint.step - begin), checkpoint.state)
 
     def _all_ended(self) -> bool:
@@ -212,13 +216,14 @@ class Engine:
         return results
 
     def _commit(self, chunk: Chunk) -> None:
-        """Frames, then the state behind them; a state that failed is none to go on from."""
+        """Frames, then the state behind them; a state that failed is none to go on from. In the writer's thread."""
         outcome, retries = jax.device_get(chunk.outcome), chunk.checkpoint.retries
-        for number, track in enumerate(self.tracks):
-            if track.ended is None:
-                own = _of_replica(outcome, number) if self.together else outcome
-                state = self._of(chunk.checkpoint.state, number)
-                track.commit(own, state, self.problem.watch, retries, chunk.speed, chunk.made)
+        with precision_scope(self.settings.dtype):  # which belongs to a thread
+            for number, track in enumerate(self.tracks):
+                if track.ended is None:
+                    own = _of_replica(outcome, number) if self.together else outcome
+                    state = self._of(chunk.checkpoint.state, number)
+                    track.commit(own, state, self.problem.watch, retries, chunk.speed, chunk.made)
         if self.store is not None and not (self._all_ended() and not self.together):
             self.store(chunk.checkpoint._replace(progress=tuple(track.progress for track in self.tracks)))
 

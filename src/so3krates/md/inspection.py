@@ -55,10 +55,16 @@ class Inspector:
         if self._parts is not None:
             self._parts.remember(findings.events)
 
+    @property
+    def untold(self) -> bool:
+        """Whether there are events that were not told yet."""
+        return self._told < len(self.findings.events)
+
     def news(self) -> tuple[Event, ...]:
         """Events that were not told yet."""
-        told, self._told = self._told, len(self.findings.events)
-        return self.findings.events[told:]
+        events = self.findings.events  # another thread may add to them meanwhile
+        told, self._told = self._told, len(events)
+        return events[told:]
 
     def look(self, frames: Frames) -> Stop | None:
         """Add what the frames show to the findings; the first frame that ends the run, if there is one.

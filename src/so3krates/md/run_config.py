@@ -17,10 +17,12 @@ from pydantic import (
     model_validator,
 )
 
-from so3krates._errors import InputError
 from so3krates.config import Config
+from so3krates.md.cell_rescaling import StochasticCellRescaling
+from so3krates.md.csvr import CSVR
 from so3krates.md.langevin import Langevin
 from so3krates.md.monitor import Monitor
+from so3krates.md.mtk import MTK
 from so3krates.md.nose_hoover import NoseHoover
 from so3krates.md.nve import NVE
 from so3krates.md.settings import check_timestep
@@ -32,6 +34,9 @@ ENSEMBLES: MappingProxyType[str, type[Config]] = MappingProxyType(
         "nve": NVE,
         "langevin": Langevin,
         "nose-hoover": NoseHoover,
+        "csvr": CSVR,
+        "npt-scr": StochasticCellRescaling,
+        "npt-mtk": MTK,
     }
 )
 """`kind` in a file, and what `--ensemble` takes → integrator, whose fields are the other keys."""
@@ -136,12 +141,7 @@ class RunConfig(Config):
         return parse_wall_time(self.wall_time) if isinstance(self.wall_time, str) else self.wall_time
 
 
-def parameters(kind: str) -> tuple[str, ...]:
-    """What an ensemble can be told.
-
-    Raises:
-        InputError: for an ensemble that there is not.
-    """
-    if kind not in ENSEMBLES:
-        raise InputError(f"there is no ensemble '{kind}'; choose from {', '.join(ENSEMBLES)}.")
-    return tuple(ENSEMBLES[kind].model_fields)
+def parameters(kind: str, *, needed: bool = False) -> tuple[str, ...]:
+    """What an ensemble can be told, or only what it must be told."""
+    fields = ENSEMBLES[kind].model_fields.items()
+    return tuple(name for name, field in fields if field.is_required() or not needed)

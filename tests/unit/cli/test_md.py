@@ -73,7 +73,12 @@ def test_a_stopped_run_has_its_own_exit_status(files: Path, tmp_path: Path, caps
         (("--time-ps", "1", "--ensemble", "nve"), "nve needs --temperature-K, or velocities"),
         (("--time-ps", "1", "--ensemble", "nve", "--friction-per-ps", "1"), "belongs to langevin"),
         (("--time-ps", "1", "--ensemble", "nve", "--fix-rotation", "--period-fs", "1"), "--period-fs belongs to nose"),
-        (("--time-ps", "1", "--temperature-K", "300", "--fix-rotation"), "belongs to nve and nose-hoover, not to lang"),
+        (
+            ("--time-ps", "1", "--temperature-K", "300", "--fix-rotation"),
+            "nose-hoover and csvr, not to lang",
+        ),
+        (("--time-ps", "1", "--ensemble", "npt-scr"), "npt-scr needs --temperature-K"),
+        (("--time-ps", "1", "--temperature-K", "300", "--pressure-GPa", "1"), "belongs to npt-scr and npt-mtk, not to"),
         (("--time-ps", "0", "--temperature-K", "300"), "'time_ps': Input should be greater than 0"),
         (("--time-ps", "-1", "--temperature-K", "300"), "'time_ps': Input should be greater than 0"),
         (("--time-ps", "0.0001", "--temperature-K", "300"), "less than a time step"),
@@ -162,6 +167,7 @@ ensemble:
 monitor:
   max_bond_deviation: null
   min_distance: 0.01
+  max_gap: null
 {more}
 """
 
@@ -249,8 +255,8 @@ def test_every_ensemble_can_be_chosen_on_the_command_line() -> None:
 
 
 def test_a_dry_run_writes_nothing(files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    longer = [word if word != "0.02" else "200" for word in LANGEVIN]
-    assert run(files, tmp_path / "run.h5", *longer, "--wall-time", "2-00:00:00", "--dry-run") == 0
+    config = _config(files, tmp_path)
+    assert main(["md", "--config", config, "--time-ps", "200", "--wall-time", "2-00:00:00", "--dry-run"]) == 0
     printed = " ".join(capsys.readouterr().out.replace("│", " ").split())
     assert "CH4O, 6 atoms, isolated" in printed and "degrees of freedom 15" in printed
     assert "200 ps, 400000 steps of 0.5 fs" in printed and "200001 frames" in printed
@@ -258,7 +264,7 @@ def test_a_dry_run_writes_nothing(files: Path, tmp_path: Path, capsys: pytest.Ca
     (size,) = re.findall(r"frames, ([\d.]+) MB", printed)
     assert 200001 * (144 + 55) <= float(size) * 1e6 <= 200001 * (144 + 200)
     assert "about 0:" in printed and "2-00:00:00, enough" in printed
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["run.yaml"]
 
 
 def test_the_summary_is_beside_the_trajectory(files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -292,8 +298,8 @@ def test_a_stopped_run_says_so_in_its_summary(files: Path, tmp_path: Path) -> No
 
 
 def test_the_wall_time_has_its_own_exit_status(files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    longer = [word if word != "0.02" else "1e5" for word in LANGEVIN[:-2]]
-    assert run(files, tmp_path / "run.h5", *longer, "--wall-time", "0:15") == 4
+    config = _config(files, tmp_path)
+    assert main(["md", "--config", config, "--time-ps", "1e5", "--save-every-fs", "10", "--wall-time", "0:15"]) == 4
     error = capsys.readouterr().err
     assert error.startswith("unfinished: the wall time is over after step ") and "resume goes on" in error
     step = json.loads((tmp_path / "run.summary.json").read_text(encoding="utf-8"))["results"]["steps"]

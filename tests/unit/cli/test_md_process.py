@@ -3,7 +3,6 @@
 import json
 import os
 import random
-import resource
 import signal
 import subprocess
 import sys
@@ -32,6 +31,15 @@ ENDLESS = "100000"
 WAIT_SECONDS = 600.0
 """For a process to start, on a machine that does other things too."""
 
+RUN = """\
+model: {folder}/model.safetensors
+start: {folder}/start.xyz
+ensemble: {{kind: langevin, temperature_K: 5}}
+save_every_fs: 10
+save_forces: true
+monitor: {{max_bond_deviation: null, min_distance: null, max_temperature_K: null, max_gap: null}}
+"""
+
 pytestmark = pytest.mark.slow
 
 
@@ -43,13 +51,14 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     elements = ElementTable(numbers=(1, 6, 8), energies=(-13.0, -1000.0, -2000.0))
     save(Potential(SO3krates(config, key=jax.random.key(0)), elements).astype("float32"), folder / "model.safetensors")
     ase.io.write(folder / "start.xyz", ase.build.molecule("CH3OH"))
+    # Such a potential may do what it likes with a molecule.
+    (folder / "run.yaml").write_text(RUN.format(folder=folder), encoding="utf-8")
     return folder
 
 
 def command(files: Path, output: Path, time_ps: str, *more: str) -> list[str]:
-    options = "--temperature-K 5 --save-every-fs 10 --save-forces --max-bond-deviation 1e6 --min-distance 1e-3".split()
-    inputs = [str(files / "model.safetensors"), str(files / "start.xyz"), "-o", str(output), "--time-ps", time_ps]
-    return [sys.executable, "-m", "so3krates", "md", *inputs, *options, *more]
+    options = ["--config", str(files / "run.yaml"), "-o", str(output), "--time-ps", time_ps]
+    return [sys.executable, "-m", "so3krates", "md", *options, *more]
 
 
 def environment(files: Path) -> dict[str, str]:
@@ -163,19 +172,25 @@ def test_the_wall_time_is_kept_by_the_whole_process(files: Path, tmp_path: Path)
     assert_same_run(output, witness)
 
 
-@pytest.mark.parametrize("limit", [80_000, 100_000, 333_333])
-def test_no_room_for_more_ends_the_run_and_room_lets_it_go_on(files: Path, tmp_path: Path, limit: int) -> None:
+LIMITED = """
+import resource, runpy, sys
+limit = int(sys.argv.pop(1))
+resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+runpy.run_module("so3krates", run_name="__main__", alter_sys=True)
+"""
+
+
+@pytest.mark.parametrize("room", [1_000, 200_000, 1_000_000])
+def test_no_room_for_more_ends_the_run_and_room_lets_it_go_on(files: Path, tmp_path: Path, room: int) -> None:
     """A limit on the size of files is what a full disk looks like, at whichever file meets it first."""
-    output, witness = tmp_path / "run.h5", tmp_path / "witness.h5"
-
-    def little_room() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-
+    output, witness, small = tmp_path / "run.h5", tmp_path / "witness.h5", tmp_path / "small.h5"
+    subprocess.run(command(files, small, "0.01"), env=environment(files), check=True, capture_output=True)
+    limit = small.stat().st_size + room
+    _, _, *arguments = command(files, output, ENDLESS)
     done = subprocess.run(
-        command(files, output, ENDLESS),
+        [sys.executable, "-c", LIMITED, str(limit), *arguments[1:]],
         env=environment(files) | {"SO3KRATES_COMPILED_PROGRAMS": "off"},
         capture_output=True,
-        preexec_fn=little_room,
     )
     said = done.stderr.decode()
     assert done.returncode == 1 and said.count("\n") == 1, said
