@@ -91,7 +91,9 @@ class Dynamics:
             count, every = jnp.asarray(self.steps, jnp.int32), jnp.asarray(SAVE_EVERY, jnp.int32)
             return advance(self.engine.problem, state, neighbors, count, every, MOST_STEPS // SAVE_EVERY + 1)
 
-        done = run_chunk(compiled, self.start, self.neighbors, lambda _, old: old.larger(self.engine.system))
+        done = run_chunk(
+            compiled, self.start, self.neighbors, lambda _, old, short: old.larger(self.engine.system, short)
+        )
         self.neighbors = done.neighbors
         outcome = jax.device_get(done.record)
         if int(outcome.status) or int(done.state.step) != self.steps:

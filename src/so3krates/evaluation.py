@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from so3krates._typing import Array, Bool, Float, Int
+from so3krates._typing import Array, Float, Int
 from so3krates.derivatives import energies_and_forces
 from so3krates.graph import Graph, Lattice
 from so3krates.neighbors.lists import Neighbors
@@ -37,7 +37,8 @@ class Evaluation(NamedTuple):
     virial: Float[Array, "3 3"]
     closest: Float[Array, ""]
     """Smallest distance between two atoms, Å; the cutoff if there is no pair."""
-    overflow: Bool[Array, ""]
+    overflow: Int[Array, ""]
+    """Not zero: the result is invalid; why, says `neighbors/overflow.py`."""
     outputs: Outputs
     """Per atom: energies, their components, charges, Hirshfeld ratios."""
 

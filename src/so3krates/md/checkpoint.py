@@ -15,7 +15,6 @@ from so3krates._errors import FileError
 from so3krates._typing import Float
 from so3krates.io.atomic import write_atomically
 from so3krates.md.state import State
-from so3krates.neighbors.choice import recorded
 from so3krates.neighbors.lists import Neighbors
 
 FORMAT = "so3krates-md-checkpoint"
@@ -53,7 +52,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, settings_hash: str) -> N
         "settings": settings_hash,
         "frames": checkpoint.frames,
         "retries": checkpoint.retries,
-        "neighbors": [recorded(each) for each in neighbors.lists],
+        "neighbors": neighbors.recorded(),
     }
     header = {name: json.dumps(value) for name, value in metadata.items()}
     write_atomically(path, save(tensors | {"origin": checkpoint.origin}, metadata=header))

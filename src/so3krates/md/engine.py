@@ -136,8 +136,8 @@ class Engine:
         done = run_chunk(compiled, state, self.neighbors, self._enlarged)
         return done.state, done.neighbors, done.retries
 
-    def _enlarged(self, state: State, neighbors: Neighbors) -> Neighbors:
-        return neighbors.larger(snapshot_of(state, self.system, self.origin).system)
+    def _enlarged(self, state: State, neighbors: Neighbors, overflow: int) -> Neighbors:
+        return neighbors.larger(snapshot_of(state, self.system, self.origin).system, overflow)
 
     def _thermalised(self, snapshot: Snapshot, temperature: float) -> Snapshot:
         """A state from the end of a Langevin run in memory, watched by the same monitor.

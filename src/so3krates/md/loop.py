@@ -63,7 +63,7 @@ def advance(
     steps: Int[Array, ""],
     every: Int[Array, ""],
     capacity: int,
-) -> tuple[State, Outcome, Bool[Array, ""]]:
+) -> tuple[State, Outcome, Int[Array, ""]]:
     """Make `steps` steps, saving a frame whenever the step number is a multiple of `every`.
 
     Both counts are data, so chunks of any length share one compilation. The loop ends early when the monitor objects
@@ -82,7 +82,7 @@ def advance(
     end = state.step + steps
 
     def healthy(state: State, status: Int[Array, ""]) -> Bool[Array, ""]:
-        return (status == 0) & ~state.overflow
+        return (status == 0) & (state.overflow == 0)
 
     def one_step(carry: tuple[State, Int[Array, ""]]) -> tuple[State, Int[Array, ""]]:
         state = integrator.step(carry[0], forces)

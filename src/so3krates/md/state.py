@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from so3krates._errors import InputError
-from so3krates._typing import Array, Bool, Float, Int, PRNGKeyArray
+from so3krates._typing import Array, Float, Int, PRNGKeyArray
 from so3krates.evaluation import Evaluation
 from so3krates.system import System
 from so3krates.units import FEMTOSECOND
@@ -63,8 +63,9 @@ class State(eqx.Module):
     """Potential energy at `positions`."""
     closest: Float[Array, ""]
     """Smallest distance between two atoms."""
-    overflow: Bool[Array, ""]
-    """The neighbour list overflowed in some step so far: this state is invalid."""
+    overflow: Int[Array, ""]
+    """Not zero: the neighbour list overflowed in some step so far, and this state is invalid; why, says
+    `neighbors/overflow.py`."""
     timestep: Float[Array, ""]
     step: Int[Array, ""]
     key: PRNGKeyArray
@@ -142,7 +143,7 @@ def make_state(
         forces=array(np.zeros_like(system.positions)),
         energy=array(0.0),
         closest=array(0.0),
-        overflow=jnp.zeros((), bool),
+        overflow=jnp.zeros((), jnp.int32),
         timestep=array(timestep_fs * FEMTOSECOND),
         step=jnp.zeros((), jnp.int32),
         key=jax.random.key(seed, impl="threefry2x32"),
