@@ -70,11 +70,7 @@ class Neighbors(eqx.Module):
         pairs.
         """
         near, far = self._update(positions, cell)
-        overflow = near.overflow
-        if far is not None:
-            # Near pairs chosen from among the far ones lack what those lack; it is not theirs to mend.
-            chosen = self._near_from_far
-            overflow = (overflow & ~far.overflow if chosen else overflow) | (far.overflow << FAR)
+        overflow = near.overflow if far is None else near.overflow | (far.overflow << FAR)
         if all(self.mesh):
             assert cell is not None
             coarse = too_coarse(self.mesh, self.mesh_spacing, cell)
@@ -87,14 +83,10 @@ class Neighbors(eqx.Module):
         if self.far is None:
             return self.near.update(positions, cell), None
         far = self.far.update(positions, cell)
-        if self._near_from_far:
+        alike = 0.0 < self.near.cutoff <= self.far.cutoff and self.near.pbc == self.far.pbc
+        if alike and isinstance(self.far, DenseNeighbors):
             return far.nearer(self.near.cutoff, self.near.capacity), far
         return self.near.update(positions, cell), far
-
-    @property
-    def _near_from_far(self) -> bool:
-        alike = self.far is not None and self.near.pbc == self.far.pbc and self.near.cutoff <= self.far.cutoff
-        return alike and self.near.cutoff > 0.0 and isinstance(self.far, DenseNeighbors)
 
     def larger(self, system: System, overflow: int = ROOM | ROOM << FAR) -> "Neighbors":
         """More of what `overflow` says was short, for `system` and for what may follow; the rest stays as it is.

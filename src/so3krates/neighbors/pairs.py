@@ -39,11 +39,14 @@ class Pairs(eqx.Module):
         return LongRangePairs(self.vectors, lengths, self.centers, self.others, self.mask, cutoffs)
 
     def nearer(self, cutoff: float, capacity: int) -> "Pairs":
-        """Those of the pairs that are closer than `cutoff` (Å), in a list of another capacity and the same order."""
+        """Those of the pairs that are closer than `cutoff` (Å), in a list of another capacity and the same order.
+
+        It overflows where it has too little room itself; what these pairs lack, it lacks too.
+        """
         squared = jnp.sum(self.vectors * self.vectors, axis=-1)
         inside = self.mask & (squared < cutoff**2)
         if capacity >= len(self.mask):
-            return replace(self, mask=inside)
+            return replace(self, mask=inside, overflow=jnp.zeros((), jnp.int32))
         chosen, found = first_true(inside, capacity)
         mask = jnp.arange(capacity, dtype=jnp.int32) < found
         chosen = jnp.where(mask, chosen, 0)
@@ -52,7 +55,7 @@ class Pairs(eqx.Module):
             jnp.where(mask, self.centers[chosen], 0),
             jnp.where(mask, self.others[chosen], 0),
             mask,
-            self.overflow | causes(found > capacity, jnp.zeros((), bool)),
+            causes(found > capacity, jnp.zeros((), bool)),
         )
 
 

@@ -99,7 +99,7 @@ def test_forced_overflow_gives_the_trajectory_of_a_large_list(cluster: System, a
             neighbors=Neighbors(allocate(cluster, 9.0, capacity=capacity)),
         )[1]
 
-    small, large = run(8), run(None)
+    small, large = run(8), run(13 * 13)
     assert small.summary.neighbor_retries >= 1
     assert large.summary.neighbor_retries == 0
     same(small.frames, large.frames)
@@ -118,7 +118,7 @@ def test_overflow_in_the_middle_of_a_run(argon) -> None:
             argon("float32"), start, md.NVE(), timestep_fs=4.0, steps=500, neighbors=neighbors, monitor=quiet
         )[1]
 
-    small, large = run(None), run(27 * 13)
+    small, large = run(None), run(27 * 27)
     assert small.summary.neighbor_retries >= 1
     same(small.frames, large.frames)
 
