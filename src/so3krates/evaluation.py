@@ -6,7 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from so3krates._typing import Array, Bool, Float, Int
+from so3krates._typing import Array, Float, Int
 from so3krates.derivatives import energies_and_forces
 from so3krates.graph import Graph, Lattice
 from so3krates.long_range import AllPairs, LongRangePairs
@@ -41,7 +41,8 @@ class Evaluation(NamedTuple):
     virial: Float[Array, "3 3"]
     closest: Float[Array, ""]
     """Smallest distance between two atoms, Å; the cutoff if there is no pair."""
-    overflow: Bool[Array, ""]
+    overflow: Int[Array, ""]
+    """Not zero: the result is invalid; why, says `neighbors/overflow.py`."""
     outputs: Outputs
     """Per atom: energies, their components, charges, Hirshfeld ratios."""
 
@@ -132,8 +133,8 @@ def _evaluate(
 
 def _search(
     neighbors: Neighbors, positions: Float[Array, "replicas atoms 3"], cells: Float[Array, "replicas 3 3"] | None
-) -> tuple[Pairs, LongRangePairs | AllPairs | None, Float[Array, " replicas"], Bool[Array, " replicas"]]:
-    """Near and far pairs of all replicas, the smallest distance in each, and whether its list overflowed."""
+) -> tuple[Pairs, LongRangePairs | AllPairs | None, Float[Array, " replicas"], Int[Array, " replicas"]]:
+    """Near and far pairs of all replicas, the smallest distance in each, and why its list overflowed, if it did."""
     replicas, atoms, _ = positions.shape
 
     def search(positions: Array, cell: Array | None) -> tuple[Pairs, Pairs | None, Array, Array]:
@@ -155,5 +156,5 @@ def _joined(pairs: Pairs, atoms: int) -> Pairs:
         centers=first + pairs.centers.reshape(-1),
         others=first + pairs.others.reshape(-1),
         mask=pairs.mask.reshape(-1),
-        overflow=jnp.any(pairs.overflow),
+        overflow=jnp.bitwise_or.reduce(pairs.overflow),
     )

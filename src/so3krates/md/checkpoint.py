@@ -17,7 +17,6 @@ from so3krates._typing import Float
 from so3krates.io.atomic import write_atomically
 from so3krates.md.findings import Disagreement, Findings
 from so3krates.md.state import State
-from so3krates.neighbors.choice import recorded
 from so3krates.neighbors.lists import Neighbors
 
 FORMAT = "so3krates-md-checkpoint"
@@ -79,7 +78,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, settings_hash: str) -> N
         "settings": settings_hash,
         "retries": checkpoint.retries,
         "replicas": replicas,
-        "neighbors": [recorded(each) for each in checkpoint.neighbors.lists],
+        "neighbors": checkpoint.neighbors.recorded(),
     }
     write_atomically(path, save(tensors, metadata={name: json.dumps(value) for name, value in metadata.items()}))
 
