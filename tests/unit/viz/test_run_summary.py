@@ -16,7 +16,15 @@ from so3krates.viz.run_summary import run_picture, write_run_picture
 
 def summary(series: dict[str, np.ndarray], **ensemble: object) -> dict:
     results = summarize(
-        series, steps=11996, atoms=9, degrees_of_freedom=24, steps_per_second=1e4, timestep_fs=0.5, retries=1, mass=46.1
+        series,
+        steps=11996,
+        frames=len(series["step"]),
+        atoms=9,
+        degrees_of_freedom=24,
+        steps_per_second=1e4,
+        timestep_fs=0.5,
+        retries=1,
+        mass=46.1,
     )
     return {
         "trajectory": "run.h5",
@@ -61,7 +69,7 @@ def test_temperature_energies_and_drift(series: dict[str, np.ndarray]) -> None:
 def test_pressure_and_volume_have_panels_where_there_are_any(series: dict[str, np.ndarray]) -> None:
     frames = len(series["step"])
     edges = 10.0 + 0.1 * np.sin(np.arange(frames) / 50)
-    moving = series | {"pressure": np.cos(np.arange(frames)), "cells": edges[:, None, None] * np.eye(3)}
+    moving = series | {"pressure": np.cos(np.arange(frames)), "volume": edges**3}
     ramp = {"time_ps": [0, 1], "value": [300, 400]}
     document = summary(moving, temperature_K=ramp, pressure_GPa=0.1)
     picture = run_picture(moving, document)
