@@ -160,7 +160,7 @@ model: {folder}/model.safetensors
 start: {folder}/start.xyz
 output: {output}
 time_ps: 0.02
-save_every_fs: 1
+recording: {{every_fs: 1}}
 ensemble:
   kind: {kind}
   temperature_K: 100
