@@ -1,7 +1,7 @@
 """The engine behind `simulate`: begin, chunk after chunk, commit, stop; of one structure or of many replicas."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -77,6 +77,8 @@ class Engine:
     store: Callable[[Checkpoint], None] | None = None
     """Keeps checkpoints; None for a run in memory."""
     thermalising: bool = False
+    changes: list[str] = field(default_factory=list)
+    """What of the neighbour lists was enlarged since the last report."""
 
     @classmethod
     def of(
@@ -177,18 +179,17 @@ class Engine:
                 count = pace.next(settings.steps - step, self.deadline.room(writer.slowest_s))
                 if not count:
                     break
-                retries = checkpoint.retries
                 # It begins with the state of the last chunk only once that is known to be valid.
                 outcome, checkpoint = self._chunk(checkpoint, count)
                 pace.computed(count)
                 writer.put(Chunk(outcome, checkpoint, pace.steps_per_second, checkpoint.step - begin))
                 if np.all(np.asarray(outcome.status)):
                     break
-                self._tell(checkpoint, pace, step if checkpoint.retries > retries else None)
+                self._tell(checkpoint, pace, step)
                 step = checkpoint.step
         if any(track.inspector.untold for track in self.tracks):
             # Frames are looked at behind the computation, so what the last ones show comes after the last report.
-            self._tell(checkpoint, pace, None)
+            self._tell(checkpoint, pace, step)
         return Ended(self._results(checkpoint, pace.steps_per_second, checkpoint.step - begin), checkpoint.state)
 
     def _all_ended(self) -> bool:
@@ -253,15 +254,17 @@ class Engine:
     def _with_forces(self, state: State) -> tuple[State, Neighbors, int]:
         def compiled(state: State, neighbors: Neighbors) -> tuple:
             found = first_forces(self.problem, state, neighbors)
-            return found, None, jnp.any(found.overflow)
+            return found, None, jnp.bitwise_or.reduce(jnp.ravel(found.overflow))
 
         done = run_chunk(compiled, state, self.neighbors, self._enlarged)
         return done.state, done.neighbors, done.retries
 
-    def _enlarged(self, state: State, neighbors: Neighbors) -> Neighbors:
+    def _enlarged(self, state: State, neighbors: Neighbors, overflow: int) -> Neighbors:
         alive = [number for number, track in enumerate(self.tracks) if track.ended is None]
         systems = (self.tracks[number].snapshot(self._of(state, number)).system for number in alive)
-        return _roomiest(neighbors.larger(system) for system in systems)
+        larger = _roomiest(neighbors.larger(system, overflow) for system in systems)
+        self.changes.append(neighbors.change(larger))
+        return larger
 
     def _thermalised(self, snapshots: Sequence[Snapshot]) -> list[Snapshot]:
         """The starts behind a Langevin run in memory, watched by the same monitor."""
@@ -314,7 +317,7 @@ class Engine:
         numbers = self.room.frames * vectors + self.room.rows * 8
         return numbers * len(self.tracks) * np.dtype(self.settings.dtype).itemsize
 
-    def _tell(self, checkpoint: Checkpoint, pace: Pace, enlarged: int | None) -> None:
+    def _tell(self, checkpoint: Checkpoint, pace: Pace, since: int) -> None:
         if self.report is None:
             return
         running = [number for number, track in enumerate(self.tracks) if track.ended is None]
@@ -325,7 +328,10 @@ class Engine:
         temperature, energy, pressure, volume = measured.tolist()
         moves = self.settings.integrator.moves_cell
         speed = pace.steps_per_second * len(states)
-        remarks = [] if enlarged is None else [f"neighbour list enlarged after step {enlarged}, chunk run again"]
+        changes, self.changes[:] = tuple(self.changes), []
+        remarks = [
+            f"neighbour list overflowed after step {since}, chunk run again from there; {each}" for each in changes
+        ]
         remarks += [str(track.stopped) for track in self.tracks if track.stopped is not None and self._untold(track)]
         self.report(
             Report(
@@ -379,7 +385,7 @@ def _of_replica(outcome: Outcome, number: int) -> Outcome:
 def _roomiest(lists: Iterable[Neighbors]) -> Neighbors:
     """Of lists for several structures the one with most room; where each is the largest in something, an overflow will
     find that out."""
-    return max(lists, key=lambda each: [one.capacity for one in each.lists])
+    return max(lists, key=lambda each: [(sum(getattr(one, "images", ())), one.capacity) for one in each.lists])
 
 
 def _measured(state: State) -> tuple[float, float, float, float]:

@@ -100,7 +100,7 @@ def advance(
     frames_every: Int[Array, ""],
     room: Room,
     ended: Int[Array, "*replicas"] | None = None,
-) -> tuple[State, Outcome, Bool[Array, ""]]:
+) -> tuple[State, Outcome, Int[Array, ""]]:
     """Make `steps` steps, saving scalars whenever the step number is a multiple of `every`, and frames likewise.
 
     The counts are data, so chunks of any length share one compilation. The loop ends early when the monitor objects,
@@ -169,7 +169,7 @@ def advance(
         until_row,
         (begin, zero, zero, state, empty),
     )
-    return state, outcome, jnp.any(state.overflow)
+    return state, outcome, jnp.bitwise_or.reduce(jnp.ravel(state.overflow))
 
 
 @eqx.filter_jit

@@ -12,7 +12,7 @@ import numpy as np
 from ase.constraints import FixAtoms, FixCartesian
 
 from so3krates._errors import InputError
-from so3krates._typing import Array, Bool, Float, Int, PRNGKeyArray
+from so3krates._typing import Array, Float, Int, PRNGKeyArray
 from so3krates.evaluation import Evaluation
 from so3krates.system import System
 from so3krates.units import FEMTOSECOND
@@ -110,8 +110,9 @@ class State(eqx.Module):
     """Σ r ⊗ ∂E/∂r = V·σ at `positions`, eV; None unless the structure is periodic along all three axes."""
     closest: Float[Array, ""]
     """Smallest distance between two atoms."""
-    overflow: Bool[Array, ""]
-    """The neighbour list overflowed in some step so far: this state is invalid."""
+    overflow: Int[Array, ""]
+    """Not zero: the neighbour list overflowed in some step so far, and this state is invalid; why, says
+    `neighbors/overflow.py`."""
     timestep: Float[Array, ""]
     step: Int[Array, ""]
     key: PRNGKeyArray
@@ -199,7 +200,7 @@ def make_state(
         energy=array(0.0),
         virial=array(np.zeros((3, 3))) if all(system.pbc) else None,
         closest=array(0.0),
-        overflow=jnp.zeros((), bool),
+        overflow=jnp.zeros((), jnp.int32),
         timestep=array(timestep_fs * FEMTOSECOND),
         step=jnp.zeros((), jnp.int32),
         key=jax.random.key(seed, impl="threefry2x32"),

@@ -101,7 +101,7 @@ def test_forced_overflow_gives_the_trajectory_of_a_large_list(cluster: System, a
             neighbors=Neighbors(allocate(cluster, 9.0, capacity=capacity)),
         )[1]
 
-    small, large = run(8), run(None)
+    small, large = run(8), run(13 * 13)
     assert small.summary.neighbor_retries >= 1
     assert large.summary.neighbor_retries == 0
     same(small.frames, large.frames)
