@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, Self, runtime_checkable
 
+import ase
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from ase.constraints import FixAtoms, FixCartesian
 
 from so3krates._errors import InputError
 from so3krates._typing import Array, Bool, Float, Int, PRNGKeyArray
@@ -53,6 +55,39 @@ class Snapshot:
             moving = next(atom for atom in fixed if np.any(velocities[atom]))
             raise InputError(f"atom {moving} is fixed but has a velocity; set that to zero, or do not fix the atom.")
         object.__setattr__(self, "velocities", velocities)
+
+    @classmethod
+    def from_ase(cls, atoms: ase.Atoms, *, velocities: bool = True) -> Self:
+        """Structure, velocities and fixed atoms of ASE's `Atoms`.
+
+        Args:
+            atoms: as `System.from_ase` takes them. What `FixAtoms` holds is fixed, and what `FixCartesian` holds along
+                all three axes, as which ASE reads `move_mask` of extended XYZ files.
+            velocities: take those of the atoms, if any of them moves.
+
+        Raises:
+            InputError: as `System.from_ase`, and for constraints of any other kind.
+        """
+        moving = velocities and bool(np.any(atoms.get_momenta()))
+        fixed = [atom for constraint in atoms.constraints for atom in _held(constraint)]
+        return cls(System.from_ase(atoms), atoms.get_velocities() * FEMTOSECOND if moving else None, tuple(fixed))
+
+
+def _held(constraint: Any) -> list[int]:
+    """Atoms that a constraint of ASE keeps where they are."""
+    name = type(constraint).__name__
+    if isinstance(constraint, FixAtoms):
+        return np.atleast_1d(constraint.index).tolist()
+    if isinstance(constraint, FixCartesian):
+        if np.all(constraint.mask):
+            return np.atleast_1d(constraint.index).tolist()
+        if not np.any(constraint.mask):
+            return []
+        name += ", which holds atoms along some axes"
+    raise InputError(
+        f"the structure has a constraint of kind {name}; only atoms that do not move at all (FixAtoms) are understood. "
+        "Remove it."
+    )
 
 
 class State(eqx.Module):
