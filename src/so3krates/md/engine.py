@@ -325,7 +325,9 @@ class Engine:
         temperature, energy, pressure, volume = measured.tolist()
         moves = self.settings.integrator.moves_cell
         speed = pace.steps_per_second * len(states)
-        remarks = [] if enlarged is None else [f"neighbour list enlarged after step {enlarged}, chunk run again from there"]
+        remarks = (
+            [] if enlarged is None else [f"neighbour list enlarged after step {enlarged}, chunk run again from there"]
+        )
         remarks += [str(track.stopped) for track in self.tracks if track.stopped is not None and self._untold(track)]
         self.report(
             Report(

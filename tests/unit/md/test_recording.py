@@ -79,9 +79,7 @@ def test_the_size_is_known_before(
         np.zeros((atoms, 3)), np.ones(atoms, int), 20.0 * np.eye(3) if moving_cell else None, (moving_cell,) * 3
     )
     extras = ("pressure", "volume") if moving_cell else ()
-    stored = recording.stored(
-        "float32", moving_cell=moving_cell, extras=extras, own_scalars=scalar_rows > frames
-    )
+    stored = recording.stored("float32", moving_cell=moving_cell, extras=extras, own_scalars=scalar_rows > frames)
     path = tmp_path / "run.h5"
     create_trajectory(
         path,

@@ -146,9 +146,7 @@ def test_a_network_in_a_periodic_cell_resumes_exactly(tmp_path: Path) -> None:
     same(through.frames, run("parts.h5", 60, resume=True).frames)
 
 
-def test_forced_overflow_gives_the_trajectory_of_a_large_list(
-    ensemble: tuple[System, md.Integrator], argon
-) -> None:
+def test_forced_overflow_gives_the_trajectory_of_a_large_list(ensemble: tuple[System, md.Integrator], argon) -> None:
     system, integrator = ensemble
 
     def run(capacity: int | None) -> md.Run:

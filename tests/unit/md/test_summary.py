@@ -46,7 +46,15 @@ def test_pressure_volume_and_density() -> None:
     series |= {"step": np.arange(rows), "time_fs": np.arange(rows) * 1.0, "kinetic_energy": np.ones(rows)}
     series |= {"pressure": np.array([99.0, 1.0, 2.0, 3.0, 4.0]), "volume": edges**3}
     summary = summarize(
-        series, steps=4, frames=3, atoms=3, degrees_of_freedom=6, steps_per_second=1.0, timestep_fs=1.0, retries=0, mass=18.015
+        series,
+        steps=4,
+        frames=3,
+        atoms=3,
+        degrees_of_freedom=6,
+        steps_per_second=1.0,
+        timestep_fs=1.0,
+        retries=0,
+        mass=18.015,
     )
     # Scalars may be saved more often than frames.
     assert summary.frames == 3
