@@ -95,7 +95,7 @@ class Dynamics:
             room = Room(MOST_STEPS // SAVE_EVERY + 1, MOST_STEPS // SAVE_EVERY + 1)
             return advance(self.engine.problem, state, neighbors, count, every, every, room)
 
-        done = run_chunk(compiled, self.start, self.neighbors, lambda _, old: old.larger(self.system))
+        done = run_chunk(compiled, self.start, self.neighbors, lambda _, old, short: old.larger(self.system, short))
         self.neighbors = done.neighbors
         outcome = jax.device_get(done.record)
         if int(outcome.status) or int(done.state.step) != self.steps:

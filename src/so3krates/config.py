@@ -1,10 +1,14 @@
 """Base of all configurations: frozen, hashable, unknown keys refused at every level."""
 
+import re
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from so3krates._errors import ConfigError
+
+_WRAPPED = re.compile(r"function-\w+\[.*, (\w+)\]")
+"""How pydantic names a member of a union that has a validator of its own, and its plain name."""
 
 
 class Config(BaseModel):
@@ -26,7 +30,7 @@ class Config(BaseModel):
 
 
 def _sentence(error: Any) -> str:
-    key = ".".join(str(part) for part in error["loc"]) or "(top level)"
+    key = ".".join(_WRAPPED.sub(r"\1", str(part)) for part in error["loc"]) or "(top level)"
     if error["type"] == "extra_forbidden":
         return f"unknown key '{key}'"
     if error["type"] == "missing":

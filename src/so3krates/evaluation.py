@@ -6,10 +6,12 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from so3krates._typing import Array, Bool, Float, Int
+from so3krates._typing import Array, Float, Int
 from so3krates.derivatives import energies_and_forces
 from so3krates.graph import Graph, Lattice
+from so3krates.long_range import AllPairs, LongRangePairs
 from so3krates.neighbors.lists import Neighbors
+from so3krates.neighbors.overflow import combined
 from so3krates.neighbors.pairs import Pairs
 from so3krates.system import System
 from so3krates.term import Outputs, Term
@@ -40,7 +42,8 @@ class Evaluation(NamedTuple):
     virial: Float[Array, "3 3"]
     closest: Float[Array, ""]
     """Smallest distance between two atoms, Å; the cutoff if there is no pair."""
-    overflow: Bool[Array, ""]
+    overflow: Int[Array, ""]
+    """Not zero: the result is invalid; why, says `neighbors/overflow.py`."""
     outputs: Outputs
     """Per atom: energies, their components, charges, Hirshfeld ratios."""
 
@@ -94,11 +97,7 @@ def _evaluate(
         near, far = found.near, None if found.far is None else found.far.as_long_range(neighbors.far_cutoff)
         closest, overflow = neighbors.closest(found)[None], found.overflow[None]
     else:
-        found = jax.vmap(neighbors.update)(positions, cells)
-        near, far = _joined(found.near, atoms), None
-        if found.far is not None:
-            far = _joined(found.far, atoms).as_long_range(neighbors.far_cutoff, replicas)
-        closest, overflow = jax.vmap(neighbors.closest)(found), found.overflow
+        near, far, closest, overflow = _search(neighbors, positions, cells)
     lattice = None
     if all(neighbors.mesh):
         assert cells is not None
@@ -133,6 +132,22 @@ def _evaluate(
     )
 
 
+def _search(
+    neighbors: Neighbors, positions: Float[Array, "replicas atoms 3"], cells: Float[Array, "replicas 3 3"] | None
+) -> tuple[Pairs, LongRangePairs | AllPairs | None, Float[Array, " replicas"], Int[Array, " replicas"]]:
+    """Near and far pairs of all replicas, the smallest distance in each, and why its list overflowed, if it did."""
+    replicas, atoms, _ = positions.shape
+
+    def search(positions: Array, cell: Array | None) -> tuple[Pairs, Pairs | None, Array, Array]:
+        found = neighbors.update(positions, cell)
+        return found.near, found.far, neighbors.closest(found), found.overflow
+
+    near, far, closest, overflow = jax.vmap(search)(positions, cells)
+    if far is not None:
+        far = _joined(far, atoms).as_long_range(neighbors.far_cutoff, replicas)
+    return _joined(near, atoms), far, closest, overflow
+
+
 def _joined(pairs: Pairs, atoms: int) -> Pairs:
     """The lists of all replicas, whose fields have a leading axis, as one list."""
     replicas, places = pairs.mask.shape
@@ -142,5 +157,5 @@ def _joined(pairs: Pairs, atoms: int) -> Pairs:
         centers=first + pairs.centers.reshape(-1),
         others=first + pairs.others.reshape(-1),
         mask=pairs.mask.reshape(-1),
-        overflow=jnp.any(pairs.overflow),
+        overflow=combined(pairs.overflow),
     )

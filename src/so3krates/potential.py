@@ -3,7 +3,6 @@ same inside compiled code."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from math import ceil
 from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
@@ -11,7 +10,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from ase.data import chemical_symbols
-from scipy.fft import next_fast_len
 
 from so3krates._errors import InputError
 from so3krates._precision import checked_dtype, precision_scope
@@ -22,6 +20,7 @@ from so3krates.inference import for_inference
 from so3krates.model import SO3krates
 from so3krates.neighbors.host import find_pair_lists
 from so3krates.neighbors.lists import Neighbors
+from so3krates.neighbors.mesh import points
 from so3krates.physics.dispersion import Dispersion
 from so3krates.physics.electrostatics import Electrostatics
 from so3krates.physics.fixed_charges import FixedCharges
@@ -35,8 +34,6 @@ if TYPE_CHECKING:
     import so3krates.interfaces.ase
 
 
-MIN_MESH = 8
-"""Points of a mesh along an axis at least: an atom is spread over five of them."""
 NEUTRAL = 1e-5
 """e; what given charges may add up to and still be called neutral, in float32."""
 PERIODIC_CUTOFF, MOLECULAR_CUTOFF = 12.0, 1000.0
@@ -230,7 +227,7 @@ class Potential:
     def allocate(self, system: System) -> Neighbors:
         """Neighbour lists for compiled code, for structures like this one."""
         lists = Neighbors.of(self._near(system), self.cutoff, self.far_cutoff(system), self.treated(system))
-        return replace(lists, mesh=self.mesh(system))
+        return replace(lists, mesh=self.mesh(system), mesh_spacing=self.model.mesh_spacing or 0.0)
 
     def mesh(self, system: System) -> tuple[int, int, int]:
         """Points along the cell vectors for sums over all periodic images; zeros where no term makes any.
@@ -249,9 +246,7 @@ class Potential:
                     "all periodic images needs charges that add up to zero."
                 )
         assert system.cell is not None
-        lengths = np.linalg.norm(system.cell, axis=1)
-        a, b, c = (max(MIN_MESH, next_fast_len(ceil(length / spacing)) or 0) for length in lengths)
-        return (a, b, c)
+        return points(np.linalg.norm(system.cell, axis=1), spacing)
 
     def full_range(self) -> "Potential":
         """The same potential with electrostatics summed over all periodic images instead of cut off.

@@ -24,6 +24,25 @@ def brute_force(system: System, cutoff: float, margin: float = 1e-6) -> tuple[se
     return must, may
 
 
+def within(system: System, reach: float) -> dict[Pair, float]:
+    """The same for many atoms: all pairs closer than `reach`, and their distances. Atoms are put into the cell first,
+    so that the images to try do not depend on where they went."""
+    cell = np.eye(3) if system.cell is None else system.cell
+    pbc = np.array(system.pbc)
+    turns = np.where(pbc, np.floor(system.positions @ np.linalg.inv(cell)), 0.0)
+    inside = system.positions - turns @ cell
+    heights = abs(np.linalg.det(cell)) / np.linalg.norm([np.cross(cell[k - 2], cell[k - 1]) for k in range(3)], axis=1)
+    images = np.where(pbc, np.ceil(reach / heights) + 1, 0).astype(int)
+    found = {}
+    for shift in product(*(range(-n, n + 1) for n in images)):
+        vectors = inside - inside[:, None, :] + np.array(shift) @ cell
+        distances = np.sqrt(np.einsum("ijx,ijx->ij", vectors, vectors))
+        once = np.triu(np.ones(distances.shape, bool), 0 if shift > (0, 0, 0) else 1)
+        for i, j in np.argwhere(once & (distances < reach)):
+            found[canonical(i, j, np.array(shift) - turns[j] + turns[i])] = float(distances[i, j])
+    return found
+
+
 def _reach(system: System, cutoff: float) -> list[int]:
     if system.cell is None:
         return [0, 0, 0]

@@ -62,6 +62,15 @@ def test_help_and_refusal_of_the_script_for_scaling() -> None:
     assert "no box of 7 atoms; choose from 1536, 15360, 98304" in done.stderr
 
 
+def test_help_and_refusal_of_the_script_for_neighbour_search() -> None:
+    done = run_script("neighbour_search", "--help")
+    assert done.returncode == 0, done.stderr
+    assert "--model" in done.stdout and "--quick" in done.stdout
+    done = run_script("neighbour_search", "--atoms", "7")
+    assert done.returncode == 1
+    assert "no box of 7 atoms; choose from 1536, 12288" in done.stderr
+
+
 def test_unknown_structure_is_refused() -> None:
     done = run_script("step_time", "--quick", "--only", "benzene")
     assert done.returncode == 1

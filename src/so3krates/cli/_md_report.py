@@ -1,40 +1,154 @@
-"""What `so3krates md` prints: the plan of a dry run, and the summary of a run."""
+"""What `so3krates md` prints: the plan of a dry run, and the summary of a run or of many replicas."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, cast
 
 from rich.console import Console
 from rich.table import Table
 
-from so3krates.md import Run
+from so3krates.config import Config
+from so3krates.md import Exchanges, Integrator, Ramp, Replicas, Run, Snapshot
 from so3krates.md.averages import Average
 from so3krates.md.plan import Plan
 from so3krates.md.progress import duration
 from so3krates.md.run_config import RunConfig
+from so3krates.md.run_file import read_summary, summary_path
+from so3krates.md.settings import Settings
 from so3krates.system import System
 
 
-def print_plan(console: Console, config: RunConfig, system: System, plan: Plan) -> None:
-    """What would run."""
-    parameters = config.ensemble.model_dump(mode="json", exclude={"kind"})
+def print_plan(
+    console: Console,
+    config: RunConfig,
+    starts: Sequence[Snapshot],
+    settings: Sequence[Settings],
+    outputs: Sequence[Path],
+    plan: Plan,
+) -> None:
+    """What would run; starts, settings and outputs of all replicas."""
+    system = starts[0].system
     table = Table(title="dry run: nothing was written", show_header=False)
-    exists = " (exists: --resume or --overwrite)" if config.output.exists() else ""
     table.add_row("system", f"{config.start}: {system.formula}, {len(system)} atoms, {_surroundings(system)}")
     table.add_row("model", f"{config.model}, {config.dtype}")
-    table.add_row("ensemble", f"{config.kind}: " + ", ".join(f"{name} {value}" for name, value in parameters.items()))
-    table.add_row("degrees of freedom", f"{plan.degrees_of_freedom}")
+    if config.committee:
+        table.add_row("committee", ", ".join(config.committee))
+    table.add_row("ensemble", f"{config.kind}: " + _ensemble(settings))
+    fixed = len(starts[0].fixed)
+    table.add_row("degrees of freedom", f"{plan.degrees_of_freedom}" + (f"; {fixed} atoms are fixed" if fixed else ""))
+    table.add_row("velocities", _velocities(settings))
     table.add_row("length", f"{config.time_ps:g} ps, {plan.steps} steps of {config.timestep_fs:g} fs")
     if plan.thermalise_steps:
         table.add_row("before that", f"{config.thermalise_ps:g} ps to thermalise, {plan.thermalise_steps} steps")
-    table.add_row("output", f"{config.output}{exists}: {plan.frames} frames, {_size(plan.file_bytes)} uncompressed")
-    table.add_row("memory of the frames of a chunk", f"at most {_size(plan.chunk_bytes)}")
+    if config.replicas is not None:
+        every = config.replicas.exchange_every_fs
+        exchange = "" if every is None else f", exchanged every {every:g} fs"
+        seeds = f"seeds {settings[0].seed} to {settings[-1].seed}"
+        table.add_row("replicas", f"{len(settings)}, {seeds}{exchange}; the numbers below are of each")
+    table.add_row("output", f"{_files(outputs)}: {_rows(plan)}, {_size(plan.file_bytes)} uncompressed")
+    table.add_row("memory of the frames of a chunk", f"at most {_size(plan.chunk_bytes)}" + _of_all(settings))
     ns_per_day = plan.steps_per_second * config.timestep_fs * 0.0864
     table.add_row("speed", f"{ns_per_day:.4g} ns/day, {plan.steps_per_second:.4g} steps/s, timed over some steps")
-    table.add_row("time", f"about {duration(plan.seconds)}, compilation not included")
+    table.add_row("time", f"about {duration(plan.seconds)}, compilation not included" + _of_all(settings))
     if config.wall_time_s is not None:
         parts = plan.seconds / config.wall_time_s
         enough = "enough" if parts < 1 else f"not enough: about {parts:.1f} times as long"
         table.add_row("wall time", f"{duration(config.wall_time_s)}, {enough}")
     console.print(table)
+
+
+def _ensemble(settings: Sequence[Settings]) -> str:
+    """Its numbers; those that differ from replica to replica one after the other."""
+    each = [cast(Config, own.integrator).model_dump(mode="json") for own in settings]
+    words = []
+    for name in each[0]:
+        values = list(dict.fromkeys(_written(own[name]) for own in each))
+        words.append(f"{name} {', '.join(values)}")
+    return ", ".join(words)
+
+
+def _written(value: Any) -> str:
+    """A ramp as the command line takes it."""
+    if isinstance(value, dict):
+        return ",".join(f"{time:g}:{each:g}" for time, each in zip(value["time_ps"], value["value"], strict=True))
+    return f"{value:g}" if isinstance(value, float) else f"{value}"
+
+
+def _velocities(settings: Sequence[Settings]) -> str:
+    drawn = {own.initial_temperature_K for own in settings}
+    known = sorted(each for each in drawn if each is not None)
+    words = ", ".join(f"{each:g}" for each in known)
+    return "those of the start" if not known else f"drawn at {words} K"
+
+
+def _files(outputs: Sequence[Path]) -> str:
+    exists = " (exists: --resume or --overwrite)" if any(output.exists() for output in outputs) else ""
+    return (f"{outputs[0]}" if len(outputs) == 1 else f"{outputs[0]} to {outputs[-1].name}") + exists
+
+
+def _rows(plan: Plan) -> str:
+    more = f", {plan.scalar_rows} rows of scalars" if plan.scalar_rows > plan.frames else ""
+    return f"{plan.frames} frames{more}"
+
+
+def _of_all(settings: Sequence[Settings]) -> str:
+    return ", of all replicas together" if len(settings) > 1 else ""
+
+
+def print_replicas(
+    console: Console, outputs: Sequence[Path], integrators: Sequence[Integrator], done: Replicas | None = None
+) -> None:
+    """A row for each replica, from the summaries beside the trajectories.
+
+    Args:
+        console: where.
+        outputs: the trajectories.
+        integrators: of each.
+        done: what came out of it; None if the run is to be resumed.
+    """
+    exchanges = None if done is None else done.exchanges
+    table = Table(title="replicas")
+    columns = ["trajectory", "set (K)", "temperature (K)", "drift (meV/atom/ps)", "steps", "ended"]
+    if exchanges is not None:
+        columns[-1:] = ["exchanged with next", "began as", "ended"]
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for number, (output, integrator) in enumerate(zip(outputs, integrators, strict=True)):
+        row = [output.name, _set(integrator), *_results(output)]
+        if exchanges is not None:
+            row += [_accepted(exchanges, number), f"{exchanges.walker[number]}"]
+        table.add_row(*row, _how(output, None if done is None else done[number].ended))
+    console.print(table)
+
+
+def _set(integrator: Integrator) -> str:
+    value = getattr(integrator, "temperature_K", None)
+    return "" if value is None else _written(value.model_dump() if isinstance(value, Ramp) else value)
+
+
+def _results(output: Path) -> list[str]:
+    """Temperature, drift and steps; empty for one that ended before its first frame."""
+    if not summary_path(output).exists():
+        return ["", "", ""]
+    results = read_summary(output)["results"]
+    error, drift = results["temperature_error_K"], results["drift"]
+    temperature = f"{results['mean_temperature_K']:.2f}" + ("" if error is None else f" ± {error:.2g}")
+    return [temperature, "" if drift is None else f"{drift['meV_per_atom_per_ps']:.3g}", f"{results['steps']}"]
+
+
+def _accepted(exchanges: Exchanges, number: int) -> str:
+    if number == len(exchanges.attempted) or not exchanges.attempted[number]:
+        return ""
+    counts = f"{exchanges.accepted[number]} of {exchanges.attempted[number]}"
+    return f"{exchanges.acceptance[number]:.2f} ({counts})"
+
+
+def _how(output: Path, ended: str | None) -> str:
+    """The reason code alone: the sentences are in the summaries."""
+    if not summary_path(output).exists():
+        return ended or ""
+    found = read_summary(output)["ended"]
+    return found["state"] if found["reason"] is None else f"{found['state']}: {found['reason']}"
 
 
 def print_summary(console: Console, run: Run, output: Path) -> None:

@@ -2,10 +2,10 @@
 atomically."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,7 +17,6 @@ from so3krates._typing import Float
 from so3krates.io.atomic import write_atomically
 from so3krates.md.findings import Disagreement, Findings
 from so3krates.md.state import State
-from so3krates.neighbors.choice import recorded
 from so3krates.neighbors.lists import Neighbors
 
 FORMAT = "so3krates-md-checkpoint"
@@ -79,7 +78,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, settings_hash: str) -> N
         "settings": settings_hash,
         "retries": checkpoint.retries,
         "replicas": replicas,
-        "neighbors": [recorded(each) for each in checkpoint.neighbors.lists],
+        "neighbors": checkpoint.neighbors.recorded(),
     }
     write_atomically(path, save(tensors, metadata={name: json.dumps(value) for name, value in metadata.items()}))
 
@@ -127,7 +126,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
 
 def _plain(state: State) -> State:
     """With the random key as an array of integers."""
-    return replace(state, key=jax.random.key_data(state.key))
+    return eqx.tree_at(lambda each: each.key, state, jax.random.key_data(state.key))
 
 
 def _leaves(state: State) -> dict[str, Any]:
@@ -138,4 +137,4 @@ def _leaves(state: State) -> dict[str, Any]:
 def _restored(template: State, tensors: dict[str, np.ndarray]) -> State:
     leaves = [jnp.asarray(tensors[name], leaf.dtype) for name, leaf in _leaves(template).items()]
     state = jax.tree.unflatten(jax.tree.structure(_plain(template)), leaves)
-    return replace(state, key=jax.random.wrap_key_data(state.key, impl="threefry2x32"))
+    return eqx.tree_at(lambda each: each.key, state, jax.random.wrap_key_data(state.key, impl="threefry2x32"))

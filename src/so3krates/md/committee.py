@@ -33,7 +33,7 @@ class Committee:
                 and for a limit where there is no committee.
         """
         if not members:
-            if monitor.max_force_disagreement is not None and "max_force_disagreement" in monitor.model_fields_set:
+            if monitor.max_force_disagreement not in (None, Monitor().max_force_disagreement):
                 raise InputError(
                     f"max_force_disagreement is {monitor.max_force_disagreement:g} eV/Å, but there is no committee "
                     "that could disagree; give other potentials as `committee`, or leave it out."

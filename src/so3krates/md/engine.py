@@ -1,7 +1,7 @@
 """The engine behind `simulate`: begin, chunk after chunk, commit, stop; of one structure or of many replicas."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -23,6 +23,7 @@ from so3krates.md.progress import Pace, Report
 from so3krates.md.replicas import replica, stacked
 from so3krates.md.run import Run, RunStopped, RunUnfinished
 from so3krates.md.settings import Settings
+from so3krates.md.sharding import advance_shared, devices_for, placed
 from so3krates.md.state import Snapshot, State, make_state
 from so3krates.md.track import Track
 from so3krates.md.velocities import maxwell_boltzmann
@@ -30,6 +31,7 @@ from so3krates.md.wall_time import Deadline
 from so3krates.md.watch import make_watch
 from so3krates.md.writer import Writer
 from so3krates.neighbors.lists import Neighbors
+from so3krates.neighbors.overflow import combined
 from so3krates.potential import Potential
 from so3krates.rollout import run_chunk
 from so3krates.units import BOLTZMANN, GPA
@@ -77,6 +79,10 @@ class Engine:
     store: Callable[[Checkpoint], None] | None = None
     """Keeps checkpoints; None for a run in memory."""
     thermalising: bool = False
+    devices: int = 1
+    """Among which replicas are shared."""
+    changes: list[str] = field(default_factory=list)
+    """What of the neighbour lists was enlarged since the last report."""
 
     @classmethod
     def of(
@@ -123,6 +129,7 @@ class Engine:
             interrupts or Interrupts(),
             report,
             deadline or Deadline(),
+            devices=devices_for(len(tracks)) if together and exchange is None else 1,
         )
 
     @property
@@ -139,8 +146,12 @@ class Engine:
             freedom = integrator.degrees_of_freedom(track.start)
             state = make_state(snapshot, track.origin, settings.timestep_fs, settings.seed, freedom, settings.dtype)
             state = integrator.init(state, settings.timestep_fs)
+            if settings.isolated:
+                state = replace(state, virial=None)
             states.append(state if self.problem.exchange_every is None else replace(state, exchanged=begun(number)))
-        return stacked(states) if self.together else states[0]
+        if not self.together:
+            return states[0]
+        return placed(stacked(states), self.devices) if self.devices > 1 else stacked(states)
 
     def begin(self) -> Checkpoint:
         """Velocities, thermalisation, first forces, first frame, first checkpoint."""
@@ -177,18 +188,17 @@ class Engine:
                 count = pace.next(settings.steps - step, self.deadline.room(writer.slowest_s))
                 if not count:
                     break
-                retries = checkpoint.retries
                 # It begins with the state of the last chunk only once that is known to be valid.
                 outcome, checkpoint = self._chunk(checkpoint, count)
                 pace.computed(count)
                 writer.put(Chunk(outcome, checkpoint, pace.steps_per_second, checkpoint.step - begin))
                 if np.all(np.asarray(outcome.status)):
                     break
-                self._tell(checkpoint, pace, step if checkpoint.retries > retries else None)
+                self._tell(checkpoint, pace, step)
                 step = checkpoint.step
         if any(track.inspector.untold for track in self.tracks):
             # Frames are looked at behind the computation, so what the last ones show comes after the last report.
-            self._tell(checkpoint, pace, None)
+            self._tell(checkpoint, pace, step)
         return Ended(self._results(checkpoint, pace.steps_per_second, checkpoint.step - begin), checkpoint.state)
 
     def _all_ended(self) -> bool:
@@ -244,6 +254,11 @@ class Engine:
             ended = jnp.asarray(codes, jnp.int32)
 
         def compiled(state: State, neighbors: Neighbors) -> tuple:
+            if self.devices > 1:
+                assert ended is not None
+                return advance_shared(
+                    self.devices, problem, state, neighbors, steps, every, frames_every, self.room, ended
+                )
             return advance(problem, state, neighbors, steps, every, frames_every, self.room, ended)
 
         done = run_chunk(compiled, checkpoint.state, checkpoint.neighbors, self._enlarged)
@@ -253,15 +268,17 @@ class Engine:
     def _with_forces(self, state: State) -> tuple[State, Neighbors, int]:
         def compiled(state: State, neighbors: Neighbors) -> tuple:
             found = first_forces(self.problem, state, neighbors)
-            return found, None, jnp.any(found.overflow)
+            return found, None, combined(found.overflow)
 
         done = run_chunk(compiled, state, self.neighbors, self._enlarged)
         return done.state, done.neighbors, done.retries
 
-    def _enlarged(self, state: State, neighbors: Neighbors) -> Neighbors:
+    def _enlarged(self, state: State, neighbors: Neighbors, overflow: int) -> Neighbors:
         alive = [number for number, track in enumerate(self.tracks) if track.ended is None]
         systems = (self.tracks[number].snapshot(self._of(state, number)).system for number in alive)
-        return _roomiest(neighbors.larger(system) for system in systems)
+        larger = _roomiest(neighbors.larger(system, overflow) for system in systems)
+        self.changes.append(neighbors.change(larger))
+        return larger
 
     def _thermalised(self, snapshots: Sequence[Snapshot]) -> list[Snapshot]:
         """The starts behind a Langevin run in memory, watched by the same monitor."""
@@ -314,7 +331,7 @@ class Engine:
         numbers = self.room.frames * vectors + self.room.rows * 8
         return numbers * len(self.tracks) * np.dtype(self.settings.dtype).itemsize
 
-    def _tell(self, checkpoint: Checkpoint, pace: Pace, enlarged: int | None) -> None:
+    def _tell(self, checkpoint: Checkpoint, pace: Pace, since: int) -> None:
         if self.report is None:
             return
         running = [number for number, track in enumerate(self.tracks) if track.ended is None]
@@ -325,9 +342,10 @@ class Engine:
         temperature, energy, pressure, volume = measured.tolist()
         moves = self.settings.integrator.moves_cell
         speed = pace.steps_per_second * len(states)
-        remarks = (
-            [] if enlarged is None else [f"neighbour list enlarged after step {enlarged}, chunk run again from there"]
-        )
+        changes, self.changes[:] = tuple(self.changes), []
+        remarks = [
+            f"neighbour list enlarged after step {since}, chunk run again from there: {each}" for each in changes
+        ]
         remarks += [str(track.stopped) for track in self.tracks if track.stopped is not None and self._untold(track)]
         self.report(
             Report(
@@ -381,7 +399,7 @@ def _of_replica(outcome: Outcome, number: int) -> Outcome:
 def _roomiest(lists: Iterable[Neighbors]) -> Neighbors:
     """Of lists for several structures the one with most room; where each is the largest in something, an overflow will
     find that out."""
-    return max(lists, key=lambda each: [one.capacity for one in each.lists])
+    return max(lists, key=lambda each: [(sum(getattr(one, "images", ())), one.capacity) for one in each.lists])
 
 
 def _measured(state: State) -> tuple[float, float, float, float]:

@@ -9,6 +9,7 @@ canonical at one temperature and jumps; `walker` says which start's configuratio
 from dataclasses import replace
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from pydantic import Field, PositiveFloat
@@ -46,11 +47,11 @@ class TemperatureExchange(Config):
 class Exchanged(eqx.Module):
     """What exchanges have done to a replica so far."""
 
-    walker: Int[Array, ""]
+    walker: Int[Array, "*replicas"]
     """The start whose configuration it has."""
-    attempted: Int[Array, ""]
+    attempted: Int[Array, "*replicas"]
     """Attempts with the next replica."""
-    accepted: Int[Array, ""]
+    accepted: Int[Array, "*replicas"]
 
 
 def begun(number: int) -> Exchanged:
@@ -96,12 +97,13 @@ def exchange(state: State, alive: Bool[Array, " replicas"], turn: Int[Array, ""]
     paired = (partner >= 0) & (partner < count)
     partner = jnp.where(paired, partner, here)
     paired = paired & alive & alive[partner]
-    thermal = eqx.filter_vmap(lambda each: each.thermostat.thermal.at(each.step))(state)
+    thermal = jax.vmap(lambda each: each.thermostat.thermal.at(each.step))(state)
     gain = (1.0 / thermal - 1.0 / thermal[partner]) * (state.energy - state.energy[partner])
     draws = uniform(state.key[0], jnp.max(state.step), count, state.energy.dtype, NOISE_STREAM)
     accepted = paired & (jnp.log(draws[jnp.minimum(here, partner)]) < gain)
     source = jnp.where(accepted, partner, here)
-    moved = _configurations(state, source, jnp.sqrt(thermal / thermal[source]))
+    other = jax.tree.map(lambda leaf: leaf[source], state)
+    moved = jax.vmap(_adopted)(state, other, jnp.sqrt(thermal / thermal[source]))
     first = paired & lower
     counts: Exchanged = state.exchanged
     counts = Exchanged(
@@ -109,22 +111,21 @@ def exchange(state: State, alive: Bool[Array, " replicas"], turn: Int[Array, ""]
         attempted=counts.attempted + first.astype(jnp.int32),
         accepted=counts.accepted + (first & accepted).astype(jnp.int32),
     )
-    return replace(moved, exchanged=counts)
+    return eqx.tree_at(lambda each: each.exchanged, moved, counts)
 
 
-def _configurations(state: State, source: Int[Array, " replicas"], factor: Float[Array, " replicas"]) -> State:
-    """Everything that belongs to a configuration from `source`; the difference in energy counts as heat."""
-    energy = eqx.filter_vmap(lambda each: each.energy + kinetic_energy(each))
+def _adopted(own: State, other: State, factor: Float[Array, ""]) -> State:
+    """A replica with the configuration of another one; the difference in energy counts as heat."""
     moved = replace(
-        state,
-        positions=state.positions[source],
-        velocities=state.velocities[source] * factor[:, None, None],
-        forces=state.forces[source],
-        energy=state.energy[source],
-        virial=None if state.virial is None else state.virial[source],
-        cell=None if state.cell is None else state.cell[source],
-        closest=state.closest[source],
+        own,
+        positions=other.positions,
+        velocities=other.velocities * factor,
+        forces=other.forces,
+        energy=other.energy,
+        virial=other.virial,
+        cell=other.cell,
+        closest=other.closest,
     )
-    bath = state.thermostat
-    heat = eqx.filter_vmap(lambda heat, gain: heat.plus(gain))(bath.heat, energy(moved) - energy(state))
-    return replace(moved, thermostat=replace(bath, heat=heat))
+    gain = moved.energy + kinetic_energy(moved) - own.energy - kinetic_energy(own)
+    bath = own.thermostat
+    return replace(moved, thermostat=replace(bath, heat=bath.heat.plus(gain)))

@@ -19,6 +19,7 @@ from so3krates.md.replicas import chosen
 from so3krates.md.state import Integrator, State
 from so3krates.md.watch import Watch
 from so3krates.neighbors.lists import Neighbors
+from so3krates.neighbors.overflow import combined
 from so3krates.term import Term
 
 
@@ -100,7 +101,7 @@ def advance(
     frames_every: Int[Array, ""],
     room: Room,
     ended: Int[Array, "*replicas"] | None = None,
-) -> tuple[State, Outcome, Bool[Array, ""]]:
+) -> tuple[State, Outcome, Int[Array, ""]]:
     """Make `steps` steps, saving scalars whenever the step number is a multiple of `every`, and frames likewise.
 
     The counts are data, so chunks of any length share one compilation. The loop ends early when the monitor objects,
@@ -169,7 +170,7 @@ def advance(
         until_row,
         (begin, zero, zero, state, empty),
     )
-    return state, outcome, jnp.any(state.overflow)
+    return state, outcome, combined(state.overflow)
 
 
 @eqx.filter_jit

@@ -1,11 +1,14 @@
 """What a run would do, without doing it: frames, bytes and time, from a few steps in memory."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from time import perf_counter
 
 from so3krates._interrupts import Interrupts
 from so3krates._precision import precision_scope
+from so3krates.md.committee import Committee
 from so3krates.md.engine import Engine
+from so3krates.md.exchange import TemperatureExchange
 from so3krates.md.inspection import Inspector
 from so3krates.md.output import MemoryOutput, extras
 from so3krates.md.progress import Report
@@ -22,17 +25,21 @@ TIMED_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class Plan:
-    """A run in numbers."""
+    """A run in numbers; of many replicas, those of each where nothing else is said."""
 
     degrees_of_freedom: int
     steps: int
     thermalise_steps: int
     frames: int
+    scalar_rows: int
+    """As many as frames if scalars have no interval of their own."""
     file_bytes: int
-    """Of the trajectory, before any compression."""
+    """Of a trajectory, before any compression."""
     chunk_bytes: int
-    """Of the records on the device: of the chunk that is computed, and of those being written or waiting for it."""
+    """Of the records on the device, of all replicas: of the chunk that is computed, and of those being written or
+    waiting for it."""
     steps_per_second: float
+    """With all replicas at once."""
 
     @property
     def seconds(self) -> float:
@@ -40,13 +47,30 @@ class Plan:
         return (self.steps + self.thermalise_steps) / self.steps_per_second
 
 
-def plan(potential: Potential, start: Snapshot, settings: Settings) -> Plan:
+def plan(
+    potential: Potential,
+    starts: Sequence[Snapshot],
+    settings: Sequence[Settings],
+    *,
+    together: bool = False,
+    exchange: TemperatureExchange | None = None,
+    committee: Sequence[Potential] = (),
+) -> Plan:
     """Time some steps from the start, thermalisation left out; nothing is written.
 
+    Args:
+        potential: of all.
+        starts: of each replica.
+        settings: of each replica.
+        together: as replicas, also if there is only one.
+        exchange: of temperatures.
+        committee: other potentials.
+
     Raises:
+        InputError: for a committee that is none.
         RunStopped: if the monitor objects within these steps already.
     """
-    interrupts, memory = Interrupts(), MemoryOutput()
+    interrupts = Interrupts()
     marks: list[tuple[float, int]] = []
 
     def enough(report: Report) -> None:
@@ -54,40 +78,57 @@ def plan(potential: Potential, start: Snapshot, settings: Settings) -> Plan:
         if marks[-1][0] - marks[0][0] > TIMED_SECONDS:
             interrupts.requested = interrupts.terminated = True
 
-    recording, system = settings.recording, start.system
+    first = settings[0]
     with precision_scope(potential.dtype):
-        timed = replace(settings, thermalise_steps=0)
-        inspector = Inspector(settings.monitor, system, settings.frame_fs, None)
-        track = Track(timed, start, inspector, memory)
-        engine = Engine.of(potential, [track], interrupts=interrupts, report=enough)
+        members = Committee.of(first.model, committee, starts[0].system, first.monitor)
+        tracks = []
+        for number, (start, each) in enumerate(zip(starts, settings, strict=True)):
+            inspector = Inspector(each.monitor, start.system, each.frame_fs, members)
+            timed = replace(each, thermalise_steps=0)
+            tracks.append(Track(timed, start, inspector, MemoryOutput(), number if together else None))
+        engine = Engine.of(
+            potential,
+            tracks,
+            together=together,
+            exchange=exchange,
+            committee=members is not None,
+            interrupts=interrupts,
+            report=enough,
+        )
         try:
-            ((_, run),) = engine.run(engine.begin()).results
+            run = next((run for _, run in engine.run(engine.begin()).results if run is not None), None)
         except RunUnfinished as ended:
             run = ended.run
+    for track in tracks:
+        if track.stopped is not None:
+            raise track.stopped
     assert run is not None
-    rows, frames = settings.steps // settings.scalars_every + 1, settings.steps // settings.save_every + 1
-    moves = settings.integrator.moves_cell
-    file_bytes = estimated_bytes(
-        len(system),
-        frames,
-        rows,
-        recording,
-        settings.dtype,
-        moves,
-        cell=system.cell is not None,
-        extras=extras(system, settings, exchanged=False),
-    )
     # The last chunk is the longest; the first ones are mostly the way to and from compiled code.
     speed = run.summary.steps_per_second
     if len(marks) > 1:
-        (before, first), (after, last) = marks[-2:]
-        speed = (last - first) / (after - before)
+        (before, begun), (after, last) = marks[-2:]
+        speed = (last - begun) / (after - before)
+    rows, frames = first.steps // first.scalars_every + 1, first.steps // first.save_every + 1
     return Plan(
-        degrees_of_freedom=settings.integrator.degrees_of_freedom(start),
-        steps=settings.steps,
-        thermalise_steps=settings.thermalise_steps,
+        degrees_of_freedom=first.integrator.degrees_of_freedom(starts[0]),
+        steps=first.steps,
+        thermalise_steps=first.thermalise_steps,
         frames=frames,
-        file_bytes=file_bytes,
+        scalar_rows=rows,
+        file_bytes=_file_bytes(starts[0], first, frames, rows, exchanged=exchange is not None),
         chunk_bytes=engine.room_bytes * (2 + WAITING),
         steps_per_second=speed,
+    )
+
+
+def _file_bytes(start: Snapshot, settings: Settings, frames: int, rows: int, *, exchanged: bool) -> int:
+    return estimated_bytes(
+        len(start.system),
+        frames,
+        rows,
+        settings.recording,
+        settings.dtype,
+        settings.integrator.moves_cell,
+        cell=start.system.cell is not None,
+        extras=extras(start.system, settings, exchanged=exchanged),
     )

@@ -18,18 +18,30 @@ WHOLE = 1e-6
 class Recording(Config):
     """What is recorded. The first frame, at step 0, always is."""
 
-    every_fs: float | None = Field(default=None, gt=0, allow_inf_nan=False)
-    """Interval of positions, velocities, forces and cells; about 10 fs if not given."""
-    scalars_every_fs: float | None = Field(default=None, gt=0, allow_inf_nan=False)
-    """Interval of energies, temperature, pressure and the like; that of the positions, which must be a multiple of it,
-    if not given."""
-    velocities: bool = True
-    forces: bool = False
-    precision: Literal["float32", "float64"] | None = None
-    """Of velocities, forces and positions; that of the arithmetic if not given. Positions farther than 128 Å from the
-    origin take float64 in any case."""
-    compression: Literal["none", "gzip"] = "none"
-    """gzip makes files about an eighth smaller, and writing several times slower."""
+    every_fs: float | None = Field(
+        default=None,
+        gt=0,
+        allow_inf_nan=False,
+        description="interval of positions, velocities, forces and cells, fs; about 10 fs, or the whole run if that is "
+        "shorter, if not given",
+    )
+    scalars_every_fs: float | None = Field(
+        default=None,
+        gt=0,
+        allow_inf_nan=False,
+        description="interval of energies, temperature, pressure and the like, fs; that of the positions, which must "
+        "be a multiple of it, if not given",
+    )
+    velocities: bool = Field(default=True, description="store velocities")
+    forces: bool = Field(default=False, description="store forces")
+    precision: Literal["float32", "float64"] | None = Field(
+        default=None,
+        description="of positions, velocities and forces in the file; that of the arithmetic if not given; positions "
+        "farther than 128 Å from the origin take float64 in any case",
+    )
+    compression: Literal["none", "gzip"] = Field(
+        default="none", description="gzip makes files about an eighth smaller, and writing several times slower"
+    )
 
     @model_validator(mode="after")
     def _checked(self) -> "Recording":

@@ -17,14 +17,18 @@ from pydantic import (
     model_validator,
 )
 
+from so3krates._errors import InputError
 from so3krates.config import Config
 from so3krates.md.cell_rescaling import StochasticCellRescaling
 from so3krates.md.csvr import CSVR
+from so3krates.md.exchange import TemperatureExchange
 from so3krates.md.langevin import Langevin
 from so3krates.md.monitor import Monitor
 from so3krates.md.mtk import MTK
 from so3krates.md.nose_hoover import NoseHoover
+from so3krates.md.notation import parse_atoms
 from so3krates.md.nve import NVE
+from so3krates.md.recording import Recording
 from so3krates.md.settings import check_timestep
 from so3krates.md.state import Integrator
 from so3krates.md.wall_time import parse_wall_time
@@ -58,6 +62,12 @@ else:
     Section = Annotated[reduce(or_, SECTIONS.values()), Field(discriminator="kind")]
 
 
+OF_EACH = MappingProxyType({"temperature_K": "temperatures_K", "pressure_GPa": "pressures_GPa"})
+"""Key of an ensemble → key of `ReplicasConfig` that has one for each replica."""
+EXCHANGING = ("langevin", "csvr")
+"""Ensembles whose replicas may exchange temperatures."""
+
+
 class RunningConfig(Config):
     """How the model is evaluated."""
 
@@ -74,12 +84,55 @@ class RunningConfig(Config):
     )
 
 
+class ReplicasConfig(Config):
+    """Many runs of one structure in one program. What is not given for each is the same for all; seeds count up."""
+
+    count: PositiveInt | None = Field(
+        default=None, description="how many; null: as many as there are temperatures, pressures or starts"
+    )
+    temperatures_K: Annotated[tuple[PositiveFloat, ...], Field(min_length=1)] | None = Field(
+        default=None, description="of the thermostat of each, K, in place of the ensemble's"
+    )
+    pressures_GPa: Annotated[tuple[float, ...], Field(min_length=1)] | None = Field(
+        default=None, description="of the barostat of each, GPa, in place of the ensemble's"
+    )
+    starts: Literal["last", "all"] = Field(
+        default="last", description="frames of the structure file: the last one for all, or all, a replica each"
+    )
+    exchange_every_fs: PositiveFloat | None = Field(
+        default=None, description="interval at which neighbours may exchange their configurations (langevin, csvr), fs"
+    )
+
+    def number(self, frames: int) -> int:
+        """How many replicas.
+
+        Args:
+            frames: of the structure file that are starts; 1 if one is for all.
+
+        Raises:
+            InputError: for numbers that contradict each other, or none at all.
+        """
+        given = {
+            "count": self.count,
+            "temperatures_K": None if self.temperatures_K is None else len(self.temperatures_K),
+            "pressures_GPa": None if self.pressures_GPa is None else len(self.pressures_GPa),
+            "frames": frames if self.starts == "all" else None,
+        }
+        known = {name: number for name, number in given.items() if number is not None}
+        if not known:
+            raise InputError("replicas: say how many by count, temperatures_K, pressures_GPa or starts: all.")
+        if len(set(known.values())) > 1:
+            said = ", ".join(f"{name}: {number}" for name, number in known.items())
+            raise InputError(f"replicas: their numbers must be the same; received {said}.")
+        return next(iter(known.values()))
+
+
 class RunConfig(Config):
     """One run: model, start, ensemble, length, output."""
 
     model: str = Field(description="model file, or the name of published weights")
     start: Path = Field(description="structure file; its last frame is the start")
-    output: Path = Field(description="trajectory, .h5 or .hdf5")
+    output: Path = Field(description="trajectory, .h5 or .hdf5; run.h5 stands for run_000.h5, … of replicas")
     ensemble: Section = Field(description="what is sampled, and by what")
     time_ps: PositiveFloat = Field(description="length of the run, the part before a resume included")
     timestep_fs: float = Field(default=0.5, description="fs; 0.5 suits molecules with hydrogen")
@@ -87,17 +140,45 @@ class RunConfig(Config):
         default=None, description="of velocities drawn at the start; null: those of the file, or the thermostat's"
     )
     thermalise_ps: NonNegativeFloat = Field(default=0.0, description="Langevin dynamics before the run, not recorded")
-    seed: NonNegativeInt = Field(default=0, description="of velocities and noise")
-    save_every_fs: PositiveFloat | None = Field(
-        default=None, description="interval of saved frames; null: about 10 fs, or the whole run if that is shorter"
+    fixed: NonNegativeInt | str | tuple[NonNegativeInt | str, ...] = Field(
+        default=(), description="atoms that do not move, counted from 0: [0, 1, 15], 0-9,15, or ranges in a list"
     )
-    save_forces: bool = Field(default=False, description="store forces too")
+    hydrogen_mass_u: PositiveFloat | None = Field(
+        default=None, description="mass of hydrogen, taken from the atoms it is bonded to, such as 3; null: its own"
+    )
+    seed: NonNegativeInt = Field(default=0, description="of velocities and noise; replicas count up from it")
     dtype: Literal["float32", "float64"] = Field(default="float32", description="precision of the arithmetic")
     wall_time: str | PositiveInt | None = Field(
         default=None, description="end in time, to be resumed: H:MM:SS, D-HH:MM:SS, MM:SS, or seconds"
     )
-    monitor: Monitor = Field(default=Monitor(), description="when to stop")
+    recording: Recording = Field(default=Recording(), description="what is stored, and how often")
+    replicas: ReplicasConfig | None = Field(default=None, description="many runs at once; null: one run")
+    monitor: Monitor = Field(default=Monitor(), description="when to stop, and what to report")
+    committee: tuple[str, ...] = Field(
+        default=(), description="other model files; where their forces differ, the model extrapolates"
+    )
     running: RunningConfig = Field(default=RunningConfig(), description="how the model is evaluated")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _said_once(cls, values: Any) -> Any:
+        """What each replica has of its own is not asked for again: the ensemble takes that of the first."""
+        if not isinstance(values, dict):
+            return values
+        replicas, ensemble = values.get("replicas"), values.get("ensemble")
+        if isinstance(replicas, dict) and isinstance(ensemble, dict):
+            kind = ensemble.get("kind")
+            taken = parameters(kind) if isinstance(kind, str) and kind in ENSEMBLES else ()
+            own = {one: replicas.get(many) for one, many in OF_EACH.items() if one in taken}
+            first = {one: many[0] for one, many in own.items() if isinstance(many, (list, tuple)) and many}
+            return values | {"ensemble": first | ensemble}
+        return values
+
+    @field_validator("fixed")
+    @classmethod
+    def _atoms(cls, given: Any) -> Any:
+        _expanded(given)
+        return given
 
     @field_validator("timestep_fs")
     @classmethod
@@ -118,6 +199,30 @@ class RunConfig(Config):
             raise ValueError(f"time_ps is {self.time_ps:g}, which is less than a time step of {self.timestep_fs:g} fs")
         return self
 
+    @model_validator(mode="after")
+    def _replicas_fit(self) -> Self:
+        replicas = self.replicas
+        if replicas is None:
+            return self
+        for one, many in OF_EACH.items():
+            values = getattr(replicas, many)
+            if values is None:
+                continue
+            if one not in parameters(self.kind):
+                raise ValueError(f"replicas.{many} belongs to {takers(one)}, not to {self.kind}")
+            if getattr(self.ensemble, one) != values[0]:
+                raise ValueError(f"replicas.{many} takes the place of ensemble.{one}; give one of them")
+        if replicas.temperatures_K is not None and self.initial_temperature_K is not None:
+            raise ValueError("velocities are drawn at replicas.temperatures_K; leave initial_temperature_K out")
+        if replicas.exchange_every_fs is not None and self.kind not in EXCHANGING:
+            raise ValueError(
+                f"replicas.exchange_every_fs: temperatures are exchanged with {' and '.join(EXCHANGING)}, not with "
+                f"{self.kind}"
+            )
+        if replicas.starts == "last":
+            replicas.number(1)
+        return self
+
     @property
     def kind(self) -> str:
         """The key of the ensemble in `ENSEMBLES`."""
@@ -125,10 +230,39 @@ class RunConfig(Config):
 
     @property
     def integrator(self) -> Integrator:
-        """The ensemble as what `simulate` takes."""
+        """The ensemble as what `simulate` takes; of replicas, that of the first."""
+        return self._integrator()
+
+    def integrators(self, count: int) -> list[Integrator]:
+        """Of each of so many replicas."""
+        replicas = self.replicas or ReplicasConfig(count=count)
+        found = []
+        for number in range(count):
+            own = {one: getattr(replicas, many) for one, many in OF_EACH.items()}
+            found.append(self._integrator(**{one: many[number] for one, many in own.items() if many is not None}))
+        return found
+
+    def _integrator(self, **own: float) -> Integrator:
         chosen = ENSEMBLES[self.kind]
         values = {name: getattr(self.ensemble, name) for name in chosen.model_fields}
-        return cast(Integrator, chosen.parse(values, "ensemble"))
+        return cast(Integrator, chosen.parse(values | own, "ensemble"))
+
+    @property
+    def exchange(self) -> TemperatureExchange | None:
+        """Of replicas."""
+        every = None if self.replicas is None else self.replicas.exchange_every_fs
+        return None if every is None else TemperatureExchange(every_fs=every)
+
+    @property
+    def fixed_atoms(self) -> tuple[int, ...]:
+        """Numbers of the atoms that are fixed here."""
+        return _expanded(self.fixed)
+
+    @property
+    def draws_velocities(self) -> bool:
+        """Whether velocities are drawn even if the structure file has some."""
+        of_each = self.replicas is not None and self.replicas.temperatures_K is not None
+        return of_each or self.initial_temperature_K is not None
 
     @property
     def steps(self) -> int:
@@ -139,6 +273,17 @@ class RunConfig(Config):
     def wall_time_s(self) -> float | None:
         """YAML itself reads 23:50:00 without quotes as a number of seconds."""
         return parse_wall_time(self.wall_time) if isinstance(self.wall_time, str) else self.wall_time
+
+
+def takers(name: str) -> str:
+    """The ensembles that can be told this, in words."""
+    *others, last = [kind for kind in ENSEMBLES if name in parameters(kind)]
+    return f"{', '.join(others)} and {last}" if others else last
+
+
+def _expanded(fixed: int | str | tuple[int | str, ...]) -> tuple[int, ...]:
+    parts = fixed if isinstance(fixed, tuple) else (fixed,)
+    return tuple(atom for part in parts for atom in (parse_atoms(part) if isinstance(part, str) else (part,)))
 
 
 def parameters(kind: str, *, needed: bool = False) -> tuple[str, ...]:

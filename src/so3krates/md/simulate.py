@@ -16,7 +16,7 @@ from so3krates.md.progress import Report
 from so3krates.md.recording import Recording
 from so3krates.md.replicas import check_alike
 from so3krates.md.run import Run, RunStopped
-from so3krates.md.settings import make_settings
+from so3krates.md.settings import Settings, make_settings
 from so3krates.md.state import Integrator, Snapshot
 from so3krates.md.wall_time import Deadline
 from so3krates.neighbors.lists import Neighbors
@@ -213,31 +213,20 @@ def simulate_replicas(
         RunStopped: if the start of all replicas is refused by the monitor, or thermalising failed.
     """
     deadline = Deadline() if wall_time_s is None else Deadline(wall_time_s)
-    snapshots, ensembles, numbers = _aligned(starts, integrators, seeds)
-    check_alike(snapshots, ensembles)
-    if exchange is not None:
-        check_ladder(ensembles)
-        exchange.steps(timestep_fs)
     stored = recording or Recording()
-    settings = []
-    for number, (snapshot, integrator, seed) in enumerate(zip(snapshots, ensembles, numbers, strict=True)):
-        try:
-            potential.check(snapshot.system)
-            each = make_settings(
-                potential,
-                snapshot,
-                integrator,
-                monitor or Monitor(),
-                timestep_fs=timestep_fs,
-                steps=steps,
-                recording=stored,
-                seed=seed,
-                initial_temperature_K=initial_temperature_K,
-                thermalise_ps=thermalise_ps,
-            )
-        except InputError as error:
-            raise InputError(f"replica {number}: {error}") from error
-        settings.append(each)
+    snapshots, settings = replica_settings(
+        potential,
+        starts,
+        integrators,
+        timestep_fs=timestep_fs,
+        steps=steps,
+        seeds=seeds,
+        exchange=exchange,
+        initial_temperature_K=initial_temperature_K,
+        thermalise_ps=thermalise_ps,
+        recording=stored,
+        monitor=monitor or Monitor(),
+    )
     path = None if to is None else Path(to)
     asked = Conduct(path, resume, overwrite, stored.open_intervals, deadline, committee, None, report)
     tracks, ended = conduct(potential, snapshots, settings, asked, together=True, exchange=exchange)
@@ -250,6 +239,52 @@ def simulate_replicas(
         return Replicas(tuple(found), None)
     attempted, accepted = (np.asarray(each)[:-1] for each in (exchanged.attempted, exchanged.accepted))
     return Replicas(tuple(found), Exchanges(attempted, accepted, np.asarray(exchanged.walker)))
+
+
+def replica_settings(
+    potential: Potential,
+    starts: Sequence[System | Snapshot] | System | Snapshot,
+    integrators: Sequence[Integrator] | Integrator,
+    *,
+    timestep_fs: float,
+    steps: int,
+    seeds: Sequence[int] | None,
+    exchange: TemperatureExchange | None,
+    initial_temperature_K: float | None,
+    thermalise_ps: float,
+    recording: Recording,
+    monitor: Monitor,
+) -> tuple[list[Snapshot], list[Settings]]:
+    """Start and settings of each replica, from the arguments of `simulate_replicas`.
+
+    Raises:
+        InputError: for arguments that make no sense, or replicas that are no replicas of each other.
+    """
+    snapshots, ensembles, numbers = _aligned(starts, integrators, seeds)
+    check_alike(snapshots, ensembles)
+    if exchange is not None:
+        check_ladder(ensembles)
+        exchange.steps(timestep_fs)
+    settings = []
+    for number, (snapshot, integrator, seed) in enumerate(zip(snapshots, ensembles, numbers, strict=True)):
+        try:
+            potential.check(snapshot.system)
+            each = make_settings(
+                potential,
+                snapshot,
+                integrator,
+                monitor,
+                timestep_fs=timestep_fs,
+                steps=steps,
+                recording=recording,
+                seed=seed,
+                initial_temperature_K=initial_temperature_K,
+                thermalise_ps=thermalise_ps,
+            )
+        except InputError as error:
+            raise InputError(f"replica {number}: {error}") from error
+        settings.append(each)
+    return snapshots, settings
 
 
 def recording_of(recording: Recording | None, save_every_fs: float | None, save_forces: bool) -> Recording:

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, Self, runtime_checkable
 
+import ase
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from ase.constraints import FixAtoms, FixCartesian
 
 from so3krates._errors import InputError
 from so3krates._typing import Array, Bool, Float, Int, PRNGKeyArray
@@ -54,6 +56,39 @@ class Snapshot:
             raise InputError(f"atom {moving} is fixed but has a velocity; set that to zero, or do not fix the atom.")
         object.__setattr__(self, "velocities", velocities)
 
+    @classmethod
+    def from_ase(cls, atoms: ase.Atoms, *, velocities: bool = True) -> Self:
+        """Structure, velocities and fixed atoms of ASE's `Atoms`.
+
+        Args:
+            atoms: as `System.from_ase` takes them. What `FixAtoms` holds is fixed, and what `FixCartesian` holds along
+                all three axes, as which ASE reads `move_mask` of extended XYZ files.
+            velocities: take those of the atoms, if any of them moves.
+
+        Raises:
+            InputError: as `System.from_ase`, and for constraints of any other kind.
+        """
+        moving = velocities and bool(np.any(atoms.get_momenta()))
+        fixed = [atom for constraint in atoms.constraints for atom in _held(constraint)]
+        return cls(System.from_ase(atoms), atoms.get_velocities() * FEMTOSECOND if moving else None, tuple(fixed))
+
+
+def _held(constraint: Any) -> list[int]:
+    """Atoms that a constraint of ASE keeps where they are."""
+    name = type(constraint).__name__
+    if isinstance(constraint, FixAtoms):
+        return np.atleast_1d(constraint.index).tolist()
+    if isinstance(constraint, FixCartesian):
+        if np.all(constraint.mask):
+            return np.atleast_1d(constraint.index).tolist()
+        if not np.any(constraint.mask):
+            return []
+        name += ", which holds atoms along some axes"
+    raise InputError(
+        f"the structure has a constraint of kind {name}; only atoms that do not move at all (FixAtoms) are understood. "
+        "Remove it."
+    )
+
 
 class State(eqx.Module):
     """Immutable state of one run; saved and read back, it continues bit for bit.
@@ -72,11 +107,13 @@ class State(eqx.Module):
     energy: Float[Array, ""]
     """Potential energy at `positions`."""
     virial: Float[Array, "3 3"] | None
-    """Σ r ⊗ ∂E/∂r = V·σ at `positions`, eV; None unless the structure is periodic along all three axes."""
+    """Σ r ⊗ ∂E/∂r = V·σ at `positions`, eV; None unless the structure is periodic along all three axes, and more than a
+    molecule in a cell that stands for vacuum."""
     closest: Float[Array, ""]
     """Smallest distance between two atoms."""
-    overflow: Bool[Array, ""]
-    """The neighbour list overflowed in some step so far: this state is invalid."""
+    overflow: Int[Array, ""]
+    """Not zero: the neighbour list overflowed in some step so far, and this state is invalid; why, says
+    `neighbors/overflow.py`."""
     timestep: Float[Array, ""]
     step: Int[Array, ""]
     key: PRNGKeyArray
@@ -164,7 +201,7 @@ def make_state(
         energy=array(0.0),
         virial=array(np.zeros((3, 3))) if all(system.pbc) else None,
         closest=array(0.0),
-        overflow=jnp.zeros((), bool),
+        overflow=jnp.zeros((), jnp.int32),
         timestep=array(timestep_fs * FEMTOSECOND),
         step=jnp.zeros((), jnp.int32),
         key=jax.random.key(seed, impl="threefry2x32"),

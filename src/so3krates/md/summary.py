@@ -26,8 +26,8 @@ class Drift:
 
 @dataclass(frozen=True)
 class Summary:
-    """One page about a run. Averages are over the saved scalars without the first, which are those of the start; nothing
-    else is cut off, so a run should begin in equilibrium."""
+    """One page about a run. Averages are over the saved scalars without the first, which are those of the start;
+    nothing else is cut off, so a run should begin in equilibrium."""
 
     steps: int
     """All that were made, also those after the last frame, and of a run that was stopped the one that failed."""

@@ -18,6 +18,7 @@ from so3krates._errors import InputError
 from so3krates._typing import Array, Bool, Float, Int, UInt
 from so3krates.neighbors.compress import BITS, packed, set_bits
 from so3krates.neighbors.grid import Grid, fitting, make_runs, sort_atoms, stretches
+from so3krates.neighbors.overflow import ROOM, THIN, causes
 from so3krates.neighbors.pairs import Pairs, rounded, with_slack
 from so3krates.system import System
 
@@ -27,6 +28,9 @@ pair."""
 
 RUNS = 5
 """Of each atom: four in neighbouring columns, and the rest of its own."""
+
+GIVE = 1.1
+"""How much thinner than the present grid allows a cell may become on the grid that takes its place."""
 
 BLOCK = 2**18
 """Candidates that are compared with the cutoff at a time: they stay in the cache."""
@@ -64,7 +68,7 @@ class Candidates(NamedTuple):
     """S of each atom or image in its column."""
     words: UInt[Array, " words"]
     """Which candidates are within the cutoff, a bit for each: atom, run, place in the run."""
-    overflow: Bool[Array, ""]
+    overflow: Int[Array, ""]
 
 
 class CellNeighbors(eqx.Module):
@@ -90,15 +94,23 @@ class CellNeighbors(eqx.Module):
             raise InputError(f"this neighbour list was allocated for periodic axes {self.pbc}; give the cell.")
         return _listed(self, _candidates(self, positions, cell if any(self.pbc) else None), cell)
 
-    def larger(self, system: System) -> "CellNeighbors | None":
-        """A list with room to spare for `system`, and for more than this one; on the same grid if that still fits.
+    def larger(self, system: System, overflow: int = ROOM) -> "CellNeighbors | None":
+        """A list with room to spare for `system`, and for what this one was short of (`overflow.py`): more room on the
+        same grid if that fits `system`, or a grid for thinner cells.
 
-        None if `system` has become too small for a grid.
+        None if `system` is too small for a grid, or for one that could become thinner.
         """
         system = system if any(self.pbc) else system.without_cell()
-        fresh = allocate(system, self.cutoff, grid=self.grid) or allocate(system, self.cutoff)
-        if fresh is None or fresh.grid != self.grid:
-            return fresh
+        if overflow & THIN:
+            thinner = fitting(system, self.cutoff, max(1.0, self.grid.room_to_shrink(system, self.cutoff)) * GIVE - 1.0)
+            fresh = None if thinner is None else allocate(system, self.cutoff, grid=thinner)
+        else:
+            fresh = allocate(system, self.cutoff, grid=self.grid) or allocate(system, self.cutoff)
+        if fresh is None:
+            return None
+        if fresh.grid != self.grid:
+            kept = rounded(1.5 * self.capacity) if overflow & ROOM else self.capacity
+            return replace(fresh, capacity=max(fresh.capacity, kept))
         have, want = (self.capacity, *self.room), (fresh.capacity, *fresh.room)
         # Enlarge what is short. If nothing is, it was so only later in the chunk: then enlarge all.
         short = [b > a for a, b in zip(have, want, strict=True)]
@@ -186,12 +198,7 @@ def _candidates(
     found = sort_atoms(grid, neighbors.cutoff, pbc, positions, cell)
     runs = make_runs(grid, found, room.images)
     begins, lengths, columns = stretches(grid, found, runs, pbc)
-    overflow = (
-        found.too_thin
-        | (runs.total > room.images)
-        | (jnp.max(lengths[:, :-1]) > room.run)
-        | (jnp.max(lengths[:, -1]) > room.rest)
-    )
+    crowded = (runs.total > room.images) | (jnp.max(lengths[:, :-1]) > room.run) | (jnp.max(lengths[:, -1]) > room.rest)
     here = positions[found.order]
     there = here[runs.atom]
     turns = turns_there = None
@@ -204,7 +211,9 @@ def _candidates(
         away = away - _times(turns, cell)
     words = _words(neighbors, points, away, begins, lengths)
     atom = found.order[runs.atom]
-    return Candidates(found.order, here, there, atom, begins, turns, turns_there, words, overflow)
+    return Candidates(
+        found.order, here, there, atom, begins, turns, turns_there, words, causes(crowded, found.too_thin)
+    )
 
 
 def _words(
@@ -264,7 +273,7 @@ def _listed(neighbors: CellNeighbors, found: Candidates, cell: Float[Array, "3 3
         jnp.where(mask, found.order[row], 0),
         jnp.where(mask, found.atom[place], 0),
         mask,
-        found.overflow | (count > neighbors.capacity),
+        found.overflow | causes(count > neighbors.capacity, jnp.zeros((), bool)),
     )
 
 

@@ -9,6 +9,7 @@ from so3krates.neighbors import cell_list, dense
 from so3krates.neighbors.cell_list import CellNeighbors, Room
 from so3krates.neighbors.dense import DenseNeighbors
 from so3krates.neighbors.grid import Grid, fitting
+from so3krates.neighbors.overflow import ROOM
 from so3krates.system import System
 
 Searched = DenseNeighbors | CellNeighbors
@@ -39,9 +40,9 @@ def allocate(system: System, cutoff: float, capacity: int | None = None, table_f
     return dense.allocate(system, cutoff, capacity, table_from)
 
 
-def enlarged(neighbors: Searched, system: System) -> Searched:
-    """A list with more room for `system`, by the same search if it can represent the cell."""
-    larger = neighbors.larger(system)
+def enlarged(neighbors: Searched, system: System, overflow: int = ROOM) -> Searched:
+    """A list with more of what this one was short of (`overflow.py`), by the same search if that can do it."""
+    larger = neighbors.larger(system, overflow)
     return dense.allocate(system, neighbors.cutoff) if larger is None else larger
 
 
@@ -60,6 +61,15 @@ def restored(neighbors: Searched, record: Sequence[Any]) -> Searched:
         return DenseNeighbors(*same, tuple(rest[0]))
     axes, bins, sides, room = (tuple(each) for each in rest)
     return CellNeighbors(*same, Grid(axes, bins, sides), Room(*room))
+
+
+def described(neighbors: Searched) -> str:
+    """What an enlargement changes, for a log."""
+    if isinstance(neighbors, DenseNeighbors):
+        images = int(np.prod(2 * np.array(neighbors.images) + 1))
+        return f"all pairs in {images} image{'s' if images > 1 else ''}, room for {neighbors.capacity} pairs"
+    a, b, c = neighbors.grid.bins
+    return f"{a} × {b} columns of {c} bins with {neighbors.room.images} atoms, room for {neighbors.capacity} pairs"
 
 
 def _cheaper(grid: Grid, system: System, cutoff: float) -> bool:

@@ -17,13 +17,18 @@ from so3krates._errors import InputError
 from so3krates._typing import Array, Bool, Float, Int, UInt
 from so3krates.neighbors.compress import BITS, first_set, packed
 from so3krates.neighbors.host import find_pairs
-from so3krates.neighbors.pairs import Pairs, no_pairs, rounded, with_slack
+from so3krates.neighbors.overflow import ROOM, THIN, causes
+from so3krates.neighbors.pairs import SPARE, Pairs, no_pairs, rounded, with_slack
 from so3krates.pair_table import columns, counted_once, following, following_rows, held
 from so3krates.system import System, heights
 
 IMAGE_SLACK = 1e-3
-"""Where the cutoff is almost a half-integer multiple of a height, the next image is searched too, so that rounding
-inside compiled code cannot find the images too few."""
+"""Where the cutoff is almost a half-integer multiple of a height, the next image is searched too: compiled code finds
+the images too few from half of this on, so that neither the rounding of a height makes a fresh list overflow, nor that
+of fractional coordinates hides a pair."""
+
+GIVE = 0.05
+"""By so much, as a share, a cell may become thinner, at least, before images that were added for it are too few."""
 
 FRACTION_BITS = 16
 """Fractional coordinates are rounded to integers of so many bits behind the point to choose the nearest image: integers
@@ -58,17 +63,34 @@ class DenseNeighbors(eqx.Module):
             return no_pairs(self.capacity, positions)
         return _whole_table(self, positions, cell) if self.whole_table else _compressed(self, positions, cell)
 
-    def larger(self, system: System) -> "DenseNeighbors":
-        """A list with room to spare for `system` and at least half as much again as this one."""
-        fresh = allocate(system if any(self.pbc) else system.without_cell(), self.cutoff)
-        images = tuple(max(a, b) for a, b in zip(self.images, fresh.images, strict=True))
-        grown = replace(fresh, images=images, capacity=max(fresh.capacity, rounded(1.5 * self.capacity)))
-        return replace(grown, capacity=_table_size(self.atoms)) if grown.holds_all else grown
+    def larger(self, system: System, overflow: int = ROOM) -> "DenseNeighbors":
+        """A list with room to spare for `system`, and for what this one was short of (`overflow.py`): at least half as
+        much room again, or images for thinner cells.
 
-    @property
-    def holds_all(self) -> bool:
-        """Whether nothing but the nearest images can matter, and there is room for every pair."""
-        return not any(self.images) and self.capacity >= _all_pairs(self.atoms)
+        Neither more room nor more images changes the order of pairs or any vector. A list therefore never becomes the
+        whole table, but the whole table becomes a list where images matter.
+        """
+        system = system if any(self.pbc) else system.without_cell()
+        images = self._more_images(system) if overflow & THIN else images_within(system, self.cutoff)
+        a, b, c = (max(pair) for pair in zip(self.images, images, strict=True))
+        images = (a, b, c)
+        _refuse_too_many(len(system), images)
+        if self.whole_table and not any(images):
+            return self
+        capacity = with_slack(len(find_pairs(system, self.cutoff).centers))
+        if not self.whole_table:
+            capacity = max(capacity, rounded((1.5 if overflow & ROOM else 1.0) * self.capacity))
+        if capacity == _table_size(self.atoms):
+            capacity += SPARE
+        return replace(self, images=images, capacity=capacity)
+
+    def _more_images(self, system: System) -> tuple[int, int, int]:
+        """For cells thinner than that of `system`, and than this list was made for."""
+        share = 1.0 - GIVE
+        while all(n <= have for n, have in zip(images_within(system, self.cutoff / share), self.images, strict=True)):
+            share *= 1.0 - GIVE
+        # Another axis may be almost as thin.
+        return images_within(system, self.cutoff / (share * (1.0 - GIVE)))
 
     @property
     def whole_table(self) -> bool:
@@ -91,18 +113,21 @@ def allocate(system: System, cutoff: float, capacity: int | None = None, table_f
     if not cutoff >= 0:
         raise InputError(f"cutoff {cutoff} Å must not be negative.")
     images = images_within(system, cutoff)
-    entries = len(system) * len(_image_shifts(images)) * _words(len(system)) * BITS
-    if entries >= 2**31:
-        raise InputError(
-            f"{len(system)} atoms, with {len(_image_shifts(images))} periodic images, are more than the search over "
-            "all pairs in compiled code can number; use Potential.predict or the ASE calculator, which search on the "
-            "host."
-        )
+    _refuse_too_many(len(system), images)
     if capacity is None:
         capacity = with_slack(len(find_pairs(system, cutoff).centers))
         if not any(images) and capacity >= table_from * _all_pairs(len(system)):
             capacity = _table_size(len(system))
     return DenseNeighbors(len(system), float(cutoff), int(capacity), system.pbc, images)
+
+
+def _refuse_too_many(atoms: int, images: tuple[int, int, int]) -> None:
+    count = len(_image_shifts(images))
+    if atoms * count * _words(atoms) * BITS >= 2**31:
+        raise InputError(
+            f"{atoms} atoms, with {count} periodic images, are more than the search over all pairs in compiled code "
+            "can number; use Potential.predict or the ASE calculator, which search on the host."
+        )
 
 
 def _words(atoms: int) -> int:
@@ -132,15 +157,17 @@ def _whole_table(
     n, count = neighbors.atoms, columns(neighbors.atoms)
     units = _units(neighbors, positions, cell)
     x = [following(axis, count) - axis[:, None] for axis in positions.T]
-    overflow = jnp.zeros((), bool)
+    thin = jnp.zeros((), bool)
     if units is not None:
         assert cell is not None
-        overflow = _cell_too_thin(neighbors, cell)
+        thin = _cell_too_thin(neighbors, cell)
         x = _moved(x, [_wraps(following(axis, count) - axis[:, None]) for axis in units.T], cell)
     inside = (_squared(x) < neighbors.cutoff**2) & jnp.asarray(held(n))
     row, column = jnp.divmod(jnp.arange(n * count, dtype=jnp.int32), count)
     vectors = jnp.stack(x, axis=-1).reshape(-1, 3)
-    return Pairs(vectors, row, (row + column + 1) % n, inside.reshape(-1), overflow, table_of=n)
+    return Pairs(
+        vectors, row, (row + column + 1) % n, inside.reshape(-1), causes(jnp.zeros((), bool), thin), table_of=n
+    )
 
 
 def _compressed(
@@ -156,13 +183,13 @@ def _compressed(
     centers = jnp.where(mask, row, 0)
     others = jnp.where(mask, (row + offset) % n, 0)
     vectors = positions[others] - positions[centers]
-    overflow = found > neighbors.capacity
+    thin = jnp.zeros((), bool)
     if units is not None:
         assert cell is not None
         shifts = jnp.asarray(images, jnp.int32)[image] + _wraps(units[others] - units[centers])
         vectors = vectors + jnp.where(mask[:, None], shifts, 0).astype(positions.dtype) @ cell
-        overflow = overflow | _cell_too_thin(neighbors, cell)
-    return Pairs(vectors, centers, others, mask, overflow)
+        thin = _cell_too_thin(neighbors, cell)
+    return Pairs(vectors, centers, others, mask, causes(found > neighbors.capacity, thin))
 
 
 def _words_inside(
@@ -236,6 +263,6 @@ def _squared(x: Sequence[Array]) -> Array:
 def _cell_too_thin(neighbors: DenseNeighbors, cell: Float[Array, "3 3"]) -> Bool[Array, ""]:
     """Whether the cell has become so thin that more images matter than were allocated."""
     height = 1.0 / jnp.linalg.norm(jnp.linalg.inv(cell), axis=0)
-    need = jnp.floor(neighbors.cutoff / height + 0.5)
+    need = jnp.floor(neighbors.cutoff / height + 0.5 + 0.5 * IMAGE_SLACK)
     have = jnp.asarray(neighbors.images, need.dtype)
     return jnp.any(jnp.asarray(neighbors.pbc) & (need > have))

@@ -9,7 +9,7 @@ the cell becomes. The others go round as well: bins of fixed thickness, from the
 their count. Atoms that are not near meet in a bin at worst, so that a molecule may go and grow as it likes.
 """
 
-from math import ceil, floor
+from math import ceil, floor, inf
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -54,16 +54,25 @@ class Grid(NamedTuple):
         """Bins of a column with those of its images before and after."""
         return self.bins[2] + 2 * REACH
 
+    def room_to_shrink(self, system: System, cutoff: float) -> float:
+        """The smallest ratio of a reach along a periodic axis to the cutoff: below 1, pairs would be missed."""
+        if system.cell is None:
+            return inf
+        height = heights(system.cell)
+        reach = [n * height[axis] / bins for n, axis, bins in zip((1, 1, REACH), self.axes, self.bins, strict=True)]
+        return float(min(r for r, axis in zip(reach, self.axes, strict=True) if system.pbc[axis])) / cutoff
+
     def candidates(self, atoms: int) -> float:
         """Atoms among which each has to look for its pairs, where all columns are equally full."""
         return 4.5 * atoms / self.columns * (2 * REACH + 1) / self.bins[2]
 
 
-def fitting(system: System, cutoff: float) -> Grid | None:
-    """The grid for structures like `system`, cutoff in Å; None if a periodic cell is thinner than the cutoff."""
+def fitting(system: System, cutoff: float, shrinkage: float = SHRINKAGE) -> Grid | None:
+    """The grid for structures like `system`, cutoff in Å, which allows a periodic cell to become thinner by `shrinkage`
+    of the cutoff per column; None if one is thinner than the cutoff and that."""
     if not len(system):
         return None
-    side = cutoff * (1.0 + SHRINKAGE) + 2 * ULPS * _resolution(np.float32) * float(np.abs(system.positions).max())
+    side = cutoff * (1.0 + shrinkage) + 2 * ULPS * _resolution(np.float32) * float(np.abs(system.positions).max())
     cell = np.eye(3) if system.cell is None else system.cell
     extent = np.ptp(system.positions @ np.linalg.inv(cell), axis=0) * heights(cell)
     length = np.where(system.pbc, heights(cell), extent)

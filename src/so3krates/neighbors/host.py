@@ -4,7 +4,10 @@ import numpy as np
 import vesin
 
 from so3krates.graph import PairList, PairLists
-from so3krates.system import System
+from so3krates.system import System, heights
+
+BOXES = 5e4
+"""Half of those to which vesin keeps."""
 
 
 def find_pairs(system: System, cutoff: float) -> PairList:
@@ -19,12 +22,34 @@ def find_pairs(system: System, cutoff: float) -> PairList:
     if not system.periodic:
         # Farther than the molecule is long there is nobody, but the search would take seconds for a cutoff of 1000 Å.
         cutoff = min(cutoff, float(np.linalg.norm(np.ptp(system.positions, axis=0))) + 1.0)
-    search = vesin.NeighborList(cutoff=cutoff, full_list=False)
+    reach = _reach_that_vesin_survives(system, cutoff)
+    search = vesin.NeighborList(cutoff=reach, full_list=False)
     cell = np.zeros((3, 3)) if system.cell is None else system.cell
     i, j, shifts, vectors = search.compute(
         points=system.positions, box=cell, periodic=np.array(system.pbc), quantities="ijSD"
     )
-    return PairList(i.astype(np.int64), j.astype(np.int64), shifts.astype(np.int64), np.asarray(vectors))
+    i, j, shifts, vectors = i.astype(np.int64), j.astype(np.int64), shifts.astype(np.int64), np.asarray(vectors)
+    if reach > cutoff:
+        near = np.einsum("px,px->p", vectors, vectors) < cutoff**2
+        i, j, shifts, vectors = i[near], j[near], shifts[near], vectors[near]
+    return PairList(i, j, shifts, vectors)
+
+
+def _reach_that_vesin_survives(system: System, cutoff: float) -> float:
+    """The cutoff, or a longer one for structures that are far longer than thin.
+
+    vesin 0.6 sorts atoms into boxes as long as the cutoff. Where these are too many it makes fewer by one factor for
+    all axes, so that none is left along an axis that is short, and the process ends with a division by zero.
+    """
+    cell = np.eye(3) if system.cell is None else system.cell
+    extent = np.ptp(system.positions @ np.linalg.inv(cell), axis=0)
+    lengths = np.where(system.pbc, 1.0, extent) * heights(cell)
+    boxes = np.maximum(lengths / cutoff, 1.0)
+    if boxes.min() * (BOXES / np.prod(boxes)) ** (1.0 / 3.0) >= 2.0:
+        return cutoff
+    while np.prod(np.maximum(lengths / cutoff, 1.0)) > BOXES:
+        cutoff *= 1.1
+    return cutoff
 
 
 def find_pair_lists(

@@ -1,14 +1,18 @@
-"""The neighbour lists of a potential in compiled code: near pairs for the network, far pairs for long-range terms."""
+"""What a potential needs of a structure in compiled code: near pairs for the network, far pairs for long-range terms, a
+mesh for sums over all periodic images."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
 
-from so3krates._typing import Array, Bool, Float
-from so3krates.neighbors.choice import Searched, allocate, enlarged, restored
+from so3krates._typing import Array, Float, Int
+from so3krates.neighbors.choice import Searched, allocate, described, enlarged, recorded, restored
 from so3krates.neighbors.dense import WORTH_A_TABLE, DenseNeighbors
+from so3krates.neighbors.mesh import Points, finer, too_coarse
+from so3krates.neighbors.overflow import COARSE, FAR, LIST, ROOM
 from so3krates.neighbors.pairs import Pairs
 from so3krates.system import System
 
@@ -18,10 +22,8 @@ class Found(NamedTuple):
 
     near: Pairs
     far: Pairs | None
-
-    @property
-    def overflow(self) -> Bool[Array, ""]:
-        return self.near.overflow if self.far is None else self.near.overflow | self.far.overflow
+    overflow: Int[Array, ""]
+    """Not zero: something is missing; what, says `overflow.py`."""
 
 
 class Neighbors(eqx.Module):
@@ -29,8 +31,10 @@ class Neighbors(eqx.Module):
 
     near: Searched
     far: Searched | None = None
-    mesh: tuple[int, int, int] = eqx.field(static=True, default=(0, 0, 0))
+    mesh: Points = eqx.field(static=True, default=(0, 0, 0))
     """Points along the cell vectors for sums over all periodic images; zeros where no term makes any."""
+    mesh_spacing: float = eqx.field(static=True, default=0.0)
+    """Distance of points that the terms ask for, Å."""
 
     @classmethod
     def of(
@@ -49,29 +53,69 @@ class Neighbors(eqx.Module):
     def lists(self) -> tuple[Searched, ...]:
         return (self.near,) if self.far is None else (self.near, self.far)
 
-    def restored(self, records: Sequence[Sequence[Any]]) -> "Neighbors":
-        """Lists for the same structure with searches and capacities that `recorded` gave, in the order of `lists`."""
-        near, *far = (restored(each, record) for each, record in zip(self.lists, records, strict=True))
-        return Neighbors(near, far[0] if far else None, self.mesh)
+    def recorded(self) -> dict[str, Any]:
+        """What `restored` needs to make them again, as JSON."""
+        return {"lists": [recorded(each) for each in self.lists], "mesh": self.mesh}
+
+    def restored(self, record: Mapping[str, Any]) -> "Neighbors":
+        """Lists and mesh for the same structure as `recorded` gave them."""
+        near, *far = (restored(each, kept) for each, kept in zip(self.lists, record["lists"], strict=True))
+        a, b, c = record["mesh"]
+        return replace(self, near=near, far=far[0] if far else None, mesh=(a, b, c))
 
     def update(self, positions: Float[Array, "atoms 3"], cell: Float[Array, "3 3"] | None) -> Found:
-        """The pairs at these positions; see `DenseNeighbors.update`.
+        """The pairs at these positions; see `DenseNeighbors.update`. A mesh too coarse for the cell overflows too.
 
         One search over all pairs serves both lists; in cells, a second search costs less than to go through the far
         pairs.
         """
+        near, far = self._update(positions, cell)
+        overflow = near.overflow if far is None else near.overflow | (far.overflow << FAR)
+        if all(self.mesh):
+            assert cell is not None
+            coarse = too_coarse(self.mesh, self.mesh_spacing, cell)
+            overflow = overflow | jnp.where(coarse, COARSE, 0).astype(jnp.int32)
+        return Found(near, far, overflow)
+
+    def _update(
+        self, positions: Float[Array, "atoms 3"], cell: Float[Array, "3 3"] | None
+    ) -> tuple[Pairs, Pairs | None]:
         if self.far is None:
-            return Found(self.near.update(positions, cell), None)
+            return self.near.update(positions, cell), None
         far = self.far.update(positions, cell)
         alike = 0.0 < self.near.cutoff <= self.far.cutoff and self.near.pbc == self.far.pbc
         if alike and isinstance(self.far, DenseNeighbors):
-            return Found(far.nearer(self.near.cutoff, self.near.capacity), far)
-        return Found(self.near.update(positions, cell), far)
+            return far.nearer(self.near.cutoff, self.near.capacity), far
+        return self.near.update(positions, cell), far
 
-    def larger(self, system: System) -> "Neighbors":
-        """Both lists with more room."""
-        far = None if self.far is None else enlarged(self.far, system)
-        return Neighbors(enlarged(self.near, system), far, self.mesh)
+    def larger(self, system: System, overflow: int = ROOM | ROOM << FAR) -> "Neighbors":
+        """More of what `overflow` says was short, for `system` and for what may follow; the rest stays as it is.
+
+        Args:
+            system: a structure for which they are to hold, such as that before the steps in which they overflowed.
+            overflow: what `update` gave; both lists lacked room if not given.
+        """
+        near, far, mesh = self.near, self.far, self.mesh
+        if overflow & LIST:
+            near = enlarged(near, system, overflow & LIST)
+        if far is not None and overflow >> FAR & LIST:
+            far = enlarged(far, system, overflow >> FAR & LIST)
+        if overflow & COARSE:
+            assert system.cell is not None
+            mesh = finer(mesh, self.mesh_spacing, system.cell)
+        return replace(self, near=near, far=far, mesh=mesh)
+
+    def change(self, larger: "Neighbors") -> str:
+        """What `larger` has more of, for a log: one clause for each list that changed and for the mesh."""
+        clauses = [
+            f"{name} pairs: {described(before)} → {described(after)}"
+            for name, before, after in zip(("near", "far"), self.lists, larger.lists, strict=False)
+            if before != after
+        ]
+        if self.mesh != larger.mesh:
+            before, after = (" × ".join(map(str, mesh)) for mesh in (self.mesh, larger.mesh))
+            clauses.append(f"mesh: {before} → {after} points")
+        return "; ".join(clauses)
 
     def closest(self, found: Found) -> Float[Array, ""]:
         """Smallest distance between two atoms, Å; the near cutoff if no pair is that near."""

@@ -10,6 +10,7 @@ from so3krates._safe import masked_norm
 from so3krates._typing import Array, Bool, Float, Int
 from so3krates.long_range import AllPairs, LongRangePairs
 from so3krates.neighbors.compress import first_true
+from so3krates.neighbors.overflow import causes
 
 SLACK = 1.05
 SPARE = 8
@@ -24,8 +25,8 @@ class Pairs(eqx.Module):
     centers: Int[Array, " pairs"]
     others: Int[Array, " pairs"]
     mask: Bool[Array, " pairs"]
-    overflow: Bool[Array, ""]
-    """True: the list is incomplete and everything computed with it is invalid."""
+    overflow: Int[Array, ""]
+    """Not zero: the list is incomplete and everything computed with it is invalid; why, says `overflow.py`."""
     table_of: int | None = eqx.field(static=True, default=None)
     """Number of atoms, if these are all pairs in the order of `pair_table`."""
 
@@ -38,11 +39,14 @@ class Pairs(eqx.Module):
         return LongRangePairs(self.vectors, lengths, self.centers, self.others, self.mask, cutoffs)
 
     def nearer(self, cutoff: float, capacity: int) -> "Pairs":
-        """Those of the pairs that are closer than `cutoff` (Å), in a list of another capacity and the same order."""
+        """Those of the pairs that are closer than `cutoff` (Å), in a list of another capacity and the same order.
+
+        It overflows where it has too little room itself; what these pairs lack, it lacks too.
+        """
         squared = jnp.sum(self.vectors * self.vectors, axis=-1)
         inside = self.mask & (squared < cutoff**2)
         if capacity >= len(self.mask):
-            return replace(self, mask=inside)
+            return replace(self, mask=inside, overflow=jnp.zeros((), jnp.int32))
         chosen, found = first_true(inside, capacity)
         mask = jnp.arange(capacity, dtype=jnp.int32) < found
         chosen = jnp.where(mask, chosen, 0)
@@ -51,14 +55,14 @@ class Pairs(eqx.Module):
             jnp.where(mask, self.centers[chosen], 0),
             jnp.where(mask, self.others[chosen], 0),
             mask,
-            self.overflow | (found > capacity),
+            causes(found > capacity, jnp.zeros((), bool)),
         )
 
 
 def no_pairs(capacity: int, positions: Float[Array, "atoms 3"]) -> Pairs:
     """A list that holds none."""
     none = jnp.zeros((capacity,), jnp.int32)
-    return Pairs(jnp.zeros((capacity, 3), positions.dtype), none, none, none > 0, jnp.zeros((), bool))
+    return Pairs(jnp.zeros((capacity, 3), positions.dtype), none, none, none > 0, jnp.zeros((), jnp.int32))
 
 
 def with_slack(pairs: int) -> int:

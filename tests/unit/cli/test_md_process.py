@@ -35,8 +35,7 @@ RUN = """\
 model: {folder}/model.safetensors
 start: {folder}/start.xyz
 ensemble: {{kind: langevin, temperature_K: 5}}
-save_every_fs: 10
-save_forces: true
+recording: {{every_fs: 10, forces: true}}
 monitor: {{max_bond_deviation: null, min_distance: null, max_temperature_K: null, max_gap: null}}
 """
 

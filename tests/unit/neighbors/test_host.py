@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracles.pairs import KINDS, canonical, compare, random_system
+from oracles.pairs import KINDS, canonical, compare, random_system, within
 
 from so3krates.neighbors.host import find_pairs
 from so3krates.system import System
@@ -69,3 +69,23 @@ def test_nothing_to_pair(atoms: int) -> None:
     assert [len(part) for part in pairs] == [0, 0, 0, 0]
     assert pairs.vectors.shape == (0, 3)
     assert pairs.shifts.shape == (0, 3)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "pbc"),
+    [
+        ((1e4, 1e4, 0.0), (False, False, False)),
+        ((1e6, 0.0, 0.0), (False, False, False)),
+        ((2e3, 2e3, 5.0), (True, True, True)),
+        ((2e3, 5.0, 2e3), (True, False, True)),
+        ((1e5, 8.0, 8.0), (True, True, True)),
+    ],
+)
+def test_structures_far_longer_than_thin(lengths: tuple[float, float, float], pbc: tuple[bool, bool, bool]) -> None:
+    """What is left of a molecule that flew apart, or of a slab: the search must neither fail nor miss a pair."""
+    rng = np.random.default_rng(0)
+    ends = np.array([np.zeros(3), lengths])
+    positions = np.concatenate([end + rng.uniform(0.0, 1.5, (3, 3)) for end in ends])
+    cell = np.diag(np.maximum(lengths, 5.0)) if any(pbc) else None
+    system = System(positions, np.ones(6, int), cell, pbc)
+    assert sorted(found_by_host(system, 4.0)) == sorted(within(system, 4.0))

@@ -22,6 +22,8 @@ OBSERVABLES = {
 """Scalars of every run, and their units."""
 EXTRAS = {"pressure": "GPa", "volume": "Angstrom+3", "walker": "1"}
 """Scalars that only some runs have, and their units."""
+WHOLE_NUMBERS = ("walker",)
+"""Of these."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import h5py
 import numpy as np
 
-from so3krates.io.trajectory.frames import EXTRAS, OBSERVABLES, PARTICLES
+from so3krates.io.trajectory.frames import EXTRAS, OBSERVABLES, PARTICLES, WHOLE_NUMBERS
 from so3krates.system import System
 
 WIDE = 128.0
@@ -139,7 +139,8 @@ def _create_scalars(group: h5py.Group, stored: Stored, clock: h5py.Group | None)
         if clock is None:
             _create_clock(each)
             clock = each
-        _series(each, (), np.dtype("float64"), unit, stored, clock)
+        dtype = np.dtype("int64" if name in WHOLE_NUMBERS else "float64")
+        _series(each, (), dtype, unit, stored, clock)
 
 
 def _create_clock(group: h5py.Group) -> None:

@@ -1,0 +1,255 @@
+"""Whether to keep candidate pairs between the steps of dynamics (a Verlet skin), or to search anew in every step.
+
+    python benchmarks/neighbour_search.py --model so3lr.safetensors
+
+Boxes of water. For every list: the search as dynamics does it in every step; with a skin, the choice of the pairs
+within the cutoff from candidates within cutoff and skin, and the search for those candidates, which is needed whenever
+an atom has moved by half of the skin. The whole step beside it is neighbour search, energy and forces. One thread on
+one core, processor time of the process, all turns interleaved: competing load changes such times much less than those
+of a clock. Each box runs in a process of its own.
+"""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import cyclopts
+import numpy as np
+from boxes import chosen, rows_of, water
+from results import BUSY, machine, write
+from rich.console import Console
+from rich.table import Table
+from step_time import geometries
+from workers import PEERS
+
+RESULT = Path(__file__).parent / "results" / "neighbour_search.json"
+SIZES = (1536, 12288)
+SMALLEST = 192
+SKINS_A = (0.5, 1.0)
+ROUNDS, QUICK_ROUNDS = 7, 1
+LONG_RANGE_CUTOFF_A = 12.0
+TIMESTEP_FS, TEMPERATURE_K = 0.5, 300.0
+"""Of the water whose fastest atom says how often candidates are searched for."""
+SPEED_OF_THE_FASTEST = 5.0
+"""Of hydrogen, in units of √(k_BT/m): Maxwell's distribution has one atom in some ten thousands beyond."""
+
+app = cyclopts.App(help=__doc__)
+
+
+@app.default
+def main(
+    *,
+    structures: Annotated[Path | None, cyclopts.Parameter(show_default=False)] = None,
+    model: Path | None = None,
+    atoms: list[int] | None = None,
+    quick: bool = False,
+    output: Path | None = None,
+) -> None:
+    """Measure every box.
+
+    Parameters
+    ----------
+    structures
+        Folder of the start geometries; `structures` in SHARED_DIR, or in `shared` beside the repository.
+    model
+        SO3LR as a model file of this package, for near and far lists; without it the model of the article's size alone.
+    atoms
+        Sizes to measure; all if not given.
+    quick
+        One round, only to see that everything works.
+    output
+        Where to store the result; that of the repository if not given and everything is measured.
+    """
+    load = os.getloadavg()[0]
+    folder, rounds = geometries(structures), QUICK_ROUNDS if quick else ROUNDS
+    sizes = chosen(atoms, SIZES)
+    rows = {
+        name: rows_of(__file__, sizes, lambda count, file=file: (folder, count, rounds, *file), 1)
+        for name, file in {"article": (), **({} if model is None else {"so3lr": (model,)})}.items()
+    }
+    result: dict[str, Any] = {
+        "benchmark": "neighbour_search",
+        "machine": machine(load),
+        "protocol": {
+            "precision": "float32",
+            "threads": 1,
+            "rounds": rounds,
+            "time": "of the processor",
+            "steps_between_searches_with_a_skin": {f"{skin:g} Å": interval(skin) for skin in SKINS_A},
+        },
+        "rows": rows,
+    }
+    show(result)
+    target = output or (None if atoms or quick or model is None else RESULT)
+    if target is not None:
+        write(result, target)
+
+
+def interval(skin: float) -> int:
+    """Steps until the fastest of some ten thousand atoms of hydrogen has moved by half of the skin, if it flies
+    straight on. Bonds turn it round, so candidates last longer; `gain_if_candidates_were_free` is the bound."""
+    from ase import units
+
+    thermal = np.sqrt(units.kB * TEMPERATURE_K / 1.008) * units.fs
+    return max(1, int(0.5 * skin / (SPEED_OF_THE_FASTEST * thermal * TIMESTEP_FS)))
+
+
+class Lists(NamedTuple):
+    """What is timed of one list, in seconds."""
+
+    search: list[float]
+    choose: dict[float, list[float]]
+    candidates: dict[float, list[float]]
+
+
+@app.command
+def measure(folder: Path, atoms: int, rounds: int, model: Path | None = None, /) -> None:
+    """One box, in this process; prints JSON."""
+    os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false"
+    sys.path.insert(0, str(PEERS))
+    import jax
+    import jax.numpy as jnp
+    from so3krates_worker import gentle_potential
+
+    import so3krates as sk
+    from so3krates.evaluation import Topology, evaluate
+
+    system = sk.System.from_ase(water(folder, atoms))
+    if model is None:
+        potential = gentle_potential(sk.System.from_ase(water(folder, SMALLEST)))
+    else:
+        potential = sk.load(model, long_range_cutoff=LONG_RANGE_CUTOFF_A)
+    neighbors, topology = potential.allocate(system), Topology.of(system, potential.dtype)
+    cell = jnp.asarray(system.cell, potential.dtype)
+    rng = np.random.default_rng(0)
+    moved = system.positions + rng.uniform(-0.1, 0.1, system.positions.shape)
+    positions = [jnp.asarray(each, potential.dtype) for each in (system.positions, moved)]
+    # Arguments, not constants of the program.
+    step = jax.jit(lambda x, h: evaluate(potential.fast, topology, neighbors, x, h))
+    work: dict[tuple, Callable[[], object]] = {("step",): lambda: step(positions[1], cell)}
+    for name, searched in zip(("near", "far"), neighbors.lists, strict=False):
+        _add_list(work, name, searched, system, positions, cell)
+    for each in work.values():
+        jax.block_until_ready(each())
+    taken: dict[tuple, list[float]] = {key: [] for key in work}
+    for _ in range(rounds):
+        for key, each in work.items():
+            start = time.process_time()
+            jax.block_until_ready(each())
+            taken[key].append(time.process_time() - start)
+    print(json.dumps(_summary(neighbors, {key: float(np.median(values)) for key, values in taken.items()})))
+
+
+def _add_list(
+    work: dict[tuple, Callable[[], object]], name: str, searched: Any, system: Any, positions: list[Any], cell: Any
+) -> None:
+    """Search, and for each skin candidates and choice, of one list; the choice must be what the search finds."""
+    import jax
+    import jax.numpy as jnp
+
+    from so3krates.neighbors import allocate
+
+    search = jax.jit(searched.update)
+    work["search", name] = lambda: search(positions[1], cell)
+    expected = search(positions[1], cell)
+    for skin in SKINS_A:
+        wider = allocate(system, searched.cutoff + skin)
+        find = jax.jit(lambda x, h, wider=wider: _candidates(wider, x, h))
+        kept = find(positions[0], cell)
+        choose = jax.jit(lambda kept, x, h: _chosen(kept, x, h, searched.cutoff, searched.capacity))
+        ours = choose(kept, positions[1], cell)
+        same = int(jnp.sum(ours[3])) == int(jnp.sum(expected.mask)) and not int(expected.overflow)
+        if not same:
+            raise SystemExit(f"{name} pairs with a skin of {skin:g} Å are not those of the search.")
+        work["candidates", name, skin] = lambda find=find: find(positions[1], cell)
+        work["choose", name, skin] = lambda choose=choose, kept=kept: choose(kept, positions[1], cell)
+
+
+def _candidates(wider: Any, positions: Any, cell: Any) -> tuple[Any, ...]:
+    """Pairs within cutoff and skin, and the shift of cells between their atoms."""
+    import jax.numpy as jnp
+
+    pairs = wider.update(positions, cell)
+    rest = pairs.vectors - (positions[pairs.others] - positions[pairs.centers])
+    return pairs.centers, pairs.others, jnp.round(rest @ jnp.linalg.inv(cell)).astype(jnp.int8), pairs.mask, positions
+
+
+def _chosen(kept: tuple[Any, ...], positions: Any, cell: Any, cutoff: float, capacity: int) -> tuple[Any, ...]:
+    """Those within the cutoff, as a list that the network can use; and how far the fastest atom has gone."""
+    import jax.numpy as jnp
+
+    from so3krates.neighbors.compress import first_true
+
+    centers, others, turns, mask, reference = kept
+    shifts = turns.astype(positions.dtype)
+    squared = jnp.zeros((), positions.dtype)
+    for a in range(3):
+        along = positions[:, a]
+        x = along[others] - along[centers]
+        x = x + (shifts[:, 0] * cell[0, a] + shifts[:, 1] * cell[1, a] + shifts[:, 2] * cell[2, a])
+        squared = squared + x * x
+    place, found = first_true(mask & (squared < cutoff**2), capacity)
+    inside = jnp.arange(capacity, dtype=jnp.int32) < found
+    place = jnp.where(inside, place, 0)
+    i, j, s = centers[place], others[place], shifts[place]
+    vectors = positions[j] - positions[i]
+    vectors = vectors + (s[:, 0, None] * cell[0] + s[:, 1, None] * cell[1] + s[:, 2, None] * cell[2])
+    farthest = jnp.max(jnp.sum((positions - reference) ** 2, axis=1))
+    return vectors, i, j, inside, found > capacity, farthest
+
+
+def _summary(neighbors: Any, taken: dict[tuple, float]) -> dict[str, Any]:
+    step = taken["step",]
+    summary: dict[str, Any] = {"seconds_per_step": round(step, 4)}
+    for name, searched in zip(("near", "far"), neighbors.lists, strict=False):
+        search = taken["search", name]
+        rows = {}
+        for skin in SKINS_A:
+            choose, candidates = taken["choose", name, skin], taken["candidates", name, skin]
+            with_skin = choose + candidates / interval(skin)
+            rows[f"{skin:g} Å"] = {
+                "seconds_to_choose": round(choose, 5),
+                "seconds_for_candidates": round(candidates, 5),
+                "gain_as_share_of_a_step": round((search - with_skin) / step, 4),
+                "gain_if_candidates_were_free": round((search - choose) / step, 4),
+            }
+        summary[name] = {
+            "search": type(searched).__name__,
+            "cutoff_A": searched.cutoff,
+            "places_for_pairs": searched.capacity,
+            "seconds_to_search": round(search, 5),
+            "share_of_the_search": round(search / step, 4),
+            "skins": rows,
+        }
+    return summary
+
+
+def show(result: dict[str, Any]) -> None:
+    table = Table(title="Search in every step, and with a skin")
+    for title in ("model, atoms", "list", "s per step", "of it search", "skin", "choice, ms", "candidates, ms", "gain"):
+        table.add_column(title, justify="right")
+    for model, rows in result["rows"].items():
+        for atoms, row in rows.items():
+            for name in ("near", "far"):
+                for skin, figures in row.get(name, {"skins": {}})["skins"].items():
+                    table.add_row(
+                        f"{model}, {atoms}",
+                        name,
+                        f"{row['seconds_per_step']:.3f}",
+                        f"{100 * row[name]['share_of_the_search']:.2f} %",
+                        skin,
+                        f"{1e3 * figures['seconds_to_choose']:.1f}",
+                        f"{1e3 * figures['seconds_for_candidates']:.1f}",
+                        f"{100 * figures['gain_as_share_of_a_step']:+.2f} %",
+                    )
+    Console().print(table)
+    if result["machine"]["load_average_before"] > BUSY:
+        Console().print("The machine was busy; times of the processor change less, but they do.", style="bold yellow")
+
+
+if __name__ == "__main__":
+    app()

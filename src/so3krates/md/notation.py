@@ -1,0 +1,51 @@
+"""Ramps and lists of atoms in a word: 0:100,20:300 and 0-9,15."""
+
+import re
+
+from so3krates._errors import InputError
+from so3krates.md.schedule import Ramp
+
+_RANGE = re.compile(r"(?P<first>\d+)(?:-(?P<last>\d+))?")
+
+
+def parse_ramp(text: str, name: str) -> float | Ramp:
+    """A number, or a ramp as points TIME_PS:VALUE with commas between them.
+
+    Args:
+        text: such as 300 or 0:100,20:300.
+        name: what it is, for the error.
+
+    Raises:
+        InputError: for anything else, and for a ramp whose times do not increase.
+    """
+    points = [point.split(":") for point in text.split(",")]
+    try:
+        if len(points) == 1 and len(points[0]) == 1:
+            return float(text)
+        pairs = [(float(time), float(value)) for time, value in points]
+    except ValueError as error:
+        raise InputError(
+            f"{name} is '{text}'; write a number such as 300, or a ramp as TIME_PS:VALUE,TIME_PS:VALUE such as "
+            "0:100,20:300."
+        ) from error
+    times, values = zip(*pairs, strict=True)
+    return Ramp.parse({"time_ps": times, "value": values}, source=name)
+
+
+def parse_atoms(text: str) -> tuple[int, ...]:
+    """Numbers of atoms, from 0 on, and ranges of them with both ends: 0-9,15.
+
+    Raises:
+        InputError: for anything else.
+    """
+    found: list[int] = []
+    for part in text.split(","):
+        match = _RANGE.fullmatch(part.strip())
+        first = -1 if match is None else int(match["first"])
+        last = first if match is None or match["last"] is None else int(match["last"])
+        if first < 0 or last < first:
+            raise InputError(
+                f"'{text}' is no list of atoms; write their numbers, counted from 0, and ranges such as 0-9,15."
+            )
+        found += range(first, last + 1)
+    return tuple(found)

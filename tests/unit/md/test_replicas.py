@@ -1,0 +1,302 @@
+"""Many replicas at once: each is what it would be on its own, one that dies stops no other, all resume exactly."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from so3krates import md
+from so3krates._errors import FileError, InputError
+from so3krates.io.trajectory import Trajectory
+from so3krates.md import engine
+from so3krates.md.conduct import replica_paths
+from so3krates.potential import Potential
+from so3krates.system import System
+
+Argon = Callable[[str], Potential]
+QUIET = md.Monitor(max_gap=None)
+
+
+@pytest.fixture
+def crystal() -> System:
+    """Argon, 32 atoms of an fcc lattice; the cell is thinner than twice the cutoff."""
+    base = np.array([[0, 0, 0], [0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]])
+    cells = np.stack(np.meshgrid(*[np.arange(2)] * 3, indexing="ij"), -1).reshape(-1, 3)
+    sites = (cells[:, None] + base).reshape(-1, 3) * 5.3
+    return System(sites, np.full(32, 18), 10.6 * np.eye(3), (True, True, True))
+
+
+ENSEMBLES = [
+    md.NVE(),
+    md.Langevin(temperature_K=30.0, friction_per_ps=5.0),
+    md.NoseHoover(temperature_K=30.0, period_fs=300.0),
+    md.CSVR(temperature_K=30.0, time_constant_fs=50.0),
+]
+PRESSED = [
+    md.StochasticCellRescaling(temperature_K=30.0, pressure_GPa=0.01, barostat_time_fs=300.0, coupling="triclinic"),
+    md.MTK(temperature_K=30.0, pressure_GPa=0.01, barostat_period_fs=500.0),
+]
+
+
+@pytest.mark.parametrize("integrator", ENSEMBLES, ids=lambda each: type(each).__name__)
+def test_a_replica_is_the_run_of_its_own(integrator: md.Integrator, cluster: System, argon: Argon) -> None:
+    asked = {"timestep_fs": 2.0, "steps": 60, "initial_temperature_K": 30.0}
+    together = md.simulate_replicas(argon("float64"), cluster, [integrator] * 3, seeds=[4, 5, 6], **asked)
+    assert len(together) == len(together.complete) == 3
+    for seed, each in zip((4, 5, 6), together.replicas, strict=True):
+        final, run = md.simulate(argon("float64"), cluster, integrator, seed=seed, **asked)
+        np.testing.assert_allclose(each.run.frames.positions, run.frames.positions, atol=1e-9)
+        np.testing.assert_allclose(each.run.frames.conserved, run.frames.conserved, atol=1e-11)
+        np.testing.assert_allclose(each.final.velocities, final.velocities, atol=1e-12)
+
+
+@pytest.mark.parametrize("integrator", PRESSED, ids=lambda each: type(each).__name__)
+def test_replicas_at_constant_pressure(integrator: md.Integrator, crystal: System, argon: Argon) -> None:
+    """Of different cells, which move each on its own."""
+    wide = replace(crystal, positions=1.03 * crystal.positions, cell=1.03 * crystal.cell)
+    asked = {"timestep_fs": 2.0, "steps": 30}
+    together = md.simulate_replicas(argon("float64"), [crystal, wide], integrator, seeds=[1, 2], **asked)
+    for seed, start, each in zip((1, 2), (crystal, wide), together.replicas, strict=True):
+        _, run = md.simulate(argon("float64"), start, integrator, seed=seed, **asked)
+        np.testing.assert_allclose(each.run.frames.cells, run.frames.cells, atol=1e-9)
+        np.testing.assert_allclose(each.run.frames.pressure, run.frames.pressure, atol=1e-9)
+    volumes = [each.run.frames.volume[-1] for each in together.replicas]
+    assert abs(volumes[0] - volumes[1]) > 5.0
+
+
+@pytest.fixture
+def bad(cluster: System) -> md.Snapshot:
+    """Two atoms that fly at each other, fast."""
+    velocities = md.maxwell_boltzmann(cluster, 20.0, seed=1)
+    push = cluster.positions[1] - cluster.positions[0]
+    velocities[0] += 0.005 * push
+    velocities[1] -= 0.005 * push
+    return md.Snapshot(cluster, velocities)
+
+
+def test_one_that_dies_stops_no_other(bad: md.Snapshot, cluster: System, argon: Argon, tmp_path: Path) -> None:
+    monitor = md.Monitor(min_distance=2.6, max_gap=None)
+    good = [md.Snapshot(cluster, md.maxwell_boltzmann(cluster, 20.0, seed=seed)) for seed in (2, 3)]
+    asked = {"timestep_fs": 1.0, "steps": 400, "monitor": monitor, "to": tmp_path / "run.h5"}
+    told: list[str] = []
+    found = md.simulate_replicas(
+        argon("float64"),
+        [good[0], bad, good[1]],
+        md.NVE(),
+        report=lambda report: told.extend(report.remarks),
+        **asked,
+    )
+    assert [each.ended is None for each in found.replicas] == [True, False, True]
+    dead = found[1]
+    assert dead.final is None and dead.stopped.reason == "too_close"
+    assert "replica 1 at step" in dead.ended and "Å apart" in dead.ended
+    assert 0 < dead.stopped.step < 400
+    kept = Trajectory(tmp_path / "run_001.h5").read()
+    assert kept.step[-1] < dead.stopped.step and (kept.closest > 2.6).all()
+    assert (tmp_path / "run_001_stopped.extxyz").exists()
+    for number, start in ((0, good[0]), (2, good[1])):
+        _, alone = md.simulate(argon("float64"), start, md.NVE(), timestep_fs=1.0, steps=400, monitor=monitor)
+        assert len(found[number].run.frames) == len(alone.frames)
+        np.testing.assert_allclose(found[number].run.frames.positions, alone.frames.positions, atol=1e-8)
+
+
+def test_it_stays_dead_when_the_others_go_on(bad: md.Snapshot, cluster: System, argon: Argon, tmp_path: Path) -> None:
+    monitor = md.Monitor(min_distance=2.6, max_gap=None)
+    good = md.Snapshot(cluster, md.maxwell_boltzmann(cluster, 20.0, seed=2))
+
+    def run(name: str, steps: int) -> md.Replicas:
+        asked = {"timestep_fs": 1.0, "monitor": monitor, "to": tmp_path / name, "resume": True}
+        return md.simulate_replicas(argon("float64"), [bad, good], md.NVE(), steps=steps, **asked)
+
+    whole = run("whole.h5", 400)
+    for steps in (200, 400):
+        parts = run("parts.h5", steps)
+    assert parts[0].ended == whole[0].ended.replace("whole", "parts")
+    assert parts[0].run is None
+    same(whole[1].run.frames, parts[1].run.frames)
+    same(Trajectory(tmp_path / "whole_000.h5").read(), Trajectory(tmp_path / "parts_000.h5").read())
+
+
+def test_all_dead_ends_the_run(bad: md.Snapshot, argon: Argon) -> None:
+    monitor = md.Monitor(min_distance=2.6, max_gap=None)
+    found = md.simulate_replicas(
+        argon("float64"), [bad, bad], md.NVE(), timestep_fs=1.0, steps=100_000_000, monitor=monitor
+    )
+    assert [each.stopped.step for each in found.replicas] == [found[0].stopped.step] * 2
+    assert not found.complete
+
+
+@pytest.mark.parametrize("exchange", [None, md.TemperatureExchange(every_fs=20.0)])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_replicas_resume_bitwise(
+    exchange: md.TemperatureExchange | None, dtype: str, cluster: System, argon: Argon, tmp_path: Path
+) -> None:
+    ladder = [md.Langevin(temperature_K=t, friction_per_ps=5.0) for t in (20.0, 24.0, 28.0)]
+
+    def run(name: str, steps: int) -> md.Replicas:
+        asked = {"timestep_fs": 2.0, "exchange": exchange, "to": tmp_path / name, "resume": True, "monitor": QUIET}
+        asked["recording"] = md.Recording(every_fs=12.0, scalars_every_fs=4.0)
+        return md.simulate_replicas(argon(dtype), cluster, ladder, steps=steps, **asked)
+
+    whole = run("whole.h5", 151)
+    for steps in (0, 40, 77, 151):
+        parts = run("parts.h5", steps)
+    for one, other in zip(whole.replicas, parts.replicas, strict=True):
+        same(one.run.frames, other.run.frames)
+        np.testing.assert_array_equal(one.final.velocities, other.final.velocities)
+    if exchange is not None:
+        np.testing.assert_array_equal(whole.exchanges.accepted, parts.exchanges.accepted)
+        np.testing.assert_array_equal(whole.exchanges.walker, parts.exchanges.walker)
+
+
+def test_an_overflow_changes_nothing(cluster: System, argon: Argon, monkeypatch: pytest.MonkeyPatch) -> None:
+    start = md.Snapshot(cluster, md.maxwell_boltzmann(cluster, 20.0, seed=2))
+    # A second replica whose atoms come together, so that the list of the first is too short for it.
+    far = System(1.6 * cluster.positions, cluster.numbers)
+    asked = {"timestep_fs": 2.0, "steps": 100, "monitor": QUIET, "seeds": [0, 1]}
+    baths = md.Langevin(temperature_K=20.0)
+    expected = md.simulate_replicas(argon("float64"), [start, start], baths, **asked)
+    small = argon("float64").allocate(far)
+    monkeypatch.setattr(Potential, "allocate", lambda self, system: small)
+    found = md.simulate_replicas(argon("float64"), [start, start], baths, **asked)
+    assert found[0].run.summary.neighbor_retries > 0
+    for one, other in zip(expected.replicas, found.replicas, strict=True):
+        same(one.run.frames, other.run.frames)
+
+
+def test_files_of_replicas(cluster: System, argon: Argon, tmp_path: Path) -> None:
+    path = tmp_path / "run.h5"
+    md.simulate_replicas(argon("float32"), cluster, ENSEMBLES[1:2] * 2, timestep_fs=2.0, steps=10, to=path)
+    assert [each.name for each in replica_paths(path, 2)] == ["run_000.h5", "run_001.h5"]
+    assert {each.name for each in tmp_path.iterdir()} == {
+        "run_000.h5",
+        "run_001.h5",
+        "run_000.summary.json",
+        "run_001.summary.json",
+        "run.h5.checkpoint.safetensors",
+    }
+    seeds = [Trajectory(each).settings["seed"] for each in replica_paths(path, 2)]
+    assert seeds == [0, 1]
+    with pytest.raises(FileError, match=r"run_000.h5' exists; resume the run"):
+        md.simulate_replicas(argon("float32"), cluster, ENSEMBLES[1:2] * 2, timestep_fs=2.0, steps=10, to=path)
+    with pytest.raises(FileError, match=r"belongs to a run with another model, start structure or settings \(seed\)"):
+        md.simulate_replicas(
+            argon("float32"), cluster, ENSEMBLES[1:2] * 2, timestep_fs=2.0, steps=10, to=path, seeds=[0, 7], resume=True
+        )
+
+
+def test_thermalised_replicas_start_apart(cluster: System, argon: Argon) -> None:
+    found = md.simulate_replicas(
+        argon("float64"),
+        cluster,
+        md.NVE(),
+        seeds=[1, 2],
+        timestep_fs=2.0,
+        steps=20,
+        initial_temperature_K=20.0,
+        thermalise_ps=0.4,
+        monitor=QUIET,
+    )
+    starts = [each.run.frames.positions[0] for each in found.replicas]
+    assert np.abs(starts[0] - starts[1]).max() > 0.05
+    _, alone = md.simulate(
+        argon("float64"),
+        cluster,
+        md.NVE(),
+        seed=2,
+        timestep_fs=2.0,
+        steps=20,
+        initial_temperature_K=20.0,
+        thermalise_ps=0.4,
+        monitor=QUIET,
+    )
+    np.testing.assert_allclose(starts[1], alone.frames.positions[0], atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"starts": [], "integrators": []}, "no replica to run"),
+        ({"seeds": [1]}, "2 starts, 2 ensembles and 1 seeds are given"),
+        (
+            {"integrators": [md.NVE(), md.CSVR(temperature_K=9.0)]},
+            "replica 1 differs .* in kind of ensemble",
+        ),
+        ({"integrators": [md.NVE(), md.NVE(fix_center=False)]}, "in options of the ensemble"),
+        ({"exchange": md.TemperatureExchange()}, "replica exchange works with Langevin and CSVR, not with NVE"),
+    ],
+)
+def test_replicas_that_are_none(change: dict, sentence: str, cluster: System, argon: Argon) -> None:
+    asked = {"starts": [cluster, cluster], "integrators": [md.NVE(), md.NVE()]} | change
+    with pytest.raises(InputError, match=sentence):
+        md.simulate_replicas(argon("float64"), timestep_fs=1.0, steps=1, initial_temperature_K=9.0, **asked)
+
+
+def test_replicas_of_other_atoms(cluster: System, argon: Argon) -> None:
+    other = replace(cluster, numbers=np.full(13, 10))
+    with pytest.raises(InputError, match="replica 1 differs from replica 0 in elements, masses"):
+        md.simulate_replicas(
+            argon("float64"), [cluster, other], md.Langevin(temperature_K=9.0), timestep_fs=1.0, steps=1
+        )
+
+
+def test_two_devices_share_the_replicas(tmp_path: Path) -> None:
+    """In processes of their own, since the number of devices is fixed at the start; bitwise but for the batch."""
+    for devices in (1, 2):
+        flags = f"--xla_force_host_platform_device_count={devices} {os.environ.get('XLA_FLAGS', '')}"
+        run = [sys.executable, "-c", SHARED_RUN, str(tmp_path / str(devices))]
+        subprocess.run(run, check=True, timeout=300, env=os.environ | {"XLA_FLAGS": flags})
+    one, two = (np.load(tmp_path / f"{devices}.npz") for devices in (1, 2))
+    assert (one["devices"], two["devices"]) == (1, 2)
+    np.testing.assert_array_equal(one["ended"], [False, True, False, False])
+    np.testing.assert_array_equal(one["ended"], two["ended"])
+    np.testing.assert_allclose(one["positions"], two["positions"], atol=1e-10)
+
+
+SHARED_RUN = """
+import sys
+import numpy as np, jax
+from so3krates import md
+from so3krates.physics.lennard_jones import LennardJones
+from so3krates.potential import Potential
+from so3krates.system import System
+axis = 3.75 * np.arange(3)
+sites = np.stack(np.meshgrid(axis, axis, axis[:2], indexing="ij"), -1).reshape(-1, 3)[:13]
+cluster = System(sites, np.full(13, 18))
+fast = md.maxwell_boltzmann(cluster, 20.0, seed=1)
+push = 0.005 * (sites[1] - sites[0])
+fast[0] += push
+fast[1] -= push
+starts = [md.Snapshot(cluster, md.maxwell_boltzmann(cluster, 20.0, seed=s)) for s in range(4)]
+starts[1] = md.Snapshot(cluster, fast)
+found = md.simulate_replicas(
+    Potential(LennardJones(0.0104, 3.4, 9.0, dtype="float64")), starts, md.NVE(), timestep_fs=1.0, steps=300,
+    monitor=md.Monitor(min_distance=2.6, max_gap=None), to=sys.argv[1] + ".h5",
+)
+np.savez(
+    sys.argv[1] + ".npz",
+    devices=jax.local_device_count(),
+    ended=[each.ended is not None for each in found.replicas],
+    positions=[each.final.system.positions for each in found.complete],
+)
+"""
+
+
+def same(a: object, b: object) -> None:
+    for name, values in a.present().items():  # type: ignore[attr-defined]
+        np.testing.assert_array_equal(values, b.present()[name], err_msg=name)  # type: ignore[attr-defined]
+
+
+def test_chunks_of_any_length_give_the_same(cluster: System, argon: Argon, monkeypatch: pytest.MonkeyPatch) -> None:
+    ladder = [md.CSVR(temperature_K=t) for t in (20.0, 24.0)]
+    asked = {"timestep_fs": 2.0, "steps": 120, "exchange": md.TemperatureExchange(every_fs=10.0), "monitor": QUIET}
+    one = md.simulate_replicas(argon("float64"), cluster, ladder, **asked)
+    monkeypatch.setattr(engine, "CHUNK_SECONDS", 1e-9)
+    other = md.simulate_replicas(argon("float64"), cluster, ladder, **asked)
+    for a, b in zip(one.replicas, other.replicas, strict=True):
+        same(a.run.frames, b.run.frames)
