@@ -7,7 +7,6 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from so3krates._errors import ConfigError
 
-
 _WRAPPED = re.compile(r"function-\w+\[.*, (\w+)\]")
 """How pydantic names a member of a union that has a validator of its own, and its plain name."""
 

@@ -12,7 +12,7 @@ import numpy as np
 from ase.constraints import FixAtoms, FixCartesian
 
 from so3krates._errors import InputError
-from so3krates._typing import Array, Float, Int, PRNGKeyArray
+from so3krates._typing import Array, Bool, Float, Int, PRNGKeyArray
 from so3krates.evaluation import Evaluation
 from so3krates.system import System
 from so3krates.units import FEMTOSECOND
