@@ -212,8 +212,6 @@ class RunConfig(Config):
                 raise ValueError(f"replicas.{many} belongs to {takers(one)}, not to {self.kind}")
             if getattr(self.ensemble, one) != values[0]:
                 raise ValueError(f"replicas.{many} takes the place of ensemble.{one}; give one of them")
-        if replicas.temperatures_K is not None and self.initial_temperature_K is not None:
-            raise ValueError("velocities are drawn at replicas.temperatures_K; leave initial_temperature_K out")
         if replicas.exchange_every_fs is not None and self.kind not in EXCHANGING:
             raise ValueError(
                 f"replicas.exchange_every_fs: temperatures are exchanged with {' and '.join(EXCHANGING)}, not with "

@@ -20,6 +20,7 @@ from so3krates.md.recording import Recording
 from so3krates.md.state import Integrator, Snapshot
 from so3krates.md.velocities import check_temperature
 from so3krates.potential import Potential
+from so3krates.system import in_empty_box
 
 MAX_TIMESTEP_FS = 10.0
 MAX_STEPS = 2**31 - 2**20
@@ -122,7 +123,8 @@ def make_settings(
         raise InputError(f"seed is {seed}; it cannot be negative.")
     isolated = not potential.treated(start.system).periodic
     if integrator.moves_cell:
-        _refuse_without_box(start, isolated)
+        # A model of short range sees no vacuum; the pressure of a molecule in one is none all the same.
+        _refuse_without_box(start, isolated or (potential.isolated is not False and in_empty_box(start.system)))
     save_every, scalars_every = recording.intervals(timestep_fs, int(steps))
     return Settings(
         integrator=integrator,

@@ -48,11 +48,8 @@ def test_replicas_with_their_own_temperatures_exchange(
         assert float(drift) == pytest.approx(summary["results"]["drift"]["meV_per_atom_per_ps"], rel=1e-2)
         assert (steps, ended) == ("40", "complete") and (tmp_path / f"{stem}.summary.png").exists()
     # 40 steps of 0.5 fs, an attempt after each 4 of them but the last, even and odd pairs in turns
-    counts = [re.fullmatch(r"(\d\.\d\d) \((\d+) of (\d+)\)", row[4]) for row in list(table.values())[:2]]
-    assert [int(found[3]) for found in counts if found] == [5, 4] or [int(found[3]) for found in counts if found] == [
-        5,
-        5,
-    ]
+    found = [re.fullmatch(r"(\d\.\d\d) \((\d+) of (\d+)\)", table[f"run_{number:03d}.h5"][4]) for number in (0, 1)]
+    assert all(found) and [int(each[3]) for each in found if each] == [5, 5]
     assert table["run_002.h5"][4] == ""
     walkers = np.stack([each.series()["walker"] for each in trajectories])
     np.testing.assert_array_equal(np.sort(walkers, axis=0), np.arange(3)[:, None] + 0 * walkers)
@@ -79,16 +76,24 @@ def test_replicas_are_resumed_and_made_longer(files: Path, tmp_path: Path, capsy
 def test_a_replica_that_is_stopped_lets_the_others_finish(
     files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    options = ("--temperatures-K", "50", "800", "--max-temperature-K", "400", "--friction-per-ps", "10")
+    config = tmp_path / "run.yaml"
+    heated = "replicas: {temperatures_K: [50, 3000]}\nensemble: {kind: langevin, friction_per_ps: 50}\n"
+    config.write_text(f"initial_temperature_K: 50\n{heated}", encoding="utf-8")
+    options = ("--config", str(config), "--max-temperature-K", "400")
     assert run(files, tmp_path / "run.h5", *SHORT, *options) == 3
     printed = capsys.readouterr()
     assert printed.err.startswith("stopped: the monitor ended 1 of 2 replicas; the others are complete; replica 1 at")
     assert "exceeds 400 K" in printed.err
     assert rows(printed.out)["run_000.h5"][-1] == "complete"
-    assert "too_hot" in rows(printed.out)["run_001.h5"][-1] or "exceeds 400 K" in rows(printed.out)["run_001.h5"][-1]
+    assert rows(printed.out)["run_001.h5"][-1] == "stopped: too_hot"
     assert len(Trajectory(tmp_path / "run_000.h5")) == 21
+    assert 1 <= len(Trajectory(tmp_path / "run_001.h5")) < 21
+    assert (tmp_path / "run_001.summary.png").exists() and (tmp_path / "run_001_stopped.extxyz").exists()
     # Again the same, since that replica is over.
     assert run(files, tmp_path / "run.h5", *SHORT, *options, "--resume") == 3
+    printed = capsys.readouterr()
+    assert "1 of 2 replicas hold all 40 steps already" in printed.out and "exceeds 400 K" in printed.err
+    assert rows(printed.out)["run_001.h5"][-1] == "stopped: too_hot"
 
 
 def test_every_frame_is_the_start_of_a_replica(files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -135,7 +135,7 @@ def test_constant_pressure_on_the_command_line(files: Path, tmp_path: Path, caps
     ("cell", "message"),
     [
         (None, "CH4O has no periodic cell; constant pressure needs three periodic axes"),
-        (60.0, "a molecule in a cell that only stands for vacuum, and has no pressure"),
+        (120.0, "a molecule in a cell that only stands for vacuum, and has no pressure"),
     ],
 )
 def test_constant_pressure_needs_a_box(
