@@ -44,14 +44,14 @@ def energies_and_forces(term: Term, graph: Graph) -> GraphResult:
     geometry = graph.geometry
     gradient, outputs = jax.grad(total, has_aux=True)(geometry)
     forces = scatter_pairs(gradient.near, -gradient.near, graph)
-    virial = _virial(geometry.near, gradient.near, graph.structure[graph.centers], graph.structures)
+    virial = _virial(geometry.near, gradient.near, graph.centers, graph)
     if graph.long_range is not None:
         far_forces, far_virial = _along_pairs(graph, gradient.far, push_variant(term, graph))
         forces, virial = forces + far_forces, virial + far_virial
     if graph.lattice is not None:
         assert geometry.positions is not None and geometry.cells is not None
         forces = forces - gradient.positions
-        virial = virial + _virial(geometry.positions, gradient.positions, graph.structure, graph.structures)
+        virial = virial + _summed(geometry.positions[:, :, None] * gradient.positions[:, None, :], graph)
         virial = virial + jnp.einsum("ska,skb->sab", geometry.cells, gradient.cells)
     return GraphResult(outputs, forces, virial)
 
@@ -67,16 +67,22 @@ def _along_pairs(
     assert pairs is not None
     along = (slopes / pairs.lengths)[:, None] * pairs.vectors
     forces = pairs.to_atoms(along, -along, graph.atoms)
-    return forces, _virial(pairs.vectors, along, graph.structure[pairs.centers], graph.structures)
+    return forces, _virial(pairs.vectors, along, pairs.centers, graph)
 
 
 def _virial(
-    vectors: Float[Array, "rows 3"], gradient: Float[Array, "rows 3"], structure: Int[Array, " rows"], count: int
+    vectors: Float[Array, "pairs 3"], gradient: Float[Array, "pairs 3"], centers: Int[Array, " pairs"], graph: Graph
 ) -> Float[Array, "structures 3 3"]:
+    # Atom by atom like the forces: a sum over the list would be rounded by how many places that has, and a run would
+    # depend on when its list was enlarged.
     outer = vectors[:, :, None] * gradient[:, None, :]
-    if count == 1:
-        return jnp.sum(outer, axis=0)[None]
-    return jax.ops.segment_sum(outer, structure, count)
+    return _summed(jax.ops.segment_sum(outer, centers, graph.atoms), graph)
+
+
+def _summed(of_atoms: Float[Array, "atoms 3 3"], graph: Graph) -> Float[Array, "structures 3 3"]:
+    if graph.structures == 1:
+        return jnp.sum(of_atoms, axis=0)[None]
+    return jax.ops.segment_sum(of_atoms, graph.structure, graph.structures)
 
 
 compiled = eqx.filter_jit(energies_and_forces)

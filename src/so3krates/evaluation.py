@@ -11,6 +11,7 @@ from so3krates.derivatives import energies_and_forces
 from so3krates.graph import Graph, Lattice
 from so3krates.long_range import AllPairs, LongRangePairs
 from so3krates.neighbors.lists import Neighbors
+from so3krates.neighbors.overflow import combined
 from so3krates.neighbors.pairs import Pairs
 from so3krates.system import System
 from so3krates.term import Outputs, Term
@@ -156,5 +157,5 @@ def _joined(pairs: Pairs, atoms: int) -> Pairs:
         centers=first + pairs.centers.reshape(-1),
         others=first + pairs.others.reshape(-1),
         mask=pairs.mask.reshape(-1),
-        overflow=jnp.bitwise_or.reduce(pairs.overflow),
+        overflow=combined(pairs.overflow),
     )

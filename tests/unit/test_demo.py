@@ -47,7 +47,14 @@ def dataset(tmp_path: Path) -> Path:
 def _run(path: Path) -> Run:
     series = Trajectory(path).series()
     summary = summarize(
-        series, steps=400, atoms=9, degrees_of_freedom=24, steps_per_second=1000.0, timestep_fs=0.5, retries=0
+        series,
+        frames=len(Trajectory(path)),
+        steps=400,
+        atoms=9,
+        degrees_of_freedom=24,
+        steps_per_second=1000.0,
+        timestep_fs=0.5,
+        retries=0,
     )
     return Run(summary, path, None, 400)
 

@@ -36,7 +36,7 @@ def bond_stability(
     time_fs: Float[np.ndarray, " times"],
     positions: Float[np.ndarray, "frames atoms 3"],
     reference: Bonds,
-    cell: Float[np.ndarray, "3 3"] | None = None,
+    cell: Float[np.ndarray, "*frames 3 3"] | None = None,
     pbc: tuple[bool, bool, bool] = (True, True, True),
     *,
     tolerance: float = TOLERANCE,
@@ -47,7 +47,7 @@ def bond_stability(
         time_fs: of each frame, ascending.
         positions: Å; anything that can be sliced by frames, so that long runs are read in parts.
         reference: bonds with the means of their lengths in the reference data (`find_bonds`).
-        cell: cell vectors in rows, Å, if periodic.
+        cell: cell vectors in rows, Å, if periodic; one cell, or that of each frame.
         pbc: periodic axes, with a cell.
         tolerance: Å.
 
@@ -61,7 +61,9 @@ def bond_stability(
         return Stability(float(time[-1] - time[0]) * 1e-3, True, 0.0, None)
     worst, bond, first = 0.0, 0, len(time)
     for start in range(0, len(time), BLOCK):
-        lengths = pair_distances(positions[start : start + BLOCK], reference.atoms, cell, pbc)
+        rows = slice(start, start + BLOCK)
+        cells = cell[rows] if cell is not None and cell.ndim == 3 else cell
+        lengths = pair_distances(positions[rows], reference.atoms, cells, pbc)
         off = np.abs(lengths - reference.lengths)
         # Written so that a position that is not a number counts as a violation.
         violated = np.flatnonzero(~(off <= tolerance).all(axis=1))

@@ -31,7 +31,7 @@ class Distribution(NamedTuple):
 def find_bonds(
     positions: Float[np.ndarray, "frames atoms 3"],
     numbers: Int[np.ndarray, " atoms"],
-    cell: Float[np.ndarray, "3 3"] | None = None,
+    cell: Float[np.ndarray, "*frames 3 3"] | None = None,
     pbc: tuple[bool, bool, bool] = (True, True, True),
     factor: float = BOND_FACTOR,
 ) -> Bonds:
@@ -40,7 +40,7 @@ def find_bonds(
     Args:
         positions: Å.
         numbers: atomic numbers.
-        cell: cell vectors in rows, Å, if periodic; the nearest image counts.
+        cell: cell vectors in rows, Å, if periodic, one cell or that of each frame; the nearest image counts.
         pbc: periodic axes, with a cell.
         factor: see `BOND_FACTOR`.
     """
@@ -48,7 +48,8 @@ def find_bonds(
     first, second = np.triu_indices(len(numbers), k=1)
     reach = factor * (radii[first] + radii[second])
     # Only pairs that are close in the first frame can be bonded; all pairs of all frames may not fit into memory.
-    near = pair_distances(positions[:1], np.stack([first, second], axis=1), cell, pbc)[0] < 2.0 * reach
+    start = None if cell is None else np.reshape(cell, (-1, 3, 3))[0]
+    near = pair_distances(positions[:1], np.stack([first, second], axis=1), start, pbc)[0] < 2.0 * reach
     pairs = np.stack([first[near], second[near]], axis=1)
     means = pair_distances(positions, pairs, cell, pbc).mean(axis=0)
     bonded = means < reach[near]
@@ -58,10 +59,11 @@ def find_bonds(
 def pair_distances(
     positions: Float[np.ndarray, "frames atoms 3"],
     pairs: Int[np.ndarray, "pairs 2"],
-    cell: Float[np.ndarray, "3 3"] | None = None,
+    cell: Float[np.ndarray, "*frames 3 3"] | None = None,
     pbc: tuple[bool, bool, bool] = (True, True, True),
 ) -> Float[np.ndarray, "frames pairs"]:
-    """Distances of given pairs in Å; with a cell that of the nearest image, for distances below half the cell height.
+    """Distances of given pairs in Å; with a cell, or the cell of each frame, that of the nearest image, for distances
+    below half the height of the cell.
 
     Raises:
         InputError: for pairs that point outside the atoms.

@@ -30,8 +30,8 @@ class Conduct:
     to: Path | None
     resume: bool
     overwrite: bool
-    keep_intervals: bool
-    """On resume, save as often as before."""
+    kept: tuple[str, ...]
+    """Intervals of the settings that stay on resume what they were, because nobody asked for others."""
     deadline: Deadline
     committee: Sequence[Potential] = ()
     neighbors: Neighbors | None = None
@@ -88,8 +88,8 @@ def _run(
     resuming = False
     if asked.to is not None and paths is not None:
         resuming = asked.resume and resumable(checkpoint_path(asked.to), paths)
-        if resuming and asked.keep_intervals:
-            settings = [_as_before(each, path) for each, path in zip(settings, paths, strict=True)]
+        if resuming:
+            settings = [_as_before(each, path, asked.kept) for each, path in zip(settings, paths, strict=True)]
     with precision_scope(potential.dtype), deferred_interrupts() as interrupts:
         committee = Committee.of(settings[0].model, asked.committee, starts[0].system, settings[0].monitor)
         tracks = []
@@ -133,8 +133,7 @@ def _run(
         return tracks, engine.run(checkpoint)
 
 
-def _as_before(settings: Settings, path: Path) -> Settings:
+def _as_before(settings: Settings, path: Path, names: tuple[str, ...]) -> Settings:
     """A short run chose a short interval, and may be made longer."""
     before = Trajectory(path).settings
-    names = ("save_every", "scalars_every")
     return replace(settings, **{name: before.get(name, getattr(settings, name)) for name in names})

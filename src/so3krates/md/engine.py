@@ -23,6 +23,7 @@ from so3krates.md.progress import Pace, Report
 from so3krates.md.replicas import replica, stacked
 from so3krates.md.run import Run, RunStopped, RunUnfinished
 from so3krates.md.settings import Settings
+from so3krates.md.sharding import advance_shared, devices_for, placed
 from so3krates.md.state import Snapshot, State, make_state
 from so3krates.md.track import Track
 from so3krates.md.velocities import maxwell_boltzmann
@@ -30,6 +31,7 @@ from so3krates.md.wall_time import Deadline
 from so3krates.md.watch import make_watch
 from so3krates.md.writer import Writer
 from so3krates.neighbors.lists import Neighbors
+from so3krates.neighbors.overflow import combined
 from so3krates.potential import Potential
 from so3krates.rollout import run_chunk
 from so3krates.units import BOLTZMANN, GPA
@@ -77,6 +79,8 @@ class Engine:
     store: Callable[[Checkpoint], None] | None = None
     """Keeps checkpoints; None for a run in memory."""
     thermalising: bool = False
+    devices: int = 1
+    """Among which replicas are shared."""
     changes: list[str] = field(default_factory=list)
     """What of the neighbour lists was enlarged since the last report."""
 
@@ -125,6 +129,7 @@ class Engine:
             interrupts or Interrupts(),
             report,
             deadline or Deadline(),
+            devices=devices_for(len(tracks)) if together and exchange is None else 1,
         )
 
     @property
@@ -141,8 +146,12 @@ class Engine:
             freedom = integrator.degrees_of_freedom(track.start)
             state = make_state(snapshot, track.origin, settings.timestep_fs, settings.seed, freedom, settings.dtype)
             state = integrator.init(state, settings.timestep_fs)
+            if settings.isolated:
+                state = replace(state, virial=None)
             states.append(state if self.problem.exchange_every is None else replace(state, exchanged=begun(number)))
-        return stacked(states) if self.together else states[0]
+        if not self.together:
+            return states[0]
+        return placed(stacked(states), self.devices) if self.devices > 1 else stacked(states)
 
     def begin(self) -> Checkpoint:
         """Velocities, thermalisation, first forces, first frame, first checkpoint."""
@@ -245,6 +254,11 @@ class Engine:
             ended = jnp.asarray(codes, jnp.int32)
 
         def compiled(state: State, neighbors: Neighbors) -> tuple:
+            if self.devices > 1:
+                assert ended is not None
+                return advance_shared(
+                    self.devices, problem, state, neighbors, steps, every, frames_every, self.room, ended
+                )
             return advance(problem, state, neighbors, steps, every, frames_every, self.room, ended)
 
         done = run_chunk(compiled, checkpoint.state, checkpoint.neighbors, self._enlarged)
@@ -254,7 +268,7 @@ class Engine:
     def _with_forces(self, state: State) -> tuple[State, Neighbors, int]:
         def compiled(state: State, neighbors: Neighbors) -> tuple:
             found = first_forces(self.problem, state, neighbors)
-            return found, None, jnp.bitwise_or.reduce(jnp.ravel(found.overflow))
+            return found, None, combined(found.overflow)
 
         done = run_chunk(compiled, state, self.neighbors, self._enlarged)
         return done.state, done.neighbors, done.retries
@@ -330,7 +344,7 @@ class Engine:
         speed = pace.steps_per_second * len(states)
         changes, self.changes[:] = tuple(self.changes), []
         remarks = [
-            f"neighbour list overflowed after step {since}, chunk run again from there; {each}" for each in changes
+            f"neighbour list enlarged after step {since}, chunk run again from there: {each}" for each in changes
         ]
         remarks += [str(track.stopped) for track in self.tracks if track.stopped is not None and self._untold(track)]
         self.report(

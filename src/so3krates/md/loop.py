@@ -19,6 +19,7 @@ from so3krates.md.replicas import chosen
 from so3krates.md.state import Integrator, State
 from so3krates.md.watch import Watch
 from so3krates.neighbors.lists import Neighbors
+from so3krates.neighbors.overflow import combined
 from so3krates.term import Term
 
 
@@ -169,7 +170,7 @@ def advance(
         until_row,
         (begin, zero, zero, state, empty),
     )
-    return state, outcome, jnp.bitwise_or.reduce(jnp.ravel(state.overflow))
+    return state, outcome, combined(state.overflow)
 
 
 @eqx.filter_jit

@@ -178,7 +178,11 @@ def stopped_path(trajectory: Path) -> Path:
 
 def extras(system: System, settings: Settings, *, exchanged: bool) -> tuple[str, ...]:
     """Scalars that not all runs have."""
-    has = {"pressure": all(system.pbc), "volume": settings.integrator.moves_cell, "walker": exchanged}
+    has = {
+        "pressure": all(system.pbc) and not settings.isolated,
+        "volume": settings.integrator.moves_cell,
+        "walker": exchanged,
+    }
     return tuple(name for name, present in has.items() if present)
 
 

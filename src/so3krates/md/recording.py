@@ -74,6 +74,13 @@ class Recording(Config):
             every = max(1, round(every / scalars)) * scalars
         return every, scalars or every
 
+    @property
+    def open_intervals(self) -> tuple[str, ...]:
+        """Which of `save_every` and `scalars_every` nobody asked for."""
+        if self.scalars_every_fs is not None:
+            return () if self.every_fs is not None else ("save_every",)
+        return () if self.every_fs is not None else ("save_every", "scalars_every")
+
     def dtype(self, arithmetic: str) -> str:
         """Precision in the file of what was computed in `arithmetic`."""
         return self.precision or arithmetic

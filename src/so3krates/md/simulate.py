@@ -103,7 +103,7 @@ def simulate(
         thermalise_ps=thermalise_ps,
     )
     path = None if to is None else Path(to)
-    asked = Conduct(path, resume, overwrite, stored.every_fs is None, deadline, committee, neighbors, report)
+    asked = Conduct(path, resume, overwrite, stored.open_intervals, deadline, committee, neighbors, report)
     _, ended = conduct(potential, [snapshot], [settings], asked, together=False)
     ((final, run),) = ended.results
     assert final is not None and run is not None
@@ -228,7 +228,7 @@ def simulate_replicas(
         monitor=monitor or Monitor(),
     )
     path = None if to is None else Path(to)
-    asked = Conduct(path, resume, overwrite, stored.every_fs is None, deadline, committee, None, report)
+    asked = Conduct(path, resume, overwrite, stored.open_intervals, deadline, committee, None, report)
     tracks, ended = conduct(potential, snapshots, settings, asked, together=True, exchange=exchange)
     found = [
         Replica(final, run, track.ended, track.stopped)

@@ -107,7 +107,8 @@ class State(eqx.Module):
     energy: Float[Array, ""]
     """Potential energy at `positions`."""
     virial: Float[Array, "3 3"] | None
-    """Σ r ⊗ ∂E/∂r = V·σ at `positions`, eV; None unless the structure is periodic along all three axes."""
+    """Σ r ⊗ ∂E/∂r = V·σ at `positions`, eV; None unless the structure is periodic along all three axes, and more than a
+    molecule in a cell that stands for vacuum."""
     closest: Float[Array, ""]
     """Smallest distance between two atoms."""
     overflow: Int[Array, ""]

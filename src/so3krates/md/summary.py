@@ -13,7 +13,7 @@ GRAM_PER_CM3 = 1.66053906660
 
 @dataclass(frozen=True)
 class Drift:
-    """Slope of the conserved quantity, by least squares over the saved frames, in three customary units."""
+    """Slope of the conserved quantity, by least squares over the saved scalars, in three customary units."""
 
     meV_per_atom_per_ps: float
     kT_per_ns_per_dof: float
@@ -26,19 +26,20 @@ class Drift:
 
 @dataclass(frozen=True)
 class Summary:
-    """One page about a run. Averages are over the saved frames without the first, which is the start; nothing else is
-    cut off, so a run should begin in equilibrium."""
+    """One page about a run. Averages are over the saved scalars without the first, which are those of the start;
+    nothing else is cut off, so a run should begin in equilibrium."""
 
     steps: int
     """All that were made, also those after the last frame, and of a run that was stopped the one that failed."""
     time_ps: float
     frames: int
+    """Saved positions; scalars may be saved more often."""
     atoms: int
     degrees_of_freedom: int
     mean_temperature_K: float
     temperature_spread_K: float
     temperature_error_K: float | None
-    """Standard error of the mean, by block averaging; None with fewer than 16 frames."""
+    """Standard error of the mean, by block averaging; None with fewer than 16 rows of scalars."""
     potential_energy_eV: Average
     """Without the reference energies of the elements."""
     kinetic_energy_eV: Average
@@ -49,7 +50,7 @@ class Summary:
     density_g_cm3: Average | None
     """Where the cell moves."""
     drift: Drift | None
-    """None with fewer than three frames."""
+    """None with fewer than three rows of scalars."""
     steps_per_second: float
     """Of this call, without compilation; with writing only where that takes longer than computing. 0 without a step."""
     ns_per_day: float
@@ -90,6 +91,7 @@ def summarize(
     series: dict[str, np.ndarray],
     *,
     steps: int,
+    frames: int,
     atoms: int,
     degrees_of_freedom: int,
     steps_per_second: float,
@@ -97,11 +99,12 @@ def summarize(
     retries: int,
     mass: float | None = None,
 ) -> Summary:
-    """Summary of a run of so many steps from the scalars of its saved frames.
+    """Summary of a run of so many steps from its saved scalars.
 
     Args:
-        series: at least one frame; `pressure` (GPa) and `volume` (Å³) where there are any.
+        series: at least one row; `pressure` (GPa) and `volume` (Å³) where there are any.
         steps: that were made.
+        frames: that were saved.
         atoms: their number.
         degrees_of_freedom: of the ensemble.
         steps_per_second: of this call.
@@ -109,12 +112,12 @@ def summarize(
         retries: chunks that were run again.
         mass: of all atoms, u; needed with `volume`.
     """
-    frames = len(series["step"])
-    late = {name: values[min(1, frames - 1) :] for name, values in series.items()}
+    rows = len(series["step"])
+    late = {name: values[min(1, rows - 1) :] for name, values in series.items()}
     temperature = block_average(late["temperature"])
     volume = late.get("volume")
     drift = None
-    if frames > 2:
+    if rows > 2:
         drift = energy_drift(
             series["time_fs"],
             series["conserved"],

@@ -149,6 +149,7 @@ class Track:
         summary = summarize(
             self.output.series(),
             steps=step,
+            frames=self.frames,
             atoms=len(self.start.system),
             degrees_of_freedom=int(state.freedom),
             steps_per_second=speed,

@@ -109,7 +109,8 @@ class CellNeighbors(eqx.Module):
         if fresh is None:
             return None
         if fresh.grid != self.grid:
-            return replace(fresh, capacity=max(fresh.capacity, self.capacity))
+            kept = rounded(1.5 * self.capacity) if overflow & ROOM else self.capacity
+            return replace(fresh, capacity=max(fresh.capacity, kept))
         have, want = (self.capacity, *self.room), (fresh.capacity, *fresh.room)
         # Enlarge what is short. If nothing is, it was so only later in the chunk: then enlarge all.
         short = [b > a for a, b in zip(have, want, strict=True)]

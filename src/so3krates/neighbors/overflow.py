@@ -17,8 +17,15 @@ COARSE = 16
 FAR = 2
 """By so many bits ROOM and THIN of the far list are shifted where both lists are meant."""
 LIST = ROOM | THIN
+BITS = 5
 
 
 def causes(room: Bool[Array, ""], thin: Bool[Array, ""]) -> Int[Array, ""]:
     """Of one list; zero if it is complete."""
     return jnp.where(room, ROOM, 0).astype(jnp.int32) | jnp.where(thin, THIN, 0).astype(jnp.int32)
+
+
+def combined(overflow: Int[Array, "*any"]) -> Int[Array, ""]:
+    """Of several structures or devices. By maxima of single bits, since devices exchange those but no OR."""
+    bits = jnp.arange(BITS, dtype=jnp.int32)
+    return jnp.sum(jnp.max((overflow.reshape(-1, 1) >> bits) & 1, axis=0) << bits)

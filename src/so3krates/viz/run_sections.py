@@ -43,6 +43,8 @@ class RunData:
     trajectory: Trajectory
     series: dict[str, np.ndarray]
     positions: Float[np.ndarray, "frames atoms 3"]
+    cells: Float[np.ndarray, "*frames 3 3"] | None
+    """Å; of each of them where the cell moves."""
     every: int
     """Frames from one of `positions` to the next."""
     bonds: Bonds
@@ -89,13 +91,14 @@ def read_run(trajectory: Trajectory, reference: Dataset | None) -> RunData:
     shown = trajectory.read(every=every)
     positions = np.asarray(shown.positions)
     known = None if reference is None else _same_molecule(reference, trajectory)
+    cells = system.cell if shown.cells is None else np.asarray(shown.cells)
     bonds = find_bonds(positions[:1] if known is None else known, system.numbers, system.cell, system.pbc)
-    stability = bond_stability(shown.time_fs, positions, bonds, system.cell, system.pbc)
+    stability = bond_stability(shown.time_fs, positions, bonds, cells, system.pbc)
     freedom = round(2.0 * float(np.sum(series["kinetic_energy"])) / BOLTZMANN / float(np.sum(series["temperature"])))
     drift = energy_drift(
         series["time_fs"], series["conserved"], series["kinetic_energy"], atoms=atoms, degrees_of_freedom=freedom
     )
-    return RunData(trajectory.path.name, trajectory, series, positions, every, bonds, known, stability, drift)
+    return RunData(trajectory.path.name, trajectory, series, positions, cells, every, bonds, known, stability, drift)
 
 
 def run_cards(run: RunData) -> list[Card]:
@@ -177,7 +180,7 @@ def _drift_table(drift: Drift) -> Table:
 def _bond_section(run: RunData) -> Section:
     system = run.trajectory.system
     kinds = bond_kinds(run.bonds, system.numbers)
-    lengths = pair_distances(run.positions, run.bonds.atoms, system.cell, system.pbc)
+    lengths = pair_distances(run.positions, run.bonds.atoms, run.cells, system.pbc)
     known = None if run.reference is None else pair_distances(run.reference, run.bonds.atoms, system.cell, system.pbc)
     picture = plots.bond_lengths(
         {kind: lengths[:, members] for kind, members in kinds.items()},
@@ -256,6 +259,7 @@ def _structure_section(run: RunData) -> Section:
     caption = (
         "Drag to turn, scroll or pinch to zoom, arrow keys and space bar work too."
         + (" Motion of the molecule as a whole is taken out." * (system.cell is None))
+        + (" The box is that of the start of the run." * run.trajectory.moving_cell)
         + f" Elements: {', '.join(dict.fromkeys(sorted(system.symbols)))}."
     )
     return Section("Structure", text, viewer=Viewer(data, f"{chemical(system.formula)} in motion", caption))

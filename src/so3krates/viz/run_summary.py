@@ -85,13 +85,16 @@ def _header(ax: Any, summary: Mapping[str, Any]) -> None:
 
 def _asked(system: Mapping[str, Any], settings: Mapping[str, Any], summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     step, versions = settings["timestep_fs"], summary["versions"]
-    cell = "periodic" if any(system["pbc"]) else "isolated"
+    rows = [("system", f"{system['atoms']:,} atoms, {'periodic' if any(system['pbc']) else 'isolated'}")]
     if "density_g_cm3" in system:
-        cell += f", {number(system['density_g_cm3'])} g/cm³ at the start"
+        rows.append(("density", f"{number(system['density_g_cm3'])} g/cm³ at the start"))
+    saved = f"frames every {number(step * settings['save_every'])} fs"
+    if settings["scalars_every"] < settings["save_every"]:
+        saved += f", scalars every {number(step * settings['scalars_every'])} fs"
     return [
-        ("system", f"{system['atoms']} atoms, {cell}"),
-        ("time step", f"{number(step)} fs, a frame every {number(step * settings['save_every'])} fs"),
-        ("seed", f"{settings['seed']}, {settings['dtype']}"),
+        *rows,
+        ("time step", f"{number(step)} fs, seed {settings['seed']}, {settings['dtype']}"),
+        ("saved", saved),
         ("model", settings["model"][:16]),
         ("made by", f"so3krates {versions['so3krates']}, jax {versions['jax']}, {summary['device']}"),
     ]

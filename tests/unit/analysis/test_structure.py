@@ -58,3 +58,10 @@ def test_refusals() -> None:
 
 def test_no_bonds_have_no_kinds() -> None:
     assert bond_kinds(Bonds(np.zeros((0, 2), int), np.zeros(0)), np.array([2])) == {}
+
+
+def test_distances_in_a_cell_that_moves() -> None:
+    """Two atoms across the boundary of cells of 10 and 12 Å."""
+    positions = np.array([[[0.5, 0, 0], [9.5, 0, 0]], [[0.5, 0, 0], [11.0, 0, 0]]])
+    cells = np.array([10.0, 12.0])[:, None, None] * np.eye(3)
+    np.testing.assert_allclose(pair_distances(positions, np.array([[0, 1]]), cells)[:, 0], [1.0, 1.5])

@@ -65,7 +65,7 @@ def test_an_output_that_is_an_input(
     [
         (("report", "run.h5", "-o", "run.extxyz"), ".html"),
         (("check", "tt.extxyz", "--json", "vv.extxyz"), ".json"),
-        (("convert", "run.h5", "run.pdb"), ".extxyz or .xyz"),
+        (("convert", "run.h5", "run.pdb"), ".extxyz or .xyz or .dcd or .xtc"),
         (("convert", "mlff", "--parameters", "p.npz", "--hyperparameters", "h.json", "-o", "p"), ".safetensors"),
         (("md", "m.safetensors", "start.xyz", "-o", "e8.xyz", *MD), ".h5 or .hdf5"),
         (("train", *TRAIN, "-o", "model.npz"), ".safetensors"),

@@ -48,7 +48,9 @@ def test_what_happens_in_a_run_is_said_with_time_left_and_pressure(terminal: boo
     )
     with md_progress.progress_bar(Console(file=written, width=200, force_terminal=terminal)) as show:
         show(
-            report._replace(pressure_GPa=0.1234, volume_A3=1000.04, remark="neighbour list enlarged", thermalising=True)
+            report._replace(
+                pressure_GPa=0.1234, volume_A3=1000.04, remarks=("neighbour list enlarged",), thermalising=True
+            )
         )
     said = written.getvalue()
     for words in ("neighbour list enlarged", "thermalising", "1-03:46:40", "P 0.123 GPa", "V 1000.0 Å³", "4 steps/s"):

@@ -19,7 +19,7 @@ from so3krates.io.trajectory import (
     append_frames,
     create_trajectory,
     to_extxyz,
-    truncate_frames,
+    truncate_after,
 )
 from so3krates.system import System
 from so3krates.units import FEMTOSECOND
@@ -79,12 +79,12 @@ def test_frames_come_back_as_written(rng: np.random.Generator, system: System, p
 def test_truncation_and_growth_again(rng: np.random.Generator, path: Path) -> None:
     frames = made(rng, 50)
     append_frames(path, frames)
-    truncate_frames(path, 20)
+    truncate_after(path, int(frames.step[19]), frames=20)
     equal(frames[:20], Trajectory(path).read())
     append_frames(path, frames[20:])
     equal(frames, Trajectory(path).read())
-    with pytest.raises(FileError, match="50 frames, but its checkpoint needs 51"):
-        truncate_frames(path, 51)
+    with pytest.raises(FileError, match=r"50 frames up to step \d+, but its checkpoint needs 51"):
+        truncate_after(path, int(frames.step[-1]), frames=51)
 
 
 def test_positions_far_away_keep_their_digits(rng: np.random.Generator, system: System, tmp_path: Path) -> None:

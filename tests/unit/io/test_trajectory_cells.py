@@ -22,7 +22,6 @@ from so3krates.io.trajectory import (
     frames_to_ase,
     to_extxyz,
     truncate_after,
-    truncate_frames,
 )
 from so3krates.system import System
 
@@ -60,7 +59,7 @@ def system(rng: np.random.Generator) -> System:
 
 
 def new(path: Path, system: System, **changed: Any) -> Path:
-    options: dict[str, Any] = {"forces": False, "dtype": "float64", "moving_cell": True, "pressure": True}
+    options: dict[str, Any] = {"forces": False, "dtype": "float64", "moving_cell": True, "extras": ("pressure",)}
     create_trajectory(path, system, {"timestep_fs": 0.5}, **(options | changed))
     return path
 
@@ -159,9 +158,9 @@ def test_truncation_at_a_step(rng: np.random.Generator, system: System, tmp_path
     append_frames(path, whole[:0], {name: values + 205 for name, values in whole[:1].series().items()})
     truncate_after(path, 204, frames=11)
     assert Trajectory(path).series()["step"][-1] == 200
-    truncate_frames(path, 2)
+    truncate_after(path, 20, frames=2)
     assert Trajectory(path).series()["step"].tolist() == [0, 5, 10, 15, 20] and len(Trajectory(path)) == 2
-    truncate_frames(path, 0)
+    truncate_after(path, -1, frames=0)
     assert len(Trajectory(path).series()["step"]) == len(Trajectory(path)) == 0
 
 

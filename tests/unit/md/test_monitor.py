@@ -274,8 +274,8 @@ def test_events_are_printed_and_the_rest_is_counted() -> None:
     events = tuple(md.Event(n, 1000.0 * n, "bond_broken", (0, n), 2.0, f"bond {n} is broken") for n in range(7))
     written = StringIO()
     with md.progress_bar(Console(file=written, width=80, force_terminal=False)) as show:
-        show(md.Report(1, 5, 300.0, -1.0, 10.0, 0.4, events))
-        show(md.Report(2, 5, 300.0, -1.0, 10.0, 0.4, events[:1]))
+        show(md.Report(1, 5, 300.0, -1.0, 10.0, 0.4, events=events))
+        show(md.Report(2, 5, 300.0, -1.0, 10.0, 0.4, events=events[:1]))
     lines = written.getvalue().splitlines()
     assert lines[1:7] == [f"at {n}.000 ps bond {n} is broken" for n in range(5)] + ["and 2 more events"]
     assert lines[7].startswith("step 1 of 5") and lines[8] == "at 0.000 ps bond 0 is broken"

@@ -78,9 +78,8 @@ def test_the_size_is_known_before(
     system = System(
         np.zeros((atoms, 3)), np.ones(atoms, int), 20.0 * np.eye(3) if moving_cell else None, (moving_cell,) * 3
     )
-    stored = recording.stored(
-        "float32", moving_cell=moving_cell, pressure=moving_cell, own_scalars=scalar_rows > frames
-    )
+    extras = ("pressure", "volume") if moving_cell else ()
+    stored = recording.stored("float32", moving_cell=moving_cell, extras=extras, own_scalars=scalar_rows > frames)
     path = tmp_path / "run.h5"
     create_trajectory(
         path,
@@ -90,11 +89,11 @@ def test_the_size_is_known_before(
         dtype=stored.dtype,
         velocities=stored.velocities,
         moving_cell=moving_cell,
-        pressure=stored.pressure,
+        extras=stored.extras,
         own_scalars=stored.own_scalars,
     )
     ratio = scalar_rows // frames
-    names = ("potential_energy", "kinetic_energy", "temperature", "conserved", "closest", "pressure")
+    names = ("potential_energy", "kinetic_energy", "temperature", "conserved", "closest", *extras)
     step = np.arange(scalar_rows)
     scalars = {"step": step, "time_fs": 0.5 * step} | {name: np.zeros(scalar_rows) for name in names}
     vectors = np.zeros((frames, atoms, 3))
@@ -112,7 +111,7 @@ def test_the_size_is_known_before(
         append_frames(path, rows[first : first + part], own)
     assert len(Trajectory(path)) == frames
     told = estimated_bytes(
-        atoms, frames, scalar_rows, recording, "float32", moving_cell, cell=moving_cell, pressure=moving_cell
+        atoms, frames, scalar_rows, recording, "float32", moving_cell, cell=moving_cell, extras=extras
     )
     assert told == pytest.approx(path.stat().st_size, rel=0.03)
 

@@ -1,5 +1,8 @@
 """Many replicas at once: each is what it would be on its own, one that dies stops no other, all resume exactly."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -240,6 +243,48 @@ def test_replicas_of_other_atoms(cluster: System, argon: Argon) -> None:
         md.simulate_replicas(
             argon("float64"), [cluster, other], md.Langevin(temperature_K=9.0), timestep_fs=1.0, steps=1
         )
+
+
+def test_two_devices_share_the_replicas(tmp_path: Path) -> None:
+    """In processes of their own, since the number of devices is fixed at the start; bitwise but for the batch."""
+    for devices in (1, 2):
+        flags = f"--xla_force_host_platform_device_count={devices} {os.environ.get('XLA_FLAGS', '')}"
+        run = [sys.executable, "-c", SHARED_RUN, str(tmp_path / str(devices))]
+        subprocess.run(run, check=True, timeout=300, env=os.environ | {"XLA_FLAGS": flags})
+    one, two = (np.load(tmp_path / f"{devices}.npz") for devices in (1, 2))
+    assert (one["devices"], two["devices"]) == (1, 2)
+    np.testing.assert_array_equal(one["ended"], [False, True, False, False])
+    np.testing.assert_array_equal(one["ended"], two["ended"])
+    np.testing.assert_allclose(one["positions"], two["positions"], atol=1e-10)
+
+
+SHARED_RUN = """
+import sys
+import numpy as np, jax
+from so3krates import md
+from so3krates.physics.lennard_jones import LennardJones
+from so3krates.potential import Potential
+from so3krates.system import System
+axis = 3.75 * np.arange(3)
+sites = np.stack(np.meshgrid(axis, axis, axis[:2], indexing="ij"), -1).reshape(-1, 3)[:13]
+cluster = System(sites, np.full(13, 18))
+fast = md.maxwell_boltzmann(cluster, 20.0, seed=1)
+push = 0.005 * (sites[1] - sites[0])
+fast[0] += push
+fast[1] -= push
+starts = [md.Snapshot(cluster, md.maxwell_boltzmann(cluster, 20.0, seed=s)) for s in range(4)]
+starts[1] = md.Snapshot(cluster, fast)
+found = md.simulate_replicas(
+    Potential(LennardJones(0.0104, 3.4, 9.0, dtype="float64")), starts, md.NVE(), timestep_fs=1.0, steps=300,
+    monitor=md.Monitor(min_distance=2.6, max_gap=None), to=sys.argv[1] + ".h5",
+)
+np.savez(
+    sys.argv[1] + ".npz",
+    devices=jax.local_device_count(),
+    ended=[each.ended is not None for each in found.replicas],
+    positions=[each.final.system.positions for each in found.complete],
+)
+"""
 
 
 def same(a: object, b: object) -> None:

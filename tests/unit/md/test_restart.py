@@ -29,30 +29,76 @@ from so3krates.potential import Potential
 from so3krates.system import System
 from so3krates.training.checkpoint import checkpoint_path as training_checkpoint_path
 
-ENSEMBLES = [
-    md.NVE(),
-    md.Langevin(temperature_K=40.0, friction_per_ps=5.0),
-    md.NoseHoover(temperature_K=40.0, period_fs=200.0),
-]
+ENSEMBLES = {
+    "NVE": md.NVE(),
+    "Langevin": md.Langevin(temperature_K=40.0, friction_per_ps=5.0),
+    "NoseHoover": md.NoseHoover(temperature_K=40.0, period_fs=200.0),
+    "CSVR": md.CSVR(temperature_K=40.0),
+    "Langevin, ramp": md.Langevin(temperature_K=md.Ramp(time_ps=(0.1, 0.45), value=(40.0, 90.0)), friction_per_ps=5.0),
+    "CSVR, ramp": md.CSVR(temperature_K=md.Ramp(time_ps=(0.0, 0.3, 0.5), value=(40.0, 20.0, 60.0))),
+}
+LANGEVIN = ENSEMBLES["Langevin"]
+RESCALING = {
+    "temperature_K": 40.0,
+    "pressure_GPa": 0.1,
+    "compressibility_per_GPa": 0.4,
+    "barostat_time_fs": 200.0,
+}
+BAROSTATS = {
+    "isotropic": md.StochasticCellRescaling(**RESCALING, coupling="isotropic"),
+    "triclinic": md.StochasticCellRescaling(**RESCALING, coupling="triclinic"),
+    "MTK": md.MTK(temperature_K=40.0, pressure_GPa=0.1, barostat_period_fs=400.0),
+    "isotropic, ramps": md.StochasticCellRescaling(
+        **RESCALING
+        | {
+            "temperature_K": md.Ramp(time_ps=(0.1, 0.45), value=(40.0, 90.0)),
+            "pressure_GPa": md.Ramp(time_ps=(0.0, 0.5), value=(0.0, 0.4)),
+        }
+    ),
+}
+"""For the crystal."""
+
+
+@pytest.fixture
+def crystal(rng: np.random.Generator) -> System:
+    """Argon in two cells of its lattice along each axis, smaller than the range of the forces."""
+    edge = 5.3
+    corners = 0.5 * edge * np.array([[0, 0, 0], [0, 1, 1], [1, 0, 1], [1, 1, 0]])
+    cells = edge * np.stack(np.meshgrid(*[np.arange(2.0)] * 3, indexing="ij"), axis=-1).reshape(-1, 1, 3)
+    sites = (cells + corners).reshape(-1, 3)
+    return System(
+        sites + 0.05 * rng.standard_normal(sites.shape), np.full(32, 18), 2.0 * edge * np.eye(3), (True, True, True)
+    )
+
+
+@pytest.fixture(params=[*ENSEMBLES, *BAROSTATS])
+def ensemble(request: pytest.FixtureRequest, cluster: System, crystal: System) -> tuple[System, md.Integrator]:
+    """Every ensemble, and something that it moves."""
+    name = request.param
+    return (crystal, BAROSTATS[name]) if name in BAROSTATS else (cluster, ENSEMBLES[name])
 
 
 def same(a: Frames, b: Frames) -> None:
     assert len(a) == len(b)
+    assert set(a.present()) == set(b.present())
     for name, values in a.present().items():
         np.testing.assert_array_equal(values, b.present()[name], err_msg=name)
 
 
+@pytest.mark.parametrize("own_scalars", [False, True], ids=["frames", "scalars"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("integrator", ENSEMBLES, ids=lambda i: type(i).__name__)
 def test_a_resumed_run_equals_one_that_went_through(
-    cluster: System, argon, tmp_path: Path, integrator: md.Integrator, dtype: str
+    ensemble: tuple[System, md.Integrator], argon, tmp_path: Path, dtype: str, own_scalars: bool
 ) -> None:
-    settings = {"timestep_fs": 2.0, "initial_temperature_K": 40.0, "save_every_fs": 14.0, "save_forces": True}
+    system, integrator = ensemble
+    every, scalars_every = (12, 4) if own_scalars else (7, 7)
+    recording = md.Recording(
+        every_fs=2.0 * every, forces=True, scalars_every_fs=2.0 * scalars_every if own_scalars else None
+    )
+    settings = {"timestep_fs": 2.0, "initial_temperature_K": 40.0, "recording": recording}
 
     def run(name: str, steps: int, resume: bool = False) -> tuple[md.Snapshot, md.Run]:
-        return md.simulate(
-            argon(dtype), cluster, integrator, steps=steps, to=tmp_path / name, resume=resume, **settings
-        )
+        return md.simulate(argon(dtype), system, integrator, steps=steps, to=tmp_path / name, resume=resume, **settings)
 
     whole, through = run("whole.h5", 301)
     for steps in (0, 100, 101, 250, 301):  # most of them between two frames
@@ -60,7 +106,17 @@ def test_a_resumed_run_equals_one_that_went_through(
     same(through.frames, parts.frames)
     np.testing.assert_array_equal(final.system.positions, whole.system.positions)
     np.testing.assert_array_equal(final.velocities, whole.velocities)
-    assert parts.summary.steps == 301 and parts.frames.step[-1] == 301 // 7 * 7
+    assert parts.summary.steps == 301
+    np.testing.assert_array_equal(parts.frames.step, np.arange(0, 302, every))
+    series, expected = (Trajectory(tmp_path / name).series() for name in ("parts.h5", "whole.h5"))
+    np.testing.assert_array_equal(series["step"], np.arange(0, 302, scalars_every))
+    assert set(series) == set(expected)
+    for name, values in expected.items():
+        np.testing.assert_array_equal(series[name], values, err_msg=name)
+    if integrator.moves_cell:
+        assert final.system.cell is not None and whole.system.cell is not None
+        np.testing.assert_array_equal(final.system.cell, whole.system.cell)
+        assert np.ptp(series["volume"]) > 1e-3 * series["volume"].mean()  # there was something to restore
 
 
 def test_a_network_in_a_periodic_cell_resumes_exactly(tmp_path: Path) -> None:
@@ -90,18 +146,23 @@ def test_a_network_in_a_periodic_cell_resumes_exactly(tmp_path: Path) -> None:
     same(through.frames, run("parts.h5", 60, resume=True).frames)
 
 
-def test_forced_overflow_gives_the_trajectory_of_a_large_list(cluster: System, argon) -> None:
+def test_forced_overflow_gives_the_trajectory_of_a_large_list(ensemble: tuple[System, md.Integrator], argon) -> None:
+    system, integrator = ensemble
+
     def run(capacity: int | None) -> md.Run:
         return md.simulate(
             argon("float32"),
-            cluster,
-            md.Langevin(temperature_K=60.0),
+            system,
+            integrator,
             timestep_fs=2.0,
             steps=400,
-            neighbors=Neighbors(allocate(cluster, 9.0, capacity=capacity)),
+            initial_temperature_K=60.0,
+            recording=md.Recording(every_fs=20.0, scalars_every_fs=4.0),
+            neighbors=Neighbors(allocate(system, 9.0, capacity=capacity)),
         )[1]
 
-    small, large = run(8), run(13 * 13)
+    # A crystal that is compressed gets more pairs.
+    small, large = run(8), run(2 * allocate(system, 9.0).capacity)
     assert small.summary.neighbor_retries >= 1
     assert large.summary.neighbor_retries == 0
     same(small.frames, large.frames)
@@ -117,7 +178,7 @@ def test_overflow_in_the_middle_of_a_run(argon) -> None:
     remarks: list[str] = []
 
     def tell(report: md.Report) -> None:
-        remarks.extend([report.remark] if report.remark is not None else [])
+        remarks.extend(report.remarks)
 
     def run(capacity: int | None) -> md.Run:
         neighbors = Neighbors(allocate(gas, 9.0, capacity=capacity))
@@ -137,7 +198,8 @@ def test_overflow_in_the_middle_of_a_run(argon) -> None:
     small = run(None)
     assert small.summary.neighbor_retries >= 1
     assert 1 <= len(remarks) <= small.summary.neighbor_retries
-    assert all(re.fullmatch(r"neighbour list enlarged after step \d+, chunk run again from there", r) for r in remarks)
+    told = r"neighbour list enlarged after step \d+, chunk run again from there: near pairs: .* room for .* pairs"
+    assert all(re.match(told, remark) for remark in remarks)
     same(small.frames, large.frames)
 
 
@@ -200,16 +262,16 @@ def test_another_model_or_other_settings_are_refused(cluster: System, argon, tmp
 
 def test_an_existing_trajectory_is_not_lost(cluster: System, argon, tmp_path: Path) -> None:
     arguments = {"timestep_fs": 2.0, "steps": 20, "to": tmp_path / "run.h5"}
-    md.simulate(argon("float32"), cluster, ENSEMBLES[1], **arguments)
+    md.simulate(argon("float32"), cluster, LANGEVIN, **arguments)
     before = (tmp_path / "run.h5").read_bytes()
     with pytest.raises(FileError, match="exists"):
-        md.simulate(argon("float32"), cluster, ENSEMBLES[1], **arguments)
+        md.simulate(argon("float32"), cluster, LANGEVIN, **arguments)
     assert (tmp_path / "run.h5").read_bytes() == before
-    _, run = md.simulate(argon("float32"), cluster, ENSEMBLES[1], overwrite=True, **arguments | {"steps": 10})
+    _, run = md.simulate(argon("float32"), cluster, LANGEVIN, overwrite=True, **arguments | {"steps": 10})
     assert run.summary.steps == 10
     checkpoint_path(tmp_path / "run.h5").unlink()
     with pytest.raises(FileError, match="has no checkpoint"):
-        md.simulate(argon("float32"), cluster, ENSEMBLES[1], resume=True, **arguments)
+        md.simulate(argon("float32"), cluster, LANGEVIN, resume=True, **arguments)
 
 
 def test_two_runs_cannot_write_one_trajectory(cluster: System, argon, tmp_path: Path) -> None:
@@ -220,32 +282,32 @@ def test_two_runs_cannot_write_one_trajectory(cluster: System, argon, tmp_path: 
         del report
         for how in ({"resume": True}, {"overwrite": True}, {}):
             with pytest.raises(FileError, match="another process is writing '.*run.h5'"):
-                md.simulate(argon("float32"), cluster, ENSEMBLES[1], **arguments, **how)
+                md.simulate(argon("float32"), cluster, LANGEVIN, **arguments, **how)
             tried.append(how)
 
-    _, run = md.simulate(argon("float32"), cluster, ENSEMBLES[1], report=second, **arguments)
+    _, run = md.simulate(argon("float32"), cluster, LANGEVIN, report=second, **arguments)
     assert tried and run.summary.steps == 20
     assert not (tmp_path / "run.h5.lock").exists()
-    md.simulate(argon("float32"), cluster, ENSEMBLES[1], **arguments, resume=True)
+    md.simulate(argon("float32"), cluster, LANGEVIN, **arguments, resume=True)
 
 
 def test_a_damaged_checkpoint_is_named(cluster: System, argon, tmp_path: Path) -> None:
     arguments = {"timestep_fs": 2.0, "steps": 20, "to": tmp_path / "run.h5"}
-    md.simulate(argon("float32"), cluster, ENSEMBLES[1], **arguments)
+    md.simulate(argon("float32"), cluster, LANGEVIN, **arguments)
     path = checkpoint_path(tmp_path / "run.h5")
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(FileError, match="not a readable checkpoint"):
-        md.simulate(argon("float32"), cluster, ENSEMBLES[1], resume=True, **arguments)
+        md.simulate(argon("float32"), cluster, LANGEVIN, resume=True, **arguments)
 
 
 def test_frames_behind_the_checkpoint_are_cut_off(cluster: System, argon, tmp_path: Path) -> None:
     """A run killed after writing frames and before the checkpoint."""
     arguments = {"timestep_fs": 2.0, "save_every_fs": 10.0}
-    _, through = md.simulate(argon("float32"), cluster, ENSEMBLES[1], steps=100, to=tmp_path / "whole.h5", **arguments)
-    md.simulate(argon("float32"), cluster, ENSEMBLES[1], steps=52, to=tmp_path / "run.h5", **arguments)
+    _, through = md.simulate(argon("float32"), cluster, LANGEVIN, steps=100, to=tmp_path / "whole.h5", **arguments)
+    md.simulate(argon("float32"), cluster, LANGEVIN, steps=52, to=tmp_path / "run.h5", **arguments)
     append_frames(tmp_path / "run.h5", through.frames[11:14])
     _, resumed = md.simulate(
-        argon("float32"), cluster, ENSEMBLES[1], steps=100, to=tmp_path / "run.h5", resume=True, **arguments
+        argon("float32"), cluster, LANGEVIN, steps=100, to=tmp_path / "run.h5", resume=True, **arguments
     )
     same(through.frames, resumed.frames)
 
@@ -253,7 +315,7 @@ def test_frames_behind_the_checkpoint_are_cut_off(cluster: System, argon, tmp_pa
 def test_a_full_disk_loses_nothing(cluster: System, argon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "CHUNK_SECONDS", 1e-3)
     arguments = {"timestep_fs": 2.0, "steps": 400, "save_every_fs": 10.0}
-    _, through = md.simulate(argon("float32"), cluster, ENSEMBLES[1], to=tmp_path / "whole.h5", **arguments)
+    _, through = md.simulate(argon("float32"), cluster, LANGEVIN, to=tmp_path / "whole.h5", **arguments)
     real, calls = atomic._write_synced, []
 
     def full(path: Path, data: bytes) -> None:
@@ -265,11 +327,11 @@ def test_a_full_disk_loses_nothing(cluster: System, argon, tmp_path: Path, monke
     with monkeypatch.context() as patch:
         patch.setattr(atomic, "_write_synced", full)
         with pytest.raises(FileError, match="disk is full"):
-            md.simulate(argon("float32"), cluster, ENSEMBLES[1], to=tmp_path / "run.h5", **arguments)
+            md.simulate(argon("float32"), cluster, LANGEVIN, to=tmp_path / "run.h5", **arguments)
     kept = Trajectory(tmp_path / "run.h5").read()
     assert 1 < len(kept) < len(through.frames)
     same(kept, through.frames[: len(kept)])
-    _, resumed = md.simulate(argon("float32"), cluster, ENSEMBLES[1], to=tmp_path / "run.h5", resume=True, **arguments)
+    _, resumed = md.simulate(argon("float32"), cluster, LANGEVIN, to=tmp_path / "run.h5", resume=True, **arguments)
     same(resumed.frames, through.frames)
 
 
@@ -293,13 +355,13 @@ def test_an_interrupt_ends_after_the_chunk_with_a_checkpoint(
             os.kill(os.getpid(), number)
 
     with pytest.raises(error, match="after step .* resume goes on from there"):
-        md.simulate(argon("float32"), cluster, ENSEMBLES[1], to=tmp_path / "run.h5", report=interrupt, **arguments)
+        md.simulate(argon("float32"), cluster, LANGEVIN, to=tmp_path / "run.h5", report=interrupt, **arguments)
     assert signal.getsignal(number) is before
     ended = read_summary(tmp_path / "run.h5")["ended"]
     assert ended["state"] == "unfinished" and ended["reason"] in ("interrupted", "terminated")
     assert 1 < len(Trajectory(tmp_path / "run.h5")) < 81
-    _, through = md.simulate(argon("float32"), cluster, ENSEMBLES[1], **arguments)
-    _, resumed = md.simulate(argon("float32"), cluster, ENSEMBLES[1], to=tmp_path / "run.h5", resume=True, **arguments)
+    _, through = md.simulate(argon("float32"), cluster, LANGEVIN, **arguments)
+    _, resumed = md.simulate(argon("float32"), cluster, LANGEVIN, to=tmp_path / "run.h5", resume=True, **arguments)
     same(resumed.frames, through.frames)
 
 
@@ -311,21 +373,21 @@ def test_a_signal_while_thermalising_leaves_nothing_to_resume(cluster: System, a
         os.kill(os.getpid(), signal.SIGTERM)
 
     with pytest.raises(md.RunUnfinished, match="told to terminate while thermalising.*begin again"):
-        md.simulate(argon("float32"), cluster, ENSEMBLES[1], report=terminate, **arguments)
+        md.simulate(argon("float32"), cluster, LANGEVIN, report=terminate, **arguments)
     assert not checkpoint_path(tmp_path / "run.h5").exists()
     # The same command with resume begins, and ends where a run without the signal does.
-    final, _ = md.simulate(argon("float32"), cluster, ENSEMBLES[1], resume=True, **arguments)
-    through, _ = md.simulate(argon("float32"), cluster, ENSEMBLES[1], **arguments | {"to": None})
+    final, _ = md.simulate(argon("float32"), cluster, LANGEVIN, resume=True, **arguments)
+    through, _ = md.simulate(argon("float32"), cluster, LANGEVIN, **arguments | {"to": None})
     np.testing.assert_array_equal(final.system.positions, through.system.positions)
 
 
 def test_a_complete_run_has_nothing_left_to_do(cluster: System, argon, tmp_path: Path) -> None:
     arguments = {"timestep_fs": 2.0, "to": tmp_path / "run.h5"}
-    final, run = md.simulate(argon("float32"), cluster, ENSEMBLES[1], steps=50, **arguments)
+    final, run = md.simulate(argon("float32"), cluster, LANGEVIN, steps=50, **arguments)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     assert set(before) == {"run.h5", "run.h5.checkpoint.safetensors", "run.summary.json"} and run.made == 50
     for steps in (50, 20):
-        again, resumed = md.simulate(argon("float32"), cluster, ENSEMBLES[1], steps=steps, resume=True, **arguments)
+        again, resumed = md.simulate(argon("float32"), cluster, LANGEVIN, steps=steps, resume=True, **arguments)
         assert resumed.made == 0 and resumed.summary.steps == 50
         np.testing.assert_array_equal(again.system.positions, final.system.positions)
         assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
@@ -349,7 +411,7 @@ def test_a_complete_run_has_nothing_left_to_do(cluster: System, argon, tmp_path:
     ids=lambda value: str(next(iter(value.items()))) if isinstance(value, dict) else "",
 )
 def test_impossible_requests_get_a_sentence(cluster: System, argon, change: dict, message: str) -> None:
-    arguments = {"integrator": ENSEMBLES[1], "timestep_fs": 2.0, "steps": 10}
+    arguments = {"integrator": LANGEVIN, "timestep_fs": 2.0, "steps": 10}
     with pytest.raises((InputError, FileError), match=message):
         md.simulate(argon("float32"), cluster, **arguments | change)
 

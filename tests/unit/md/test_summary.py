@@ -29,7 +29,7 @@ def test_speed_and_temperature_without_the_start() -> None:
         "conserved": np.zeros(2),
     }
     summary = summarize(
-        series, steps=13, atoms=1, degrees_of_freedom=3, steps_per_second=1000.0, timestep_fs=0.5, retries=2
+        series, steps=13, frames=2, atoms=1, degrees_of_freedom=3, steps_per_second=1000.0, timestep_fs=0.5, retries=2
     )
     assert summary.steps == 13 and summary.time_ps == pytest.approx(6.5e-3) and summary.frames == 2
     assert summary.mean_temperature_K == 300.0
@@ -40,14 +40,24 @@ def test_speed_and_temperature_without_the_start() -> None:
 
 
 def test_pressure_volume_and_density() -> None:
-    frames = 5
+    rows = 5
     edges = np.array([1.0, 10.0, 10.1, 10.2, 10.3])
-    series = {name: np.ones(frames) for name in ("time_fs", "temperature", "potential_energy", "conserved")}
-    series |= {"step": np.arange(frames), "time_fs": np.arange(frames) * 1.0, "kinetic_energy": np.ones(frames)}
-    series |= {"pressure": np.array([99.0, 1.0, 2.0, 3.0, 4.0]), "cells": -edges[:, None, None] * np.eye(3)}
+    series = {name: np.ones(rows) for name in ("time_fs", "temperature", "potential_energy", "conserved")}
+    series |= {"step": np.arange(rows), "time_fs": np.arange(rows) * 1.0, "kinetic_energy": np.ones(rows)}
+    series |= {"pressure": np.array([99.0, 1.0, 2.0, 3.0, 4.0]), "volume": edges**3}
     summary = summarize(
-        series, steps=4, atoms=3, degrees_of_freedom=6, steps_per_second=1.0, timestep_fs=1.0, retries=0, mass=18.015
+        series,
+        steps=4,
+        frames=3,
+        atoms=3,
+        degrees_of_freedom=6,
+        steps_per_second=1.0,
+        timestep_fs=1.0,
+        retries=0,
+        mass=18.015,
     )
+    # Scalars may be saved more often than frames.
+    assert summary.frames == 3
     assert summary.pressure_GPa is not None and summary.volume_A3 is not None and summary.density_g_cm3 is not None
     assert summary.pressure_GPa.mean == 2.5 and summary.pressure_GPa.spread == pytest.approx(np.sqrt(1.25))
     assert summary.volume_A3.mean == pytest.approx(np.mean(edges[1:] ** 3))

@@ -14,9 +14,17 @@ from so3krates.md.summary import summarize
 from so3krates.viz.run_summary import run_picture, write_run_picture
 
 
-def summary(series: dict[str, np.ndarray], **ensemble: object) -> dict:
+def summary(series: dict[str, np.ndarray], scalars_every: int = 4, **ensemble: object) -> dict:
     results = summarize(
-        series, steps=11996, atoms=9, degrees_of_freedom=24, steps_per_second=1e4, timestep_fs=0.5, retries=1, mass=46.1
+        series,
+        steps=11996,
+        frames=len(series["step"]),
+        atoms=9,
+        degrees_of_freedom=24,
+        steps_per_second=1e4,
+        timestep_fs=0.5,
+        retries=1,
+        mass=46.1,
     )
     return {
         "trajectory": "run.h5",
@@ -28,6 +36,7 @@ def summary(series: dict[str, np.ndarray], **ensemble: object) -> dict:
             "ensemble": {"kind": "Langevin", **ensemble},
             "timestep_fs": 0.5,
             "save_every": 4,
+            "scalars_every": scalars_every,
             "seed": 1,
             "dtype": "float32",
             "model": "0123456789abcdef0123",
@@ -61,13 +70,15 @@ def test_temperature_energies_and_drift(series: dict[str, np.ndarray]) -> None:
 def test_pressure_and_volume_have_panels_where_there_are_any(series: dict[str, np.ndarray]) -> None:
     frames = len(series["step"])
     edges = 10.0 + 0.1 * np.sin(np.arange(frames) / 50)
-    moving = series | {"pressure": np.cos(np.arange(frames)), "cells": edges[:, None, None] * np.eye(3)}
+    moving = series | {"pressure": np.cos(np.arange(frames)), "volume": edges**3}
     ramp = {"time_ps": [0, 1], "value": [300, 400]}
-    document = summary(moving, temperature_K=ramp, pressure_GPa=0.1)
+    document = summary(moving, scalars_every=1, temperature_K=ramp, pressure_GPa=0.1)
+    document["system"] |= {"pbc": [True] * 3, "density_g_cm3": 0.0765}
     picture = run_picture(moving, document)
     assert len(picture.figure.axes) == 6
     said = texts(picture.figure)
     assert "set to 0.1 GPa" in said and "bath" not in said and "temperature ramp" in said
+    assert "frames every 2 fs, scalars every 0.5 fs" in said and "0.0765 g/cm³ at the start" in said
     low, high = picture.figure.axes[-1].get_ylim()
     assert low < edges.min() ** 3 < edges.max() ** 3 < high
 
