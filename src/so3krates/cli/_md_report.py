@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, cast
 
 from rich.console import Console
@@ -16,6 +17,10 @@ from so3krates.md.run_config import RunConfig
 from so3krates.md.run_file import read_summary, summary_path
 from so3krates.md.settings import Settings
 from so3krates.system import System
+
+SET = MappingProxyType({"temperature_K": "K", "pressure_GPa": "GPa"})
+"""What an ensemble may hold constant → its unit."""
+RESULTS = ("temperature (K)", "drift (meV/atom/ps)", "steps")
 
 
 def print_plan(
@@ -108,32 +113,40 @@ def print_replicas(
     """
     exchanges = None if done is None else done.exchanges
     table = Table(title="replicas")
-    columns = ["trajectory", "set (K)", "temperature (K)", "drift (meV/atom/ps)", "steps", "ended"]
-    if exchanges is not None:
-        columns[-1:] = ["exchanged with next", "began as", "ended"]
-    for column in columns:
+    for column in [
+        "trajectory",
+        *(f"set ({unit})" for name, unit in SET.items() if hasattr(integrators[0], name)),
+        *RESULTS,
+        *(["pressure (GPa)", "density (g/cm³)"] if integrators[0].moves_cell else []),
+        *(["exchanged with next", "began as"] if exchanges is not None else []),
+        "ended",
+    ]:
         table.add_column(column, overflow="fold")
     for number, (output, integrator) in enumerate(zip(outputs, integrators, strict=True)):
-        row = [output.name, _set(integrator), *_results(output)]
+        row = [output.name, *(_set(getattr(integrator, name)) for name in SET if hasattr(integrator, name))]
+        row += _results(output, integrator.moves_cell)
         if exchanges is not None:
             row += [_accepted(exchanges, number), f"{exchanges.walker[number]}"]
         table.add_row(*row, _how(output, None if done is None else done[number].ended))
     console.print(table)
 
 
-def _set(integrator: Integrator) -> str:
-    value = getattr(integrator, "temperature_K", None)
-    return "" if value is None else _written(value.model_dump() if isinstance(value, Ramp) else value)
+def _set(value: float | Ramp) -> str:
+    return _written(value.model_dump() if isinstance(value, Ramp) else value)
 
 
-def _results(output: Path) -> list[str]:
-    """Temperature, drift and steps; empty for one that ended before its first frame."""
+def _results(output: Path, moves_cell: bool) -> list[str]:
+    """Temperature, drift, steps, pressure and density; empty for one that ended before its first frame."""
     if not summary_path(output).exists():
-        return ["", "", ""]
+        return [""] * (len(RESULTS) + (2 if moves_cell else 0))
     results = read_summary(output)["results"]
     error, drift = results["temperature_error_K"], results["drift"]
     temperature = f"{results['mean_temperature_K']:.2f}" + ("" if error is None else f" ± {error:.2g}")
-    return [temperature, "" if drift is None else f"{drift['meV_per_atom_per_ps']:.3g}", f"{results['steps']}"]
+    found = [temperature, "" if drift is None else f"{drift['meV_per_atom_per_ps']:.3g}", f"{results['steps']}"]
+    for average in (results["pressure_GPa"], results["density_g_cm3"]) if moves_cell else ():
+        error = average["standard_error"]
+        found.append(f"{average['mean']:.4g}" + ("" if error is None else f" ± {error:.2g}"))
+    return found
 
 
 def _accepted(exchanges: Exchanges, number: int) -> str:

@@ -132,6 +132,33 @@ def test_the_same_trajectory_many_times_is_refused(
     assert not np.allclose(one.velocities, other.velocities)
 
 
+def test_replicas_at_their_own_pressures(files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ase.io.write(tmp_path / "box.extxyz", ase.build.molecule("CH3OH", cell=(6, 6, 6), pbc=True))
+    options = ("--ensemble", "npt-mtk", "--temperature-K", "100", "--pressures-GPa", "0", "0.02")
+    options += ("--barostat-period-fs", "200", "--time-ps", "0.02", "--min-distance", "0.01", "--save-every-fs", "1")
+    assert run(files, tmp_path / "run.h5", *options, start=tmp_path / "box.extxyz") == 0
+    table = rows(capsys.readouterr().out)
+    assert [row[:2] for row in table.values()] == [["100", "0"], ["100", "0.02"]]
+    volumes = [Trajectory(tmp_path / name).series()["volume"] for name in table]
+    assert volumes[1][-1] < 0.99 * volumes[0][-1]
+    densities = [float(row[6].split()[0]) for row in table.values()]
+    mass = 32.042 * 1.66053906660
+    np.testing.assert_allclose(densities, [np.mean(mass / each[1:]) for each in volumes], rtol=1e-3)
+
+
+def test_replicas_out_of_time_go_on(files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "run.yaml").write_text("monitor: {min_distance: null, max_gap: null}\nensemble: {kind: nve}\n")
+    two = ("--config", str(tmp_path / "run.yaml"), "--temperature-K", "20", "--replicas", "2")
+    assert run(files, tmp_path / "run.h5", *two, "--time-ps", "1e5", "--wall-time", "0:20") == 4
+    printed = capsys.readouterr()
+    assert printed.err.startswith("unfinished: the wall time is over after step ")
+    assert [row[-1] for row in rows(printed.out).values()] == ["unfinished: wall_time"] * 2
+    (steps,) = {int(row[-2]) for row in rows(printed.out).values()}
+    length = f"{(steps + 20) * 0.5e-3:.7f}"
+    assert run(files, tmp_path / "run.h5", *two, "--time-ps", length, "--resume") == 0
+    assert [row[-2:] for row in rows(capsys.readouterr().out).values()] == [[str(steps + 20), "complete"]] * 2
+
+
 def test_a_ladder_must_be_one(files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for temperatures, every, message in (
         (("300", "300"), "10", "must increase from replica to replica; received 300, 300 K"),
