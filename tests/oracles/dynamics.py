@@ -19,7 +19,7 @@ STIFFNESS = 5.0
 def evaluation(energy: jax.Array, forces: jax.Array, virial: jax.Array) -> Evaluation:
     """What an integrator asks for, without atomic contributions."""
     zero = jnp.zeros((), forces.dtype)
-    return Evaluation(energy, forces, virial, zero, jnp.zeros((), bool), Outputs(forces[:, 0], {}))
+    return Evaluation(energy, forces, virial, zero, jnp.zeros((), jnp.int32), Outputs(forces[:, 0], {}))
 
 
 def springs(positions: jax.Array, cell: jax.Array | None) -> Evaluation:

@@ -24,7 +24,7 @@ def harmonic(positions: jax.Array, cell: None) -> Evaluation:
     """Every coordinate a spring to the origin."""
     energy = 0.5 * STIFFNESS * jnp.sum(positions * positions)
     zero = jnp.zeros((), positions.dtype)
-    virial, overflow = jnp.zeros((3, 3), positions.dtype), jnp.zeros((), bool)
+    virial, overflow = jnp.zeros((3, 3), positions.dtype), jnp.zeros((), jnp.int32)
     outputs = Outputs(0.5 * STIFFNESS * jnp.sum(positions * positions, axis=1), {})
     return Evaluation(energy, -STIFFNESS * positions, virial, zero, overflow, outputs)
 
