@@ -11,6 +11,7 @@ import numpy as np
 
 from so3krates._interrupts import Interrupts
 from so3krates._precision import precision_scope
+from so3krates._typing import Int
 from so3krates.evaluation import Topology
 from so3krates.md import thermalise
 from so3krates.md.checkpoint import Checkpoint
@@ -179,9 +180,10 @@ class Engine:
         longest = min((room.frames - 1) * settings.save_every, (room.rows - 1) * settings.scalars_every)
         pace = Pace(CHUNK_SECONDS, longest)
         begin = step = checkpoint.step
+        status = None
         if step < settings.steps:
             # No step: this compiles, so that the chunks show what a step takes.
-            self._chunk(checkpoint, 0)
+            self._chunk(checkpoint, 0, None)
         pace.start()
         with Writer[Chunk](self._commit) as writer:
             while step < settings.steps and not self.interrupts.requested and not self._all_ended():
@@ -189,10 +191,11 @@ class Engine:
                 if not count:
                     break
                 # It begins with the state of the last chunk only once that is known to be valid.
-                outcome, checkpoint = self._chunk(checkpoint, count)
+                outcome, checkpoint = self._chunk(checkpoint, count, status)
+                status = np.asarray(outcome.status)
                 pace.computed(count)
                 writer.put(Chunk(outcome, checkpoint, pace.steps_per_second, checkpoint.step - begin))
-                if np.all(np.asarray(outcome.status)):
+                if np.all(status):
                     break
                 self._tell(checkpoint, pace, step)
                 step = checkpoint.step
@@ -240,7 +243,10 @@ class Engine:
     def _of(self, state: State, number: int) -> State:
         return replica(state, number) if self.together else state
 
-    def _chunk(self, checkpoint: Checkpoint, count: int) -> tuple[Outcome, Checkpoint]:
+    def _chunk(
+        self, checkpoint: Checkpoint, count: int, status: Int[np.ndarray, "*replicas"] | None
+    ) -> tuple[Outcome, Checkpoint]:
+        """So many steps; replicas that ended in the last chunk by its `status`, or before, stay as they are."""
         settings = self.settings
         references = [track.reference for track in self.tracks]
         reference = jnp.asarray(references if self.together else references[0], settings.dtype)
@@ -250,8 +256,8 @@ class Engine:
         )
         ended = None
         if self.together:
-            codes = [Status.RUNNING if track.ended is None else Status.ENDED for track in self.tracks]
-            ended = jnp.asarray(codes, jnp.int32)
+            before = [Status.RUNNING if track.ended is None else Status.ENDED for track in self.tracks]
+            ended = jnp.asarray(before if status is None else np.maximum(before, status), jnp.int32)
 
         def compiled(state: State, neighbors: Neighbors) -> tuple:
             if self.devices > 1:
