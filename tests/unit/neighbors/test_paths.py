@@ -149,14 +149,13 @@ FAST = [
     Case("molecule", "cells", 2.0, "float32"),
     Case("molecule", "table", 5.0),
 ]
-SEARCHES = [("pairs", 2.0), ("cells", 2.0), ("table", 2.0)]
+SEARCHES = [("pairs", 2.0, "float64"), ("cells", 2.0, "float32"), ("table", 2.0, "float32")]
 ALL = [
     Case(kind, search, cutoff, dtype)
     for kind in ("ordinary", "left-handed", "thin", "two axes", "one axis", "molecule", "skewed")
-    for search, cutoff in SEARCHES
-    for dtype in ("float32", "float64")
+    for search, cutoff, dtype in SEARCHES
     if (kind, search) != ("skewed", "table")
-] + [Case("tiny", "pairs", cutoff, dtype) for cutoff in (1.2, 2.5) for dtype in ("float32", "float64")]
+] + [Case("tiny", "pairs", cutoff, "float32") for cutoff in (1.2, 2.5)]
 
 
 @pytest.mark.parametrize("case", FAST, ids=lambda case: "-".join(map(str, case)))
@@ -168,7 +167,7 @@ def test_paths(case: Case, seed: int, speed: float) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", ALL, ids=lambda case: "-".join(map(str, case)))
-@settings(max_examples=12, deadline=None, derandomize=True)
+@settings(max_examples=4, deadline=None, derandomize=True)
 @given(seed=st.integers(0, 2**32 - 1), speed=st.floats(0.0, 0.12))
 def test_many_paths(case: Case, seed: int, speed: float) -> None:
     check(case, seed, speed)
