@@ -36,11 +36,6 @@ def replica(state: State, number: int) -> State:
     return jax.tree.map(lambda leaf: leaf[number], state)
 
 
-def count_of(state: State) -> int | None:
-    """How many replicas a state holds; None for a single one without the axis."""
-    return state.step.shape[0] if state.step.ndim else None
-
-
 def chosen(those: Bool[Array, " replicas"], new: State, old: State) -> State:
     """Replica by replica, the new state or the old one."""
 
