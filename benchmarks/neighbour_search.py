@@ -1,12 +1,12 @@
-"""Whether to keep candidate pairs between the steps of dynamics (a Verlet skin), or to search anew in every step.
+"""What it saves to keep candidate pairs between the steps of dynamics (a Verlet skin), in boxes of water.
 
     python benchmarks/neighbour_search.py --model so3lr.safetensors
 
-Boxes of water. For every list: the search as dynamics does it in every step; with a skin, the choice of the pairs
-within the cutoff from candidates within cutoff and skin, and the search for those candidates, which is needed whenever
-an atom has moved by half of the skin. The whole step beside it is neighbour search, energy and forces. One thread on
-one core, processor time of the process, all turns interleaved: competing load changes such times much less than those
-of a clock. Each box runs in a process of its own.
+For every list: the search as it is without a skin, in every step; the choice of the pairs within the cutoff from
+candidates, in every step; and the search for those candidates, which is needed whenever an atom has moved by half of
+the skin. The whole step beside it is neighbour search, energy and forces without a skin. One thread on one core,
+processor time of the process, all turns interleaved: competing load changes such times much less than those of a clock.
+Each box runs in a process of its own.
 """
 
 import json
@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import cyclopts
 import numpy as np
@@ -98,14 +98,6 @@ def interval(skin: float) -> int:
     return max(1, int(0.5 * skin / (SPEED_OF_THE_FASTEST * thermal * TIMESTEP_FS)))
 
 
-class Lists(NamedTuple):
-    """What is timed of one list, in seconds."""
-
-    search: list[float]
-    choose: dict[float, list[float]]
-    candidates: dict[float, list[float]]
-
-
 @app.command
 def measure(folder: Path, atoms: int, rounds: int, model: Path | None = None, /) -> None:
     """One box, in this process; prints JSON."""
@@ -151,55 +143,21 @@ def _add_list(
     import jax
     import jax.numpy as jnp
 
-    from so3krates.neighbors import allocate
+    from so3krates.neighbors.choice import with_skin
 
     search = jax.jit(searched.update)
     work["search", name] = lambda: search(positions[1], cell)
     expected = search(positions[1], cell)
     for skin in SKINS_A:
-        wider = allocate(system, searched.cutoff + skin)
-        find = jax.jit(lambda x, h, wider=wider: _candidates(wider, x, h))
+        listed = with_skin(searched, system, skin, compressed=name == "near")
+        find, choose = jax.jit(listed.search.numbered), jax.jit(listed.chosen)  # type: ignore[union-attr]
         kept = find(positions[0], cell)
-        choose = jax.jit(lambda kept, x, h: _chosen(kept, x, h, searched.cutoff, searched.capacity))
         ours = choose(kept, positions[1], cell)
-        same = int(jnp.sum(ours[3])) == int(jnp.sum(expected.mask)) and not int(expected.overflow)
-        if not same:
+        complete = not int(ours.overflow) and not int(expected.overflow)
+        if not complete or int(jnp.sum(ours.mask)) != int(jnp.sum(expected.mask)):
             raise SystemExit(f"{name} pairs with a skin of {skin:g} Å are not those of the search.")
         work["candidates", name, skin] = lambda find=find: find(positions[1], cell)
         work["choose", name, skin] = lambda choose=choose, kept=kept: choose(kept, positions[1], cell)
-
-
-def _candidates(wider: Any, positions: Any, cell: Any) -> tuple[Any, ...]:
-    """Pairs within cutoff and skin, and the shift of cells between their atoms."""
-    import jax.numpy as jnp
-
-    pairs = wider.update(positions, cell)
-    rest = pairs.vectors - (positions[pairs.others] - positions[pairs.centers])
-    return pairs.centers, pairs.others, jnp.round(rest @ jnp.linalg.inv(cell)).astype(jnp.int8), pairs.mask, positions
-
-
-def _chosen(kept: tuple[Any, ...], positions: Any, cell: Any, cutoff: float, capacity: int) -> tuple[Any, ...]:
-    """Those within the cutoff, as a list that the network can use; and how far the fastest atom has gone."""
-    import jax.numpy as jnp
-
-    from so3krates.neighbors.compress import first_true
-
-    centers, others, turns, mask, reference = kept
-    shifts = turns.astype(positions.dtype)
-    squared = jnp.zeros((), positions.dtype)
-    for a in range(3):
-        along = positions[:, a]
-        x = along[others] - along[centers]
-        x = x + (shifts[:, 0] * cell[0, a] + shifts[:, 1] * cell[1, a] + shifts[:, 2] * cell[2, a])
-        squared = squared + x * x
-    place, found = first_true(mask & (squared < cutoff**2), capacity)
-    inside = jnp.arange(capacity, dtype=jnp.int32) < found
-    place = jnp.where(inside, place, 0)
-    i, j, s = centers[place], others[place], shifts[place]
-    vectors = positions[j] - positions[i]
-    vectors = vectors + (s[:, 0, None] * cell[0] + s[:, 1, None] * cell[1] + s[:, 2, None] * cell[2])
-    farthest = jnp.max(jnp.sum((positions - reference) ** 2, axis=1))
-    return vectors, i, j, inside, found > capacity, farthest
 
 
 def _summary(neighbors: Any, taken: dict[tuple, float]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
     python benchmarks/validate.py argon                       # every ensemble; --ensemble NAME for one
     python benchmarks/validate.py crystal
     python benchmarks/validate.py trained --model ethanol.safetensors
+    python benchmarks/validate.py trained-crystal --model silicon.safetensors
     python benchmarks/validate.py ideal-gas
     python benchmarks/validate.py controls
 
@@ -38,11 +39,10 @@ console = Console()
 
 
 def main(
-    what: Literal["argon", "crystal", "ideal-gas", "trained", "controls"],
+    what: Literal["argon", "crystal", "ideal-gas", "trained", "trained-crystal", "controls"],
     *,
     ensemble: Annotated[list[str] | None, cyclopts.Parameter(consume_multiple=True)] = None,
     model: Path | None = None,
-    structure: Path | None = None,
     trajectories: int | None = None,
     sample_ps: float | None = None,
     dtype: Literal["float32", "float64"] = "float32",
@@ -55,8 +55,7 @@ def main(
     Args:
         what: the system; `controls` are wrong integrators on argon.
         ensemble: only these.
-        model: model file, for `trained`.
-        structure: periodic structure for that model; ethanol in vacuum if not given.
+        model: model file, of ethanol for `trained`, of silicon for `trained-crystal`.
         trajectories: how many at each state point; the plan of the system if not given.
         sample_ps: length of each, equilibration not included; the plan of the system if not given.
         dtype: of dynamics; convergence is always looked at in float64.
@@ -64,14 +63,15 @@ def main(
         quick: hardly any sampling, only to see that everything works; nothing is stored unless `output` says so.
         output: folder of the JSON files; the committed results if not given.
     """
-    if what == "trained" and model is None:
+    if what.startswith("trained") and model is None:
         raise SystemExit("give the file of a trained model with --model.")
     case = {
         "argon": cases.argon,
         "controls": cases.argon,
         "crystal": cases.crystal,
         "ideal-gas": cases.ideal_gas,
-        "trained": lambda: cases.trained(model, structure),  # type: ignore[arg-type]
+        "trained": lambda: cases.trained(model),  # type: ignore[arg-type]
+        "trained-crystal": lambda: cases.trained_crystal(model),  # type: ignore[arg-type]
     }[what]()
     folder = output or (None if quick else FOLDER)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from ase.build import bulk
+from scipy.optimize import minimize_scalar
 from validation.ensembles import Kind, StatePoint, Surroundings
 from validation.terms import IdealGas, Springs
 
@@ -162,39 +163,53 @@ def ideal_gas(atoms: int = 216) -> Case:
     )
 
 
-def trained(model: Path, structure: Path | None) -> Case:
-    """A trained model: of ethanol in vacuum, or of a periodic structure that is given."""
-    potential = so3krates.load(model)
-    if structure is None:
-        system = so3krates.read_dataset(ETHANOL)[0].system
-    else:
-        import ase.io
-
-        system = System.from_ase(ase.io.read(structure))  # type: ignore[arg-type]
-    isolated = not system.periodic
-    molecules = np.zeros(1, int) if isolated else _first_atoms(system)
+def trained(model: Path) -> Case:
+    """A model of ethanol in vacuum."""
     return Case(
         "trained",
-        system,
-        potential.astype,
-        Surroundings(friction_per_ps=5.0, period_fs=50.0, compressibility_per_GPa=0.5, isolated=isolated),
+        so3krates.read_dataset(ETHANOL)[0].system,
+        so3krates.load(model).astype,
+        Surroundings(friction_per_ps=5.0, period_fs=50.0, compressibility_per_GPa=0.5, isolated=True),
         timestep_fs=0.25,
         convergence_fs=(0.5, 0.25),
         plan=Plan(trajectories=8, equilibrate_ps=3.0, sample_ps=60.0, save_every_fs=100.0),
-        points={
-            "NVT": (StatePoint(300.0), StatePoint(400.0)),
-            "NPT": (StatePoint(300.0, 0.0), StatePoint(320.0, 0.0), StatePoint(300.0, 0.1)),
-        },
-        molecules=molecules,
+        points={"NVT": (StatePoint(300.0), StatePoint(400.0))},
+        molecules=np.zeros(1, int),
     )
+
+
+def trained_crystal(model: Path) -> Case:
+    """A model of silicon: the eight atoms of the cube, at the edge where they are at rest without pressure."""
+    potential = so3krates.load(model)
+    return Case(
+        "trained crystal",
+        relaxed_cube(potential.astype("float64")),
+        potential.astype,
+        Surroundings(friction_per_ps=5.0, period_fs=100.0, compressibility_per_GPa=0.01, isolated=False),
+        timestep_fs=1.0,
+        convergence_fs=(2.0, 1.0, 0.5),
+        plan=Plan(trajectories=400, equilibrate_ps=1.0, sample_ps=2.0, save_every_fs=250.0),
+        points={
+            "NVE": (StatePoint(300.0), StatePoint(400.0)),
+            "NVT": (StatePoint(300.0), StatePoint(400.0)),
+            "NPT": (StatePoint(300.0, 0.0), StatePoint(400.0, 0.0), StatePoint(300.0, 1.5)),
+        },
+        molecules=np.arange(8),
+        modes=True,
+        moving_cell=Plan(trajectories=200, equilibrate_ps=5.0, sample_ps=10.0, save_every_fs=250.0),
+    )
+
+
+def relaxed_cube(potential: Potential) -> System:
+    """Silicon in the structure of diamond, whose edge has the lowest energy."""
+
+    def cube(edge: float) -> System:
+        return System.from_ase(bulk("Si", "diamond", a=edge, cubic=True))
+
+    found = minimize_scalar(lambda edge: potential.energy(cube(edge)), bounds=(5.2, 5.7), method="bounded")
+    return cube(float(found.x))
 
 
 def monitor() -> md.Monitor:
     """Nothing is bonded, and atoms of the ideal gas pass through each other."""
     return md.Monitor(max_bond_deviation=None, min_distance=None)
-
-
-def _first_atoms(system: System) -> np.ndarray:
-    """Of molecules whose atoms follow each other, such as waters written O H H."""
-    heavy = np.flatnonzero(system.numbers > 1)
-    return heavy if len(heavy) and heavy[0] == 0 else np.arange(len(system))

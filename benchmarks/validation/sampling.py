@@ -7,6 +7,7 @@ from validation.cases import Case, monitor
 from validation.ensembles import StatePoint
 
 import so3krates
+from so3krates import md
 from so3krates.md import Integrator
 from so3krates.units import FEMTOSECOND
 
@@ -45,25 +46,26 @@ class Samples:
 
 
 def sample(case: Case, integrator: Integrator, point: StatePoint, dtype: str, seed: int) -> Samples:
-    """Trajectories from starts of their own, without the time they need to forget them."""
-    plan, potential = case.plan, case.make(dtype)
+    """Trajectories from starts of their own, as replicas of one run, without the time they need to forget them."""
+    plan = case.plan
     skipped = round(plan.equilibrate_ps * 1e3 / plan.save_every_fs)
     frames = skipped + plan.frames
-    rows = []
-    for number in range(plan.trajectories):
-        own = 100_000 * seed + number
-        _, run = so3krates.simulate(
-            potential,
-            case.start(point.temperature_K, own),
-            integrator,
-            timestep_fs=case.timestep_fs,
-            steps=round(frames * plan.save_every_fs / case.timestep_fs),
-            save_every_fs=plan.save_every_fs,
-            initial_temperature_K=point.temperature_K,
-            seed=own,
-            monitor=monitor(),
-        )
-        rows.append(_kept(run.frames[slice(skipped + 1, None)], case, point))
+    own = [100_000 * seed + number for number in range(plan.trajectories)]
+    found = so3krates.simulate_replicas(
+        case.make(dtype),
+        [case.start(point.temperature_K, each) for each in own],
+        integrator,
+        timestep_fs=case.timestep_fs,
+        steps=round(frames * plan.save_every_fs / case.timestep_fs),
+        initial_temperature_K=point.temperature_K,
+        seeds=own,
+        recording=md.Recording(every_fs=plan.save_every_fs),
+        monitor=monitor(),
+    )
+    ended = [replica.ended for replica in found if replica.ended]
+    if ended:
+        raise SystemExit(f"{len(ended)} of {len(own)} trajectories ended early: {ended[0]}")
+    rows = [_kept(replica.run.frames[slice(skipped + 1, None)], case, point) for replica in found]  # type: ignore[union-attr,index]
     return Samples(
         **{
             name: np.stack([getattr(row, name) for row in rows])

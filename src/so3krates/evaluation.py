@@ -10,6 +10,7 @@ from so3krates._typing import Array, Float, Int
 from so3krates.derivatives import energies_and_forces
 from so3krates.graph import Graph, Lattice
 from so3krates.long_range import AllPairs, LongRangePairs
+from so3krates.neighbors.kept import Kept
 from so3krates.neighbors.lists import Neighbors
 from so3krates.neighbors.overflow import combined
 from so3krates.neighbors.pairs import Pairs
@@ -46,6 +47,8 @@ class Evaluation(NamedTuple):
     """Not zero: the result is invalid; why, says `neighbors/overflow.py`."""
     outputs: Outputs
     """Per atom: energies, their components, charges, Hirshfeld ratios."""
+    kept: Kept | None
+    """Candidates for the neighbour lists of the next step; None if none were given."""
 
 
 def evaluate(
@@ -54,33 +57,49 @@ def evaluate(
     neighbors: Neighbors,
     positions: Float[Array, "atoms 3"],
     cell: Float[Array, "3 3"] | None,
+    kept: Kept | None = None,
 ) -> Evaluation:
     """Neighbour search, energy and forces at `positions`: one pure function for dynamics and relaxation.
 
     Under `jax.vmap` over positions and cells, the replicas become one graph of many structures: a model, and the
-    compiled kernel, work on all their atoms at once.
+    compiled kernel, work on all their atoms at once. They keep no candidates.
     """
     arrays, static = eqx.partition((term, topology), eqx.is_array)
 
     @jax.custom_batching.custom_vmap
-    def single(arrays: Any, positions: Array, cell: Array | None) -> Evaluation:
+    def single(arrays: Any, positions: Array, cell: Array | None, kept: Kept | None) -> Evaluation:
         term, topology = eqx.combine(arrays, static)
+        found = neighbors.update(positions, cell, kept)
+        far = None if found.far is None else found.far.as_long_range(neighbors.far_cutoff)
+        searched = Searched(found.near, far, neighbors.closest(found)[None], found.overflow[None])
         cells = None if cell is None else cell[None]
-        found = _evaluate(term, topology, neighbors, positions[None], cells)
-        return jax.tree.map(lambda leaf: leaf[0], found)
+        result = _evaluate(term, topology, neighbors, positions[None], cells, searched)
+        return jax.tree.map(lambda leaf: leaf[0], result)._replace(kept=found.kept)
 
     @single.def_vmap
-    def many(size: int, batched: Any, arrays: Any, positions: Array, cell: Array | None) -> tuple[Evaluation, Any]:
-        model, at, box = batched
+    def many(
+        size: int, batched: Any, arrays: Any, positions: Array, cell: Array | None, kept: Kept | None
+    ) -> tuple[Evaluation, Any]:
+        model, at, box, _ = batched
         assert not any(jax.tree.leaves(model)), "replicas share their model"
+        assert kept is None, "replicas keep no candidates"
         term, topology = eqx.combine(arrays, static)
         positions = positions if at else jnp.broadcast_to(positions, (size, *positions.shape))
         if cell is not None and not box:
             cell = jnp.broadcast_to(cell, (size, 3, 3))
-        found = _evaluate(term, topology, neighbors, positions, cell)
+        found = _evaluate(term, topology, neighbors, positions, cell, _search(neighbors, positions, cell))
         return found, jax.tree.map(lambda _: True, found)
 
-    return single(arrays, positions, cell)
+    return single(arrays, positions, cell, kept)
+
+
+class Searched(NamedTuple):
+    """Pairs of all replicas as one list, and of each replica what else the search tells."""
+
+    near: Pairs
+    far: LongRangePairs | AllPairs | None
+    closest: Float[Array, " replicas"]
+    overflow: Int[Array, " replicas"]
 
 
 def _evaluate(
@@ -89,15 +108,11 @@ def _evaluate(
     neighbors: Neighbors,
     positions: Float[Array, "replicas atoms 3"],
     cells: Float[Array, "replicas 3 3"] | None,
+    searched: Searched,
 ) -> Evaluation:
     """Every field with a leading axis of replicas."""
     replicas, atoms, _ = positions.shape
-    if replicas == 1:
-        found = neighbors.update(positions[0], None if cells is None else cells[0])
-        near, far = found.near, None if found.far is None else found.far.as_long_range(neighbors.far_cutoff)
-        closest, overflow = neighbors.closest(found)[None], found.overflow[None]
-    else:
-        near, far, closest, overflow = _search(neighbors, positions, cells)
+    near, far, closest, overflow = searched
     lattice = None
     if all(neighbors.mesh):
         assert cells is not None
@@ -129,13 +144,13 @@ def _evaluate(
         closest=closest,
         overflow=overflow,
         outputs=outputs,
+        kept=None,
     )
 
 
 def _search(
     neighbors: Neighbors, positions: Float[Array, "replicas atoms 3"], cells: Float[Array, "replicas 3 3"] | None
-) -> tuple[Pairs, LongRangePairs | AllPairs | None, Float[Array, " replicas"], Int[Array, " replicas"]]:
-    """Near and far pairs of all replicas, the smallest distance in each, and why its list overflowed, if it did."""
+) -> Searched:
     replicas, atoms, _ = positions.shape
 
     def search(positions: Array, cell: Array | None) -> tuple[Pairs, Pairs | None, Array, Array]:
@@ -145,7 +160,7 @@ def _search(
     near, far, closest, overflow = jax.vmap(search)(positions, cells)
     if far is not None:
         far = _joined(far, atoms).as_long_range(neighbors.far_cutoff, replicas)
-    return _joined(near, atoms), far, closest, overflow
+    return Searched(_joined(near, atoms), far, closest, overflow)
 
 
 def _joined(pairs: Pairs, atoms: int) -> Pairs:

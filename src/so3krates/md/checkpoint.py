@@ -2,6 +2,7 @@
 atomically."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -125,8 +126,9 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
 
 
 def _plain(state: State) -> State:
-    """With the random key as an array of integers."""
-    return eqx.tree_at(lambda each: each.key, state, jax.random.key_data(state.key))
+    """With the random key as an array of integers, and without what follows from the rest."""
+    kept = None if state.kept is None else state.kept.reference()
+    return replace(state, key=jax.random.key_data(state.key), kept=kept)
 
 
 def _leaves(state: State) -> dict[str, Any]:

@@ -31,10 +31,13 @@ from so3krates.md.velocities import maxwell_boltzmann
 from so3krates.md.wall_time import Deadline
 from so3krates.md.watch import make_watch
 from so3krates.md.writer import Writer
+from so3krates.neighbors.kept import Kept
 from so3krates.neighbors.lists import Neighbors
 from so3krates.neighbors.overflow import combined
+from so3krates.neighbors.verlet import SKIN
 from so3krates.potential import Potential
 from so3krates.rollout import run_chunk
+from so3krates.system import System
 from so3krates.units import BOLTZMANN, GPA
 
 CHUNK_SECONDS = 2.0
@@ -126,7 +129,7 @@ class Engine:
             problem,
             tuple(tracks),
             together,
-            neighbors or _roomiest(potential.allocate(track.start.system) for track in tracks),
+            neighbors or _allocated(potential, [track.start.system for track in tracks], together),
             interrupts or Interrupts(),
             report,
             deadline or Deadline(),
@@ -149,6 +152,8 @@ class Engine:
             state = integrator.init(state, settings.timestep_fs)
             if settings.isolated:
                 state = replace(state, virial=None)
+            if not self.together:
+                state = replace(state, kept=Kept(state.positions, state.cell))
             states.append(state if self.problem.exchange_every is None else replace(state, exchanged=begun(number)))
         if not self.together:
             return states[0]
@@ -260,6 +265,7 @@ class Engine:
             ended = jnp.asarray(before if status is None else np.maximum(before, status), jnp.int32)
 
         def compiled(state: State, neighbors: Neighbors) -> tuple:
+            state = _with_room(state, neighbors)
             if self.devices > 1:
                 assert ended is not None
                 return advance_shared(
@@ -273,7 +279,7 @@ class Engine:
 
     def _with_forces(self, state: State) -> tuple[State, Neighbors, int]:
         def compiled(state: State, neighbors: Neighbors) -> tuple:
-            found = first_forces(self.problem, state, neighbors)
+            found = first_forces(self.problem, _with_room(state, neighbors), neighbors)
             return found, None, combined(found.overflow)
 
         done = run_chunk(compiled, state, self.neighbors, self._enlarged)
@@ -400,6 +406,17 @@ def _drawn(track: Track) -> Snapshot:
 def _of_replica(outcome: Outcome, number: int) -> Outcome:
     scalars, particles = jax.tree.map(lambda rows: rows[:, number], (outcome.scalars, outcome.particles))
     return Outcome(scalars, particles, outcome.rows[number], outcome.frames[number], outcome.status[number])
+
+
+def _allocated(potential: Potential, systems: Sequence[System], together: bool) -> Neighbors:
+    """Lists for all starts; one structure on its own keeps candidates between steps."""
+    lists = _roomiest(potential.allocate(system) for system in systems)
+    return lists if together else lists.with_skin(systems[0], SKIN)
+
+
+def _with_room(state: State, neighbors: Neighbors) -> State:
+    """With room for the candidates of these lists."""
+    return state if state.kept is None else replace(state, kept=state.kept.with_room(neighbors.verlet))
 
 
 def _roomiest(lists: Iterable[Neighbors]) -> Neighbors:

@@ -12,12 +12,13 @@ import jax
 import jax.numpy as jnp
 
 from so3krates._typing import Array, Bool, Float, Int
-from so3krates.evaluation import Topology, evaluate
+from so3krates.evaluation import Evaluation, Topology, evaluate
 from so3krates.md.exchange import exchange
 from so3krates.md.operators import kinetic_energy, pressure, refresh, temperature, volume
 from so3krates.md.replicas import chosen
-from so3krates.md.state import Integrator, State
+from so3krates.md.state import Forces, Integrator, State
 from so3krates.md.watch import Watch
+from so3krates.neighbors.kept import Kept
 from so3krates.neighbors.lists import Neighbors
 from so3krates.neighbors.overflow import combined
 from so3krates.term import Term
@@ -204,9 +205,11 @@ def _status(problem: Problem, state: State, reference: Float[Array, ""]) -> Int[
     return problem.watch.status(state, problem.integrator.conserved(state), reference)
 
 
-def _forces(problem: Problem, neighbors: Neighbors) -> Any:
-    def forces(positions: Float[Array, "atoms 3"], cell: Float[Array, "3 3"] | None) -> Any:
-        return evaluate(problem.term, problem.topology, neighbors, positions, cell)
+def _forces(problem: Problem, neighbors: Neighbors) -> Forces:
+    def forces(
+        positions: Float[Array, "atoms 3"], cell: Float[Array, "3 3"] | None, kept: Kept | None
+    ) -> Evaluation:
+        return evaluate(problem.term, problem.topology, neighbors, positions, cell, kept)
 
     return forces
 

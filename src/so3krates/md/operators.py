@@ -25,7 +25,7 @@ def drift(state: State, fraction: float) -> State:
 
 def refresh(state: State, forces: Forces) -> State:
     """Energy and forces at the present positions."""
-    found = forces(state.positions, state.cell)
+    found = forces(state.positions, state.cell, state.kept)
     return replace(
         state,
         forces=found.forces,
@@ -33,6 +33,7 @@ def refresh(state: State, forces: Forces) -> State:
         virial=None if state.virial is None else found.virial,
         closest=found.closest,
         overflow=state.overflow | found.overflow,
+        kept=found.kept,
     )
 
 

@@ -71,6 +71,18 @@ class Candidates(NamedTuple):
     overflow: Int[Array, ""]
 
 
+class Numbered(NamedTuple):
+    """Pairs without vectors, for as many places as the list has."""
+
+    centers: Int[Array, " pairs"]
+    others: Int[Array, " pairs"]
+    turns: Int[Array, "pairs 3"] | None
+    """S of the other atom's image, in 16 bits; None where nothing is periodic."""
+    count: Int[Array, ""]
+    """Of pairs; what stands behind them has no meaning."""
+    overflow: Int[Array, ""]
+
+
 class CellNeighbors(eqx.Module):
     """Parameters of the search; all static, so a larger capacity is another compilation."""
 
@@ -94,6 +106,17 @@ class CellNeighbors(eqx.Module):
             raise InputError(f"this neighbour list was allocated for periodic axes {self.pbc}; give the cell.")
         return _listed(self, _candidates(self, positions, cell if any(self.pbc) else None), cell)
 
+    def numbered(self, positions: Float[Array, "atoms 3"], cell: Float[Array, "3 3"] | None) -> Numbered:
+        """The same pairs as atoms and images, for use at other positions."""
+        found = _candidates(self, positions, cell if any(self.pbc) else None)
+        chosen = _chosen(self, found)
+        turns = None
+        if found.turns is not None:
+            assert found.turns_there is not None
+            turns = found.turns_there[chosen.place] + found.turns.reshape(-1, 3)[chosen.look]
+            turns = turns.astype(jnp.int16)
+        return Numbered(found.order[chosen.row], found.atom[chosen.place], turns, chosen.count, chosen.overflow)
+
     def larger(self, system: System, overflow: int = ROOM) -> "CellNeighbors | None":
         """A list with room to spare for `system`, and for what this one was short of (`overflow.py`): more room on the
         same grid if that fits `system`, or a grid for thinner cells.
@@ -113,11 +136,20 @@ class CellNeighbors(eqx.Module):
             return replace(fresh, capacity=max(fresh.capacity, kept))
         have, want = (self.capacity, *self.room), (fresh.capacity, *fresh.room)
         # Enlarge what is short. If nothing is, it was so only later in the chunk: then enlarge all.
-        short = [b > a for a, b in zip(have, want, strict=True)]
+        short = self._short_of(fresh)
         grown = [
             max(b, ceil(1.5 * a)) if each or not any(short) else a for a, b, each in zip(have, want, short, strict=True)
         ]
         return replace(self, capacity=rounded(grown[0]), room=_rounded_room(*grown[1:]))
+
+    def is_short_for(self, system: System) -> bool:
+        """Whether a list for `system` on this grid would get more room of any kind."""
+        fresh = allocate(system if any(self.pbc) else system.without_cell(), self.cutoff, grid=self.grid)
+        return fresh is None or any(self._short_of(fresh))
+
+    def _short_of(self, fresh: "CellNeighbors") -> list[bool]:
+        """Of which capacities it has less."""
+        return [b > a for a, b in zip((self.capacity, *self.room), (fresh.capacity, *fresh.room), strict=True)]
 
 
 def allocate(
@@ -207,8 +239,8 @@ def _candidates(
         along = grid.axes[2]
         turns_there = found.shifts[runs.atom].at[:, along].add(runs.turn if pbc[along] else 0)
         turns = columns - found.shifts[:, None, :]
-        points = there + _times(turns_there, cell)
-        away = away - _times(turns, cell)
+        points = there + times(turns_there, cell)
+        away = away - times(turns, cell)
     words = _words(neighbors, points, away, begins, lengths)
     atom = found.order[runs.atom]
     return Candidates(
@@ -255,7 +287,21 @@ def _words(
     return words.reshape(-1)
 
 
-def _listed(neighbors: CellNeighbors, found: Candidates, cell: Float[Array, "3 3"] | None) -> Pairs:
+class _Chosen(NamedTuple):
+    """Where the pairs within the cutoff stand among the candidates."""
+
+    row: Int[Array, " pairs"]
+    """Of the first atom, in the order."""
+    look: Int[Array, " pairs"]
+    """Run of that atom, of all runs."""
+    place: Int[Array, " pairs"]
+    """Of the other atom, in the columns."""
+    mask: Bool[Array, " pairs"]
+    count: Int[Array, ""]
+    overflow: Int[Array, ""]
+
+
+def _chosen(neighbors: CellNeighbors, found: Candidates) -> _Chosen:
     room = neighbors.room
     word, bit, count = set_bits(found.words, neighbors.capacity)
     mask = jnp.arange(neighbors.capacity, dtype=jnp.int32) < count
@@ -264,20 +310,26 @@ def _listed(neighbors: CellNeighbors, found: Candidates, cell: Float[Array, "3 3
     look = row * RUNS + run
     place = (within - run * (room.run // BITS)) * BITS + bit
     place = jnp.where(mask, found.begins.reshape(-1)[look] + place, 0)
+    overflow = found.overflow | causes(count > neighbors.capacity, jnp.zeros((), bool))
+    return _Chosen(row, look, place, mask, count, overflow)
+
+
+def _listed(neighbors: CellNeighbors, found: Candidates, cell: Float[Array, "3 3"] | None) -> Pairs:
+    row, look, place, mask, _, overflow = _chosen(neighbors, found)
     vectors = found.there[place] - found.here[row]
     if found.turns is not None:
         assert cell is not None and found.turns_there is not None
-        vectors = vectors + _times(found.turns_there[place] + found.turns.reshape(-1, 3)[look], cell)
+        vectors = vectors + times(found.turns_there[place] + found.turns.reshape(-1, 3)[look], cell)
     return Pairs(
         jnp.where(mask[:, None], vectors, 0.0),
         jnp.where(mask, found.order[row], 0),
         jnp.where(mask, found.atom[place], 0),
         mask,
-        found.overflow | causes(count > neighbors.capacity, jnp.zeros((), bool)),
+        overflow,
     )
 
 
-def _times(shifts: Int[Array, "*rows 3"], cell: Float[Array, "3 3"]) -> Float[Array, "*rows 3"]:
+def times(shifts: Int[Array, "*rows 3"], cell: Float[Array, "3 3"]) -> Float[Array, "*rows 3"]:
     """S·H. Products with so small a matrix are faster written out."""
     s = shifts.astype(cell.dtype)
     return s[..., 0, None] * cell[0] + s[..., 1, None] * cell[1] + s[..., 2, None] * cell[2]

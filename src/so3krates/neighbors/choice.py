@@ -5,14 +5,15 @@ from typing import Any
 
 import numpy as np
 
-from so3krates.neighbors import cell_list, dense
+from so3krates.neighbors import cell_list, dense, verlet
 from so3krates.neighbors.cell_list import CellNeighbors, Room
 from so3krates.neighbors.dense import DenseNeighbors
 from so3krates.neighbors.grid import Grid, fitting
 from so3krates.neighbors.overflow import ROOM
+from so3krates.neighbors.verlet import VerletNeighbors
 from so3krates.system import System
 
-Searched = DenseNeighbors | CellNeighbors
+Searched = DenseNeighbors | CellNeighbors | VerletNeighbors
 
 SORTING = 250.0
 """What it costs to sort an atom into a grid and look up its runs, in comparisons of the search over all pairs."""
@@ -40,6 +41,16 @@ def allocate(system: System, cutoff: float, capacity: int | None = None, table_f
     return dense.allocate(system, cutoff, capacity, table_from)
 
 
+def with_skin(neighbors: Searched, system: System, skin: float, *, compressed: bool) -> Searched:
+    """A list for many steps with structures like `system`: a search in cells gets a skin (Å) if the cell is thick enough
+    for it; the rest as `verlet.allocate`. Where all pairs are compared, candidates would save little: there are few
+    pairs."""
+    if not isinstance(neighbors, CellNeighbors):
+        return neighbors
+    system = system if any(neighbors.pbc) else system.without_cell()
+    return verlet.allocate(system, neighbors.cutoff, skin, compressed=compressed) or neighbors
+
+
 def enlarged(neighbors: Searched, system: System, overflow: int = ROOM) -> Searched:
     """A list with more of what this one was short of (`overflow.py`), by the same search if that can do it."""
     larger = neighbors.larger(system, overflow)
@@ -50,6 +61,8 @@ def recorded(neighbors: Searched) -> list[Any]:
     """What `restored` needs to make the list again, as JSON."""
     if isinstance(neighbors, DenseNeighbors):
         return [neighbors.capacity, neighbors.images]
+    if isinstance(neighbors, VerletNeighbors):
+        return [neighbors.capacity, neighbors.search.cutoff, recorded(neighbors.search)]
     return [neighbors.capacity, *neighbors.grid, neighbors.room]
 
 
@@ -59,8 +72,15 @@ def restored(neighbors: Searched, record: Sequence[Any]) -> Searched:
     same = neighbors.atoms, neighbors.cutoff, capacity, neighbors.pbc
     if len(rest) == 1:
         return DenseNeighbors(*same, tuple(rest[0]))
-    axes, bins, sides, room = (tuple(each) for each in rest)
-    return CellNeighbors(*same, Grid(axes, bins, sides), Room(*room))
+    if len(rest) == 2:
+        reach, (places, axes, bins, sides, room) = rest
+        return VerletNeighbors(_in_cells(neighbors, reach, places, axes, bins, sides, room), neighbors.cutoff, capacity)
+    return _in_cells(neighbors, neighbors.cutoff, capacity, *rest)
+
+
+def _in_cells(neighbors: Searched, cutoff: float, capacity: int, *grid_and_room: Sequence[Any]) -> CellNeighbors:
+    axes, bins, sides, room = (tuple(each) for each in grid_and_room)
+    return CellNeighbors(neighbors.atoms, cutoff, capacity, neighbors.pbc, Grid(axes, bins, sides), Room(*room))
 
 
 def described(neighbors: Searched) -> str:
@@ -68,6 +88,9 @@ def described(neighbors: Searched) -> str:
     if isinstance(neighbors, DenseNeighbors):
         images = int(np.prod(2 * np.array(neighbors.images) + 1))
         return f"all pairs in {images} image{'s' if images > 1 else ''}, room for {neighbors.capacity} pairs"
+    if isinstance(neighbors, VerletNeighbors):
+        search = described(neighbors.search).replace("pairs", "candidates")
+        return f"{search} within {neighbors.skin:g} Å more, and for {neighbors.capacity} pairs"
     a, b, c = neighbors.grid.bins
     return f"{a} × {b} columns of {c} bins with {neighbors.room.images} atoms, room for {neighbors.capacity} pairs"
 

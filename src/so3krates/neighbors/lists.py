@@ -9,11 +9,13 @@ import equinox as eqx
 import jax.numpy as jnp
 
 from so3krates._typing import Array, Float, Int
-from so3krates.neighbors.choice import Searched, allocate, described, enlarged, recorded, restored
+from so3krates.neighbors.choice import Searched, allocate, described, enlarged, recorded, restored, with_skin
 from so3krates.neighbors.dense import WORTH_A_TABLE, DenseNeighbors
+from so3krates.neighbors.kept import Kept
 from so3krates.neighbors.mesh import Points, finer, too_coarse
 from so3krates.neighbors.overflow import COARSE, FAR, LIST, ROOM
 from so3krates.neighbors.pairs import Pairs
+from so3krates.neighbors.verlet import VerletNeighbors
 from so3krates.system import System
 
 
@@ -24,6 +26,8 @@ class Found(NamedTuple):
     far: Pairs | None
     overflow: Int[Array, ""]
     """Not zero: something is missing; what, says `overflow.py`."""
+    kept: Kept | None
+    """What was given, with candidates that hold at these positions."""
 
 
 class Neighbors(eqx.Module):
@@ -63,30 +67,65 @@ class Neighbors(eqx.Module):
         a, b, c = record["mesh"]
         return replace(self, near=near, far=far[0] if far else None, mesh=(a, b, c))
 
-    def update(self, positions: Float[Array, "atoms 3"], cell: Float[Array, "3 3"] | None) -> Found:
+    def with_skin(self, system: System, skin: float) -> "Neighbors":
+        """For many steps with structures like `system`: lists in cells keep candidates between steps; skin in Å."""
+        if self._near_from_far:
+            return self
+        near = with_skin(self.near, system, skin, compressed=True)
+        # A far pair costs hardly more than to leave it out.
+        far = None if self.far is None else with_skin(self.far, system, skin, compressed=False)
+        return replace(self, near=near, far=far)
+
+    @property
+    def verlet(self) -> tuple[VerletNeighbors, ...]:
+        """The lists with a skin."""
+        return tuple(each for each in self.lists if isinstance(each, VerletNeighbors))
+
+    def update(
+        self, positions: Float[Array, "atoms 3"], cell: Float[Array, "3 3"] | None, kept: Kept | None = None
+    ) -> Found:
         """The pairs at these positions; see `DenseNeighbors.update`. A mesh too coarse for the cell overflows too.
 
         One search over all pairs serves both lists; in cells, a second search costs less than to go through the far
         pairs.
+
+        Args:
+            positions: Å.
+            cell: Å.
+            kept: of earlier steps, with room for candidates; all lists search at these positions if not given.
         """
-        near, far = self._update(positions, cell)
+        if kept is not None and self.verlet:
+            kept = kept.renewed(self.verlet, positions, cell)
+        near, far = self._update(positions, cell, kept)
         overflow = near.overflow if far is None else near.overflow | (far.overflow << FAR)
         if all(self.mesh):
             assert cell is not None
             coarse = too_coarse(self.mesh, self.mesh_spacing, cell)
             overflow = overflow | jnp.where(coarse, COARSE, 0).astype(jnp.int32)
-        return Found(near, far, overflow)
+        return Found(near, far, overflow, kept)
 
     def _update(
-        self, positions: Float[Array, "atoms 3"], cell: Float[Array, "3 3"] | None
+        self, positions: Float[Array, "atoms 3"], cell: Float[Array, "3 3"] | None, kept: Kept | None
     ) -> tuple[Pairs, Pairs | None]:
-        if self.far is None:
-            return self.near.update(positions, cell), None
-        far = self.far.update(positions, cell)
-        alike = 0.0 < self.near.cutoff <= self.far.cutoff and self.near.pbc == self.far.pbc
-        if alike and isinstance(self.far, DenseNeighbors):
+        candidates = iter(() if kept is None or kept.candidates is None else kept.candidates.lists)
+
+        def pairs(searched: Searched) -> Pairs:
+            if isinstance(searched, VerletNeighbors) and kept is not None:
+                return searched.chosen(next(candidates), positions, cell)
+            return searched.update(positions, cell)
+
+        if self._near_from_far:
+            assert self.far is not None
+            far = self.far.update(positions, cell)
             return far.nearer(self.near.cutoff, self.near.capacity), far
-        return self.near.update(positions, cell), far
+        return pairs(self.near), None if self.far is None else pairs(self.far)
+
+    @property
+    def _near_from_far(self) -> bool:
+        """Whether near pairs are chosen from the far ones, all of which were compared."""
+        if not isinstance(self.far, DenseNeighbors):
+            return False
+        return 0.0 < self.near.cutoff <= self.far.cutoff and self.near.pbc == self.far.pbc
 
     def larger(self, system: System, overflow: int = ROOM | ROOM << FAR) -> "Neighbors":
         """More of what `overflow` says was short, for `system` and for what may follow; the rest stays as it is.

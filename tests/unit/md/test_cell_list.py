@@ -1,4 +1,5 @@
-"""Whole runs with the search in cells: those with the search over all pairs, and the same after an overflow."""
+"""Whole runs with the search in cells, in every step or with a skin: those with the search over all pairs, and the same
+after an overflow."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -8,10 +9,17 @@ import pytest
 
 from so3krates import md
 from so3krates.io.trajectory import Frames, Trajectory
-from so3krates.neighbors import cell_list, dense
+from so3krates.md.engine import Engine
+from so3krates.md.inspection import Inspector
+from so3krates.md.output import MemoryOutput
+from so3krates.md.settings import make_settings
+from so3krates.md.track import Track
+from so3krates.neighbors import cell_list, dense, verlet
 from so3krates.neighbors.cell_list import CellNeighbors, Room
 from so3krates.neighbors.choice import Searched, recorded, restored
 from so3krates.neighbors.lists import Neighbors
+from so3krates.neighbors.verlet import VerletNeighbors
+from so3krates.potential import Potential
 from so3krates.system import System
 
 CUTOFF = 9.0
@@ -34,7 +42,7 @@ def frames(argon, gas: System, neighbors: Searched, dtype: str = "float64", **op
     run = md.simulate(
         argon(dtype),
         gas,
-        md.Langevin(temperature_K=80.0),
+        options.pop("ensemble", md.Langevin(temperature_K=80.0)),
         timestep_fs=4.0,
         steps=options.pop("steps", 120),
         neighbors=Neighbors(neighbors),
@@ -52,30 +60,55 @@ def cells(gas: System) -> CellNeighbors:
     return found
 
 
-def test_a_run_in_cells_equals_one_over_all_pairs(argon, gas: System) -> None:
+def skin(gas: System) -> VerletNeighbors:
+    found = verlet.allocate(gas, CUTOFF, 0.5)
+    assert found is not None
+    return found
+
+
+SEARCHES = {"cells": cells, "skin": skin}
+
+
+@pytest.mark.parametrize("search", list(SEARCHES))
+def test_a_run_in_cells_equals_one_over_all_pairs(argon, gas: System, search: str) -> None:
     """In double precision the order of sums is all that differs: 120 steps amplify the rounding by very little."""
-    (ours, _), (theirs, _) = frames(argon, gas, cells(gas)), frames(argon, gas, dense.allocate(gas, CUTOFF))
+    (ours, _), (theirs, _) = (frames(argon, gas, each) for each in (SEARCHES[search](gas), dense.allocate(gas, CUTOFF)))
     np.testing.assert_allclose(ours.forces[0], theirs.forces[0], atol=1e-13)
     np.testing.assert_allclose(ours.forces, theirs.forces, atol=1e-10)
     np.testing.assert_allclose(ours.positions, theirs.positions, atol=1e-10)
     np.testing.assert_allclose(ours.potential_energy, theirs.potential_energy, atol=1e-11)
 
 
-@pytest.mark.parametrize("short", ["pairs", "images"])
-def test_forced_overflow_gives_the_trajectory_of_a_large_list(argon, gas: System, short: str) -> None:
-    enough = cells(gas)
+def scarce(enough: Searched, short: str) -> tuple[Searched, Searched]:
+    """A list with too little room, and one with plenty."""
+    if isinstance(enough, VerletNeighbors):
+        few, many = scarce(enough.search, short) if short == "images" else (enough.search, enough.search)
+        capacities = (8, 3 * enough.capacity) if short == "pairs" else (enough.capacity, enough.capacity)
+        return tuple(
+            replace(enough, search=search, capacity=capacity)
+            for search, capacity in zip((few, many), capacities, strict=True)
+        )  # type: ignore[return-value]
+    assert isinstance(enough, CellNeighbors)
     large = replace(enough, capacity=3 * enough.capacity, room=Room(*(2 * count for count in enough.room)))
-    small = replace(enough, capacity=8) if short == "pairs" else replace(enough, room=Room(32, 32, 96))
+    return replace(enough, capacity=8) if short == "pairs" else replace(enough, room=Room(32, 32, 96)), large
+
+
+@pytest.mark.parametrize("short", ["pairs", "images"])
+@pytest.mark.parametrize("search", list(SEARCHES))
+def test_forced_overflow_gives_the_trajectory_of_a_large_list(argon, gas: System, search: str, short: str) -> None:
+    small, large = scarce(SEARCHES[search](gas), short)
     (few, retries), (many, none) = frames(argon, gas, small, "float32"), frames(argon, gas, large, "float32")
     assert retries >= 1 and none == 0
     for name, values in few.present().items():
         np.testing.assert_array_equal(values, many.present()[name], err_msg=name)
 
 
-def test_a_resumed_run_goes_on_in_the_same_cells(argon, tmp_path: Path) -> None:
+@pytest.mark.parametrize("search", list(SEARCHES))
+def test_a_resumed_run_goes_on_in_the_same_cells(argon, tmp_path: Path, search: str) -> None:
+    """With a skin too, whose candidates are older than the checkpoint."""
     rng = np.random.default_rng(1)
     system = System(rng.permutation(np.mgrid[:7, :7, :7].reshape(3, -1).T * 4.0), np.full(343, 18))
-    start = cells(system)
+    start = SEARCHES[search](system)
     assert restored(dense.allocate(system, CUTOFF), recorded(start)) == start
     whole, _ = frames(argon, system, start, "float32", steps=40)
     path = tmp_path / "run.h5"
@@ -86,3 +119,40 @@ def test_a_resumed_run_goes_on_in_the_same_cells(argon, tmp_path: Path) -> None:
     parts = Trajectory(path).read()
     for name, values in whole.present().items():
         np.testing.assert_array_equal(values, parts.present()[name], err_msg=name)
+
+
+def test_candidates_hold_while_a_barostat_moves_the_cell(argon) -> None:
+    """Pressure enough to make the cell shrink by the skin and more."""
+    system = System(
+        np.stack(np.meshgrid(*[np.arange(5.0) * 4.8] * 3, indexing="ij"), -1).reshape(-1, 3),
+        np.full(125, 18),
+        24.0 * np.eye(3),
+        (True, True, True),
+    )
+    ensemble = md.StochasticCellRescaling(
+        temperature_K=80.0, pressure_GPa=0.05, compressibility_per_GPa=5.0, barostat_time_fs=200.0
+    )
+    ours, theirs = (
+        frames(argon, system, each, ensemble=ensemble)[0] for each in (skin(system), dense.allocate(system, CUTOFF))
+    )
+    assert ours.volume[-1] < 0.95 * ours.volume[0]  # type: ignore[index]
+    np.testing.assert_allclose(ours.positions, theirs.positions, atol=1e-9)
+    np.testing.assert_allclose(ours.volume, theirs.volume, rtol=1e-11)  # type: ignore[arg-type]
+
+
+def test_large_structures_keep_candidates_and_replicas_search_in_every_step(argon) -> None:
+    places = np.stack(np.meshgrid(*[np.arange(12.0) * 4.0] * 3, indexing="ij"), -1).reshape(-1, 3)
+    system = System(places, np.full(len(places), 18), 48.0 * np.eye(3), (True, True, True))
+    asked = {"timestep_fs": 4.0, "steps": 0, "initial_temperature_K": 80.0}
+    for start, kept in ((system, True), (System(places[:20], np.full(20, 18)), False)):
+        engine = engine_of(argon("float32"), start, **asked)
+        assert bool(engine.neighbors.verlet) == kept
+    assert not engine_of(argon("float32"), system, together=True, **asked).neighbors.verlet
+
+
+def engine_of(potential: Potential, system: System, together: bool = False, **asked) -> Engine:
+    start = md.Snapshot(system)
+    recording = md.Recording()
+    settings = make_settings(potential, start, md.NVE(), QUIET, recording=recording, seed=0, thermalise_ps=0.0, **asked)
+    inspector = Inspector(QUIET, system, settings.frame_fs, None)
+    return Engine.of(potential, [Track(settings, start, inspector, MemoryOutput())], together=together)

@@ -1,0 +1,195 @@
+"""Candidates kept between steps: along paths of small steps, whose cell moves too, the pairs are those of brute force,
+and candidates are searched for only where an atom has gone too far."""
+
+from dataclasses import replace
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from oracles.pairs import canonical, within
+
+from so3krates.neighbors import cell_list, dense, verlet
+from so3krates.neighbors.choice import described, enlarged, recorded, restored, with_skin
+from so3krates.neighbors.kept import Kept
+from so3krates.neighbors.lists import Neighbors
+from so3krates.neighbors.overflow import ROOM, THIN
+from so3krates.neighbors.verlet import VerletNeighbors
+from so3krates.system import System
+
+CUTOFF, SKIN = 2.0, 0.4
+PBC = {"box": (True, True, True), "slab": (True, True, False), "molecule": (False, False, False)}
+
+
+def start(kind: str, atoms: int = 80, edge: float = 7.5) -> System:
+    rng = np.random.default_rng(4)
+    cell = edge * np.array([[1.0, 0.1, 0.0], [-0.2, 1.0, 0.1], [0.1, 0.0, 1.0]])
+    positions = rng.uniform(-1.0, 2.0, (atoms, 3)) @ cell if kind == "box" else rng.uniform(size=(atoms, 3)) @ cell
+    pbc = PBC[kind]
+    return System(positions, np.ones(atoms, int), cell if any(pbc) else None, pbc)
+
+
+def listed(system: System, compressed: bool = True) -> VerletNeighbors:
+    found = verlet.allocate(system, CUTOFF, SKIN, compressed=compressed)
+    assert found is not None
+    return found
+
+
+def path_from(system: System, dtype: str, points: int, speed: float, strain: float) -> tuple[np.ndarray, np.ndarray]:
+    """Positions and cells: every atom flies straight on, and the cell is strained the same way all the time."""
+    rng = np.random.default_rng(5)
+    velocities = speed * rng.normal(size=system.positions.shape)
+    rate = strain * rng.uniform(-1.0, 1.0, (3, 3))
+    cell = np.zeros((3, 3)) if system.cell is None else system.cell
+    positions, places, cells = system.positions, [], []
+    for _ in range(points):
+        places.append(positions)
+        cells.append(cell)
+        positions, cell = (positions + velocities) @ (np.eye(3) + rate), cell @ (np.eye(3) + rate)
+    return np.asarray(places, dtype), np.asarray(cells, dtype)
+
+
+@eqx.filter_jit
+def along(neighbors: Neighbors, kept: Kept, positions: jax.Array, cells: jax.Array | None):
+    """At every point, with candidates of earlier points, and whether they were searched for."""
+
+    def step(kept: Kept, point: tuple) -> tuple[Kept, tuple]:
+        found = neighbors.update(*point, kept)
+        assert found.kept is not None
+        new = jnp.any(found.kept.positions != kept.positions) | ~kept.candidates.known
+        return found.kept, (found.near, found.overflow, new)
+
+    return jax.lax.scan(step, kept, (positions, cells))
+
+
+def followed(neighbors: Neighbors, positions: np.ndarray, cells: np.ndarray | None):
+    box = None if cells is None else jnp.asarray(cells)
+    begin = Kept(jnp.asarray(positions[0]), None if box is None else box[0]).with_room(neighbors.verlet)
+    _, found = along(neighbors, begin, jnp.asarray(positions), box)
+    return jax.device_get(found)
+
+
+def fault(system: System, near, margin: float) -> str:
+    mask = near.mask
+    centers, others = near.centers[mask], near.others[mask]
+    rest = near.vectors[mask].astype(np.float64) - (system.positions[others] - system.positions[centers])
+    inverse = np.zeros((3, 3)) if system.cell is None else np.linalg.inv(system.cell)
+    found = [canonical(i, j, s) for i, j, s in zip(centers, others, np.round(rest @ inverse), strict=True)]
+    distances = within(system, CUTOFF + margin)
+    missing = [pair for pair, r in distances.items() if r < CUTOFF - margin and pair not in set(found)]
+    extra, repeated = set(found) - set(distances), len(found) - len(set(found))
+    return f"{missing=} {extra=} {repeated=}" if missing or extra or repeated else ""
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("compressed", [True, False])
+@pytest.mark.parametrize("kind", list(PBC))
+def test_pairs_along_a_path_are_those_of_brute_force(kind: str, compressed: bool, dtype: str) -> None:
+    system = start(kind)
+    positions, cells = path_from(system, dtype, points=40, speed=0.015, strain=0.002 if kind == "box" else 0.0)
+    box = cells if any(system.pbc) else None
+    neighbors = Neighbors(listed(system, compressed)).larger(system).larger(system)
+    near, overflow, new = followed(neighbors, positions, box)
+    assert not overflow.any()
+    assert new[0] and 4 < new.sum() < 20
+    for n in range(len(positions)):
+        there = System(positions[n].astype(float), system.numbers, None if box is None else box[n].astype(float), system.pbc)
+        pairs = jax.tree.map(lambda leaf, n=n: leaf[n], near)
+        assert not (report := fault(there, pairs, 1e-5 if dtype == "float32" else 1e-9)), (n, report)
+
+
+@pytest.mark.parametrize("share", [0.49, 0.51])
+def test_candidates_hold_until_two_atoms_have_gone_half_of_the_skin(share: float) -> None:
+    """They come from where they were no candidates, against each other, as fast as can be."""
+    system = start("box")
+    positions = np.stack([system.positions, system.positions])
+    i, j, _ = min(within(system, 3.5), key=lambda pair: abs(within(system, 3.5)[pair] - CUTOFF - SKIN - 1e-3))
+    for atom, sign in ((i, 1.0), (j, -1.0)):
+        positions[1, atom] += sign * share * SKIN * np.array([1.0, 0.0, 0.0])
+    *_, new = followed(Neighbors(listed(system)), positions, np.stack([system.cell] * 2))  # type: ignore[list-item]
+    assert new.tolist() == [True, share > 0.5]
+
+
+@pytest.mark.parametrize("share", [0.9, 1.1])
+def test_candidates_hold_until_the_cell_has_shrunk_by_the_skin(share: float) -> None:
+    """Atoms follow the cell: pairs come nearer although none moves in it."""
+    system = start("box")
+    # ‖F⁻¹‖ is bounded by a sum of squares, √3 times too much for a cell that shrinks evenly.
+    factor = 1.0 / (1.0 + share * SKIN / CUTOFF / np.sqrt(3.0))
+    positions = np.stack([system.positions, factor * system.positions])
+    *_, new = followed(Neighbors(listed(system)), positions, np.stack([system.cell, factor * system.cell]))  # type: ignore[operator]
+    assert new.tolist() == [True, share > 1.0]
+
+
+def test_a_position_that_is_no_number_is_no_reason_to_trust_candidates() -> None:
+    system = start("box")
+    positions = np.stack([system.positions] * 3)
+    positions[1, 3] = np.nan
+    *_, new = followed(Neighbors(listed(system)), positions, np.stack([system.cell] * 3))  # type: ignore[list-item]
+    assert new.tolist() == [True, True, True]
+
+
+def test_candidates_follow_from_the_reference() -> None:
+    """As in a run that is read back: the same pairs in the same order, although the atoms have moved since."""
+    system = start("box")
+    neighbors = Neighbors(listed(system)).larger(system)
+    positions, cells = (jnp.asarray(each) for each in path_from(system, "float32", 6, 0.01, 1e-4))
+    kept, whole = along(neighbors, Kept(positions[0], cells[0]).with_room(neighbors.verlet), positions, cells)
+    assert not np.array_equal(kept.positions, positions[-1])
+    again = Kept(kept.positions, kept.cell).with_room(neighbors.verlet)
+    _, last = along(neighbors, again, positions[-1:], cells[-1:])
+    for one, other in zip(jax.tree.leaves(whole[0]), jax.tree.leaves(last[0]), strict=True):
+        np.testing.assert_array_equal(one[-1], other[-1])
+
+
+@pytest.mark.parametrize("short", ["pairs", "candidates"])
+def test_what_is_short_is_enlarged_and_the_order_stays(short: str) -> None:
+    system = start("box")
+    enough = listed(system)
+    small = replace(enough, capacity=8)
+    if short == "candidates":
+        small = replace(enough, search=replace(enough.search, capacity=8))
+    update = jax.jit(lambda x, h: small.update(x, h))
+    assert int(update(system.positions, system.cell).overflow) == ROOM
+    larger = enlarged(small, system, ROOM)
+    assert isinstance(larger, VerletNeighbors)
+    assert (larger.capacity > 8, larger.search.capacity > 8) == (True, True)
+    assert (larger.search if short == "pairs" else larger.capacity) == (small.search if short == "pairs" else enough.capacity)
+    found, expected = larger.update(system.positions, system.cell), enough.update(system.positions, system.cell)
+    assert not int(found.overflow)
+    count = int(expected.mask.sum())
+    np.testing.assert_array_equal(found.others[:count], expected.others[:count])
+
+
+def test_a_cell_too_thin_for_the_skin_is_searched_without() -> None:
+    system = start("box", edge=CUTOFF + SKIN + 0.3)
+    enough = verlet.allocate(system, CUTOFF, SKIN)
+    assert enough is not None
+    thinner = System(0.9 * system.positions, system.numbers, 0.9 * system.cell, system.pbc)  # type: ignore[operator]
+    found = enough.update(jnp.asarray(thinner.positions), jnp.asarray(thinner.cell))
+    assert int(found.overflow) & THIN
+    assert isinstance(enlarged(enough, thinner, THIN), cell_list.CellNeighbors)
+    tiny = System(0.6 * system.positions, system.numbers, 0.6 * system.cell, system.pbc)  # type: ignore[operator]
+    assert isinstance(enlarged(enough, tiny, THIN), dense.DenseNeighbors)
+
+
+def test_only_searches_in_cells_get_a_skin() -> None:
+    system = start("box")
+    cells = cell_list.allocate(system, CUTOFF)
+    assert cells is not None
+    assert isinstance(with_skin(cells, system, SKIN, compressed=True), VerletNeighbors)
+    assert with_skin(cells, system, 10.0, compressed=True) == cells
+    table = dense.allocate(system, CUTOFF)
+    assert with_skin(table, system, SKIN, compressed=True) == table
+    # Near pairs that are chosen from all far ones need no candidates.
+    assert Neighbors(cells, dense.allocate(system, 3.0)).with_skin(system, SKIN).verlet == ()
+
+
+def test_what_a_checkpoint_holds_of_a_list_with_a_skin() -> None:
+    system = start("box")
+    enough = listed(system)
+    other = dense.allocate(system, CUTOFF)
+    assert restored(other, recorded(enough)) == enough
+    assert restored(enough, recorded(other)) == other
+    assert described(enough).endswith(f"within 0.4 Å more, and for {enough.capacity} pairs")
