@@ -166,7 +166,9 @@ def main(
         "versions": {"so3krates": __version__, **{name: version(name) for name in ("jax", "jaxlib")}},
         "rows": rows,
     }
-    table = Table("", "atoms", "energy and forces, µs", "in a loop, µs", "step, µs", "over the loop", title="md_overhead")
+    table = Table(
+        "", "atoms", "energy and forces, µs", "in a loop, µs", "step, µs", "over the loop", title="md_overhead"
+    )
     for name, row in rows.items():
         goal = f" (goal {GOAL:.0%})" if row["atoms"] > GOAL_ATOMS else ""
         keys = ("energy_and_forces_called_us", "energy_and_forces_us", "step_us")

@@ -206,9 +206,7 @@ def _status(problem: Problem, state: State, reference: Float[Array, ""]) -> Int[
 
 
 def _forces(problem: Problem, neighbors: Neighbors) -> Forces:
-    def forces(
-        positions: Float[Array, "atoms 3"], cell: Float[Array, "3 3"] | None, kept: Kept | None
-    ) -> Evaluation:
+    def forces(positions: Float[Array, "atoms 3"], cell: Float[Array, "3 3"] | None, kept: Kept | None) -> Evaluation:
         return evaluate(problem.term, problem.topology, neighbors, positions, cell, kept)
 
     return forces

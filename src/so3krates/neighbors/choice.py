@@ -42,9 +42,8 @@ def allocate(system: System, cutoff: float, capacity: int | None = None, table_f
 
 
 def with_skin(neighbors: Searched, system: System, skin: float, *, compressed: bool) -> Searched:
-    """A list for many steps with structures like `system`: a search in cells gets a skin (Å) if the cell is thick enough
-    for it; the rest as `verlet.allocate`. Where all pairs are compared, candidates would save little: there are few
-    pairs."""
+    """A list for many steps with structures like `system`: a search in cells gets a skin (Å) if the cell is thick
+    enough for it; see `verlet.allocate`. Where all pairs are compared, candidates would save little: they are few."""
     if not isinstance(neighbors, CellNeighbors):
         return neighbors
     system = system if any(neighbors.pbc) else system.without_cell()

@@ -1,10 +1,10 @@
 """What a run keeps of its neighbour lists between steps: where candidates were last searched for, and candidates.
 
 A pair within the cutoff c at x = x₀F + u, with F = H₀⁻¹H of the cell, was at most ‖F⁻¹‖(c + 2 max|u|) apart at x₀. As
-long as that is no more than c and the skin, it has a place among the candidates of x₀; then they are searched for anew.
+long as that is no more than c and the skin, it is among the candidates of x₀; then they are searched for anew.
 
-The reference x₀, H₀ is part of the state of a run, and candidates follow from it: a run that is read back makes the same
-ones in the same order, whenever its checkpoints were written, and goes on bit for bit.
+The reference x₀, H₀ is part of the state of a run, and candidates follow from it: a run that is read back makes the
+same ones in the same order, whenever its checkpoints were written, and goes on bit for bit.
 """
 
 from collections.abc import Sequence

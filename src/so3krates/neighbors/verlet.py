@@ -4,7 +4,6 @@ after step. When candidates are searched for again, `kept.py` decides."""
 from dataclasses import replace
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 

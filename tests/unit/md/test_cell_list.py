@@ -83,7 +83,8 @@ def scarce(enough: Searched, short: str) -> tuple[Searched, Searched]:
     """A list with too little room, and one with plenty."""
     if isinstance(enough, VerletNeighbors):
         few, many = scarce(enough.search, short) if short == "images" else (enough.search, enough.search)
-        capacities = (8, 3 * enough.capacity) if short == "pairs" else (enough.capacity, enough.capacity)
+        plenty = enough.search.capacity - 8
+        capacities = (8 if short == "pairs" else plenty, plenty)
         return tuple(
             replace(enough, search=search, capacity=capacity)
             for search, capacity in zip((few, many), capacities, strict=True)
