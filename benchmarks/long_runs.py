@@ -10,7 +10,7 @@ ethanol at 500 K. Interrupted runs go on where they were; a result is stored whe
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -24,13 +24,18 @@ from rich.console import Console
 import so3krates
 from so3krates import md
 from so3krates.demo import ETHANOL
+from so3krates.io.trajectory import Trajectory
+from so3krates.md.averages import block_average
 from so3krates.md.run_file import read_summary
+from so3krates.md.summary import GRAM_PER_CM3
 from so3krates.system import System
 
 ROOT = Path(__file__).resolve().parents[1]
-RESULT = Path(__file__).parent / "results" / "long_runs.json"
+RESULT = Path(__file__).parent / "results" / "validation" / "long_runs.json"
 TIMESTEP_FS = 0.5
 THERMALISE_PS = 2.0
+EQUILIBRATE_PS = 20.0
+"""Of a run whose volume moves, left out of its averages."""
 console = Console()
 
 
@@ -116,12 +121,28 @@ def main(
             "thermalise_ps": THERMALISE_PS,
             "ensemble": summary["settings"]["ensemble"],
             "results": summary["results"],
+            "equilibrated": _equilibrated(path),
             "events": [event.sentence for event in run.events],
         }
         console.print(name, row["results"], row["events"])
         if target is not None:
             known = json.loads(target.read_text(encoding="utf-8"))["rows"] if target.exists() else {}
             write({"benchmark": "long_runs", "rows": known | {name: row}}, target)
+
+
+def _equilibrated(path: Path) -> dict[str, Any] | None:
+    """Temperature and density without the time the volume needs to forget the start; None where it does not move."""
+    trajectory = Trajectory(path)
+    series = trajectory.series()
+    if "volume" not in series or series["time_fs"][-1] <= 1e3 * EQUILIBRATE_PS:
+        return None
+    late = series["time_fs"] >= 1e3 * EQUILIBRATE_PS
+    density = GRAM_PER_CM3 * float(trajectory.system.masses.sum()) / series["volume"][late]
+    return {
+        "from_ps": EQUILIBRATE_PS,
+        "temperature_K": asdict(block_average(series["temperature"][late])),
+        "density_g_cm3": asdict(block_average(density)),
+    }
 
 
 def _start(case: Case, structures: Path) -> System:

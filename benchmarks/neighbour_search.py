@@ -144,13 +144,16 @@ def _add_list(
     import jax.numpy as jnp
 
     from so3krates.neighbors.choice import with_skin
+    from so3krates.neighbors.verlet import VerletNeighbors
 
     search = jax.jit(searched.update)
     work["search", name] = lambda: search(positions[1], cell)
     expected = search(positions[1], cell)
     for skin in SKINS_A:
         listed = with_skin(searched, system, skin, compressed=name == "near")
-        find, choose = jax.jit(listed.search.numbered), jax.jit(listed.chosen)  # type: ignore[union-attr]
+        if not isinstance(listed, VerletNeighbors):
+            continue
+        find, choose = jax.jit(listed.search.numbered), jax.jit(listed.chosen)
         kept = find(positions[0], cell)
         ours = choose(kept, positions[1], cell)
         complete = not int(ours.overflow) and not int(expected.overflow)
@@ -167,6 +170,8 @@ def _summary(neighbors: Any, taken: dict[tuple, float]) -> dict[str, Any]:
         search = taken["search", name]
         rows = {}
         for skin in SKINS_A:
+            if ("choose", name, skin) not in taken:
+                continue
             choose, candidates = taken["choose", name, skin], taken["candidates", name, skin]
             with_skin = choose + candidates / interval(skin)
             rows[f"{skin:g} Å"] = {

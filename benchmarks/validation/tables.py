@@ -21,6 +21,12 @@ Energy at constant energy after thermalisation at 300 K: a line by least squares
 publishes 4.3e-4 (single precision) and 2.3e-5 (mixed) k_BT/ns per degree of freedom for ubiquitin at 0.5 fs. The last
 column is what the line gains in the run over the spread of the kinetic energy: below 1 it drowns in the fluctuations.
 """
+LONG_RUNS = """## Long runs
+
+Single precision, 0.5 fs, Langevin dynamics (1/ps) in vacuum, the waters at 1 bar by stochastic cell rescaling. Means
+with standard errors from blocks; the drift is that of the conserved quantity over the whole run, per degree of freedom;
+the last column is what the monitor noticed: bonds broken or formed, parts that left.
+"""
 MARKS = r"(<!-- table {} -->\n).*?(<!-- end -->)"
 
 
@@ -47,6 +53,7 @@ def tables(folder: Path = FOLDER) -> dict[str, str]:
         "ideal gas": _ideal_gas(found),
         "controls": _controls(result("controls", folder)),
         "drift": _drift(result("nve_drift", folder)),
+        "long runs": _long_runs(result("long_runs", folder)),
         "counts": sentence(counted(folder)) + "\n",
     }
     return {name: text for name, text in made.items() if text}
@@ -190,6 +197,29 @@ def _drift(document: dict[str, Any] | None) -> str:
             f"| {name} | error at {steps} | {errors} meV/atom | ∝ Δt^{row['convergence']['exponent']:.2f} | – |"
         )
     return _section(DRIFT, rows)
+
+
+def _long_runs(document: dict[str, Any] | None) -> str:
+    rows = [
+        "| run | model | atoms | time, ps | bath, K | temperature, K | drift, k_BT/ns | density, g/cm³ | noticed |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for name, row in (document or {"rows": {}})["rows"].items():
+        found, late = row["results"], row["equilibrated"]
+        average = {"mean": found["mean_temperature_K"], "error": found["temperature_error_K"]}
+        density = "–"
+        if late:
+            average, dense = (
+                {"mean": late[key]["mean"], "error": late[key]["standard_error"]}
+                for key in ("temperature_K", "density_g_cm3")
+            )
+            density = f"{_with_error(dense, 3)} (from {late['from_ps']:g} ps on)"
+        rows.append(
+            f"| {name} | {row['model']} | {found['atoms']} | {found['time_ps']:,.0f} "
+            f"| {row['ensemble']['temperature_K']:g} | {_with_error(average, 1)} "
+            f"| {found['drift']['kT_per_ns_per_dof']:.1e} | {density} | {'; '.join(row['events']) or 'nothing'} |"
+        )
+    return _section(LONG_RUNS, rows)
 
 
 def _each(values: Any, form: str = ".1f") -> str:
