@@ -6,7 +6,6 @@ import numpy as np
 from validation.cases import Case, monitor
 from validation.ensembles import StatePoint
 
-import so3krates
 from so3krates import md
 from so3krates.md import Integrator
 from so3krates.units import FEMTOSECOND
@@ -51,7 +50,7 @@ def sample(case: Case, integrator: Integrator, point: StatePoint, dtype: str, se
     skipped = round(plan.equilibrate_ps * 1e3 / plan.save_every_fs)
     frames = skipped + plan.frames
     own = [100_000 * seed + number for number in range(plan.trajectories)]
-    found = so3krates.simulate_replicas(
+    found = md.simulate_replicas(
         case.make(dtype),
         [case.start(point.temperature_K, each) for each in own],
         integrator,
