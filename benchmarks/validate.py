@@ -27,7 +27,7 @@ from validation import cases, checks, controls
 from validation.cases import Case
 from validation.convergence import measured_convergence
 from validation.ensembles import Ensemble, Kind, Maker, StatePoint, present
-from validation.sampling import Samples, independent, sample
+from validation.sampling import Samples, independent, inefficiency, sample
 
 from so3krates.units import BOLTZMANN, GPA
 
@@ -179,20 +179,24 @@ def _over_harmonic(case: Case, means: dict[str, Any], point: StatePoint, freedom
 
 
 def _ideal_gas(case: Case, entry: Ensemble, dtype: str, seed: int) -> dict[str, Any]:
-    """⟨V⟩ over NkT/p; exactly (N + 1)/N, since p(V) ∝ V^N e^(−pV/k_BT), whose relative width is 1/√(N + 1)."""
+    """⟨V⟩ over NkT/p; exactly (N + 1)/N, since p(V) ∝ V^N e^(−pV/k_BT), whose relative width is 1/√(N + 1).
+
+    Atoms that never meet keep their shares of the kinetic energy for ever, but the volume follows their sum: the memory
+    that counts is its own.
+    """
     (point,) = case.points["NPT"]
     assert point.pressure_GPa is not None
-    samples, memory = independent(sample(case, entry.make(point, case.around), point, dtype, seed), case.system.masses)
-    atoms = len(case.system)
+    samples = sample(case, entry.make(point, case.around), point, dtype, seed)
+    atoms, frames = len(case.system), samples.volume.size
     expected = atoms * BOLTZMANN * point.temperature_K / (point.pressure_GPa * GPA)
-    means = _means(samples, 3 * atoms - 3)
-    ratio = means["volume_A3"]["mean"] / expected
-    error = means["volume_A3"]["error"] / expected
+    memory = inefficiency(samples.volume)
+    ratio = float(samples.volume.mean()) / expected
+    error = float(samples.volume.std(ddof=1) * np.sqrt(memory / frames)) / expected
     console.print(f"  V p/NkT = {ratio:.4f} ± {error:.4f}")
     return {
         **asdict(point),
-        **means,
-        "memory_frames": memory,
+        "samples": int(frames / memory),
+        "memory_frames": {"volume": round(memory, 2)},
         "volume_over_NkT_p": {"mean": ratio, "error": error},
         "exact_volume_over_NkT_p": 1.0 + 1.0 / atoms,
         "volume_sigma": abs(ratio - 1.0 - 1.0 / atoms) / error,

@@ -54,6 +54,11 @@ class Checkpoint(NamedTuple):
         """Of the replicas that run."""
         return int(np.max(np.asarray(self.state.step)))
 
+    def lean(self) -> "Checkpoint":
+        """Without the candidates of neighbour lists, which follow from the rest and may be large."""
+        kept = self.state.kept
+        return self if kept is None else self._replace(state=replace(self.state, kept=kept.reference()))
+
 
 def checkpoint_path(trajectory: Path) -> Path:
     """run.h5 → run.h5.checkpoint.safetensors, which no model of the name `run` has beside it."""
@@ -66,7 +71,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, settings_hash: str) -> N
     Raises:
         FileError: if it cannot be written; the older one is then still there.
     """
-    tensors = {name: np.asarray(leaf) for name, leaf in _leaves(checkpoint.state).items()}
+    tensors = {name: np.asarray(leaf) for name, leaf in _leaves(checkpoint.lean().state).items()}
     replicas = []
     for number, each in enumerate(checkpoint.progress):
         tensors[f"{number}.origin"] = each.origin
@@ -126,9 +131,8 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
 
 
 def _plain(state: State) -> State:
-    """With the random key as an array of integers, and without what follows from the rest."""
-    kept = None if state.kept is None else state.kept.reference()
-    return replace(state, key=jax.random.key_data(state.key), kept=kept)
+    """With the random key as an array of integers."""
+    return eqx.tree_at(lambda each: each.key, state, jax.random.key_data(state.key))
 
 
 def _leaves(state: State) -> dict[str, Any]:

@@ -199,7 +199,7 @@ class Engine:
                 outcome, checkpoint = self._chunk(checkpoint, count, status)
                 status = np.asarray(outcome.status)
                 pace.computed(count)
-                writer.put(Chunk(outcome, checkpoint, pace.steps_per_second, checkpoint.step - begin))
+                writer.put(Chunk(outcome, checkpoint.lean(), pace.steps_per_second, checkpoint.step - begin))
                 if np.all(status):
                     break
                 self._tell(checkpoint, pace, step)
