@@ -4,7 +4,7 @@ import json
 import resource
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,14 +31,6 @@ def water(folder: Path, atoms: int) -> ase.Atoms:
     box = ase.io.read(folder / "water_64.xyz")
     assert isinstance(box, ase.Atoms)
     return box.repeat(REPEATS[atoms])
-
-
-def chosen(asked: Sequence[int] | None, sizes: Sequence[int]) -> list[int]:
-    """The sizes to measure: all of `sizes` if none are asked for."""
-    unknown = sorted(set(asked or ()) - set(sizes))
-    if unknown:
-        raise SystemExit(f"no box of {unknown[0]} atoms; choose from {', '.join(map(str, sizes))}.")
-    return list(asked or sizes)
 
 
 def apart(script: str, arguments: Iterable[object], threads: int) -> dict[str, Any]:
@@ -75,3 +67,8 @@ def growth(rows: Mapping[str, Mapping[str, Any]], seconds: str) -> dict[str, flo
     atoms = [int(count) for count in rows]
     slope, _ = np.polyfit(np.log(atoms), np.log([row[seconds] for row in rows.values()]), 1)
     return {"time_grows_like_atoms_to_the": round(float(slope), 3)}
+
+
+def said(fit: Mapping[str, float] | None) -> str | None:
+    """The growth in a few words."""
+    return None if fit is None else f"time ~ atoms^{fit['time_grows_like_atoms_to_the']}"

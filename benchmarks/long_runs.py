@@ -20,6 +20,7 @@ import ase.io
 import cyclopts
 from results import machine, write
 from rich.console import Console
+from structures import shared
 
 import so3krates
 from so3krates import md
@@ -30,7 +31,6 @@ from so3krates.md.run_file import read_summary
 from so3krates.md.summary import GRAM_PER_CM3
 from so3krates.system import System
 
-ROOT = Path(__file__).resolve().parents[1]
 RESULT = Path(__file__).parent / "results" / "validation" / "long_runs.json"
 TIMESTEP_FS = 0.5
 THERMALISE_PS = 2.0
@@ -90,7 +90,7 @@ def main(
     unknown = sorted(set(names) - set(CASES))
     if unknown or not names:
         raise SystemExit(f"name structures among {', '.join(CASES)}; received {', '.join(names) or 'none'}.")
-    source = structures or Path(os.environ.get("SHARED_DIR", ROOT.parent / "shared")) / "structures"
+    source = structures or shared("structures")
     folder.mkdir(parents=True, exist_ok=True)
     target = output or (RESULT if time_ps is None else None)
     for name in names:

@@ -11,25 +11,21 @@ as other engines do. All take turns in one process on the same cores.
 import os
 import sys
 import tempfile
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter
-from typing import Annotated, Any
+from typing import Any
 
 import cyclopts
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from results import machine, write
-from rich.console import Console
-from rich.table import Table
-from step_time import asked, geometries, structure
+from options import Measuring, Molecules
+from results import figures, finish, own_document
+from structures import structure
 from workers import pinned
 
 from so3krates import md
-from so3krates._version import __version__
 from so3krates.evaluation import Topology, evaluate
 from so3krates.inference import TOLERANCE
 from so3krates.potential import Potential
@@ -131,53 +127,23 @@ def measured(name: str, folder: Path, rounds: int, seconds: float) -> dict[str, 
     }
 
 
-def main(
-    *,
-    structures: Annotated[Path | None, cyclopts.Parameter(show_default=False)] = None,
-    only: list[str] | None = None,
-    threads: int = 2,
-    quick: bool = False,
-    output: Path | None = None,
-) -> None:
-    """Measure the overhead of dynamics.
-
-    Parameters
-    ----------
-    structures
-        Folder of the start geometries; `structures` in SHARED_DIR, or in `shared` beside the repository.
-    only
-        Names of the structures to measure; all if not given.
-    threads
-        Cores to use.
-    quick
-        Ethanol alone for a moment, only to see that everything works; nothing is stored unless `output` says so.
-    output
-        JSON file to write; the committed result if not given.
-    """
-    load, folder = os.getloadavg()[0], geometries(structures)
-    rounds, seconds = (1, 1.0) if quick else (ROUNDS, SECONDS)
-    with pinned(threads):
-        rows = {name: measured(name, folder, rounds, seconds) for name in asked(only, quick, NAMES)}
-    result = {
-        "benchmark": "md_overhead",
-        "date": datetime.now(UTC).date().isoformat(),
-        "machine": machine(load),
-        "protocol": {"rounds": rounds, "seconds": seconds, "threads": threads, "figure": "median"},
-        "versions": {"so3krates": __version__, **{name: version(name) for name in ("jax", "jaxlib")}},
-        "rows": rows,
-    }
-    table = Table(
-        "", "atoms", "energy and forces, µs", "in a loop, µs", "step, µs", "over the loop", title="md_overhead"
-    )
+def main(*, molecules: Molecules | None = None, options: Measuring | None = None) -> None:
+    """Measure the overhead of dynamics."""
+    load, molecules, options = os.getloadavg()[0], molecules or Molecules(), options or Measuring()
+    rounds, seconds = (1, 1.0) if options.quick else (ROUNDS, SECONDS)
+    names = molecules.names(NAMES, quick=options.quick)
+    with pinned(options.threads):
+        rows = {name: measured(name, molecules.folder, rounds, seconds) for name in names}
+    protocol = {"rounds": rounds, "seconds": seconds, "threads": options.threads, "figure": "median"}
+    columns = ("", "atoms", "energy and forces, µs", "in a loop, µs", "step, µs", "over the loop")
+    table = figures("md_overhead", *columns)
     for name, row in rows.items():
         goal = f" (goal {GOAL:.0%})" if row["atoms"] > GOAL_ATOMS else ""
         keys = ("energy_and_forces_called_us", "energy_and_forces_us", "step_us")
         times = (f"{row[key]:,.0f}" for key in keys)
         table.add_row(name, str(row["atoms"]), *times, f"{row['overhead']:+.1%}{goal}")
-    Console().print(table)
-    target = output or (None if quick else RESULT)
-    if target is not None:
-        write(result, target)
+    target = options.target(RESULT, whole=len(rows) == len(NAMES))
+    finish(own_document("md_overhead", load, protocol, rows), table, target)
 
 
 if __name__ == "__main__":

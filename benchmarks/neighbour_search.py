@@ -15,15 +15,14 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import cyclopts
 import numpy as np
-from boxes import chosen, rows_of, water
-from results import BUSY, machine, write
-from rich.console import Console
+from boxes import rows_of, water
+from options import Boxes, Storing
+from results import figures, finish, own_document
 from rich.table import Table
-from step_time import geometries
 from workers import PEERS
 
 RESULT = Path(__file__).parent / "results" / "neighbour_search.json"
@@ -41,52 +40,30 @@ app = cyclopts.App(help=__doc__)
 
 
 @app.default
-def main(
-    *,
-    structures: Annotated[Path | None, cyclopts.Parameter(show_default=False)] = None,
-    model: Path | None = None,
-    atoms: list[int] | None = None,
-    quick: bool = False,
-    output: Path | None = None,
-) -> None:
+def main(*, boxes: Boxes | None = None, model: Path | None = None, options: Storing | None = None) -> None:
     """Measure every box.
 
     Parameters
     ----------
-    structures
-        Folder of the start geometries; `structures` in SHARED_DIR, or in `shared` beside the repository.
     model
         SO3LR as a model file of this package, for near and far lists; without it the model of the article's size alone.
-    atoms
-        Sizes to measure; all if not given.
-    quick
-        One round, only to see that everything works.
-    output
-        Where to store the result; that of the repository if not given and everything is measured.
     """
-    load = os.getloadavg()[0]
-    folder, rounds = geometries(structures), QUICK_ROUNDS if quick else ROUNDS
-    sizes = chosen(atoms, SIZES)
+    load, boxes, options = os.getloadavg()[0], boxes or Boxes(), options or Storing()
+    rounds = QUICK_ROUNDS if options.quick else ROUNDS
+    sizes = boxes.sizes(SIZES, quick=options.quick)
     rows = {
-        name: rows_of(__file__, sizes, lambda count, file=file: (folder, count, rounds, *file), 1)
+        name: rows_of(__file__, sizes, lambda count, file=file: (boxes.folder, count, rounds, *file), 1)
         for name, file in {"article": (), **({} if model is None else {"so3lr": (model,)})}.items()
     }
-    result: dict[str, Any] = {
-        "benchmark": "neighbour_search",
-        "machine": machine(load),
-        "protocol": {
-            "precision": "float32",
-            "threads": 1,
-            "rounds": rounds,
-            "time": "of the processor",
-            "steps_between_searches_with_a_skin": {f"{skin:g} Å": interval(skin) for skin in SKINS_A},
-        },
-        "rows": rows,
+    protocol = {
+        "precision": "float32",
+        "threads": 1,
+        "rounds": rounds,
+        "time": "of the processor",
+        "steps_between_searches_with_a_skin": {f"{skin:g} Å": interval(skin) for skin in SKINS_A},
     }
-    show(result)
-    target = output or (None if atoms or quick or model is None else RESULT)
-    if target is not None:
-        write(result, target)
+    whole = model is not None and len(sizes) == len(SIZES)
+    finish(own_document("neighbour_search", load, protocol, rows), shown(rows), options.target(RESULT, whole=whole))
 
 
 def interval(skin: float) -> int:
@@ -191,27 +168,24 @@ def _summary(neighbors: Any, taken: dict[tuple, float]) -> dict[str, Any]:
     return summary
 
 
-def show(result: dict[str, Any]) -> None:
-    table = Table(title="Search in every step, and with a skin")
-    for title in ("model, atoms", "list", "s per step", "of it search", "skin", "choice, ms", "candidates, ms", "gain"):
-        table.add_column(title, justify="right")
-    for model, rows in result["rows"].items():
+def shown(found: dict[str, dict[str, dict[str, Any]]]) -> Table:
+    columns = ("model, atoms", "list", "s per step", "of it search", "skin", "choice, ms", "candidates, ms", "gain")
+    table = figures("Search in every step, and with a skin", *columns)
+    for model, rows in found.items():
         for atoms, row in rows.items():
             for name in ("near", "far"):
-                for skin, figures in row.get(name, {"skins": {}})["skins"].items():
+                for skin, each in row.get(name, {"skins": {}})["skins"].items():
                     table.add_row(
                         f"{model}, {atoms}",
                         name,
                         f"{row['seconds_per_step']:.3f}",
                         f"{100 * row[name]['share_of_the_search']:.2f} %",
                         skin,
-                        f"{1e3 * figures['seconds_to_choose']:.1f}",
-                        f"{1e3 * figures['seconds_for_candidates']:.1f}",
-                        f"{100 * figures['gain_as_share_of_a_step']:+.2f} %",
+                        f"{1e3 * each['seconds_to_choose']:.1f}",
+                        f"{1e3 * each['seconds_for_candidates']:.1f}",
+                        f"{100 * each['gain_as_share_of_a_step']:+.2f} %",
                     )
-    Console().print(table)
-    if result["machine"]["load_average_before"] > BUSY:
-        Console().print("The machine was busy; times of the processor change less, but they do.", style="bold yellow")
+    return table
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ import numpy as np
 from results import machine, write
 from rich.console import Console
 from rich.table import Table
+from structures import shared
 
 import so3krates
 from so3krates import md
@@ -29,7 +30,6 @@ from so3krates.demo import ETHANOL
 from so3krates.potential import Potential
 from so3krates.system import System
 
-ROOT = Path(__file__).resolve().parents[1]
 RESULT = Path(__file__).parent / "results" / "validation" / "nve_drift.json"
 FILES = {"ethanol": None, "AT-AT": "atat.xyz", "Ala15": "ala15.xyz", "64 waters": "water_64.xyz"}
 TEMPERATURE_K = 300.0
@@ -81,7 +81,7 @@ def main(
     unknown = sorted(set(only or ()) - set(FILES))
     if unknown:
         raise SystemExit(f"unknown structure {unknown[0]!r}; choose from {', '.join(FILES)}.")
-    folder = structures or Path(os.environ.get("SHARED_DIR", ROOT.parent / "shared")) / "structures"
+    folder = structures or shared("structures")
     length = Length(0.1, 0.2, 0.05) if quick else Length(thermalise_ps, time_ps, convergence_ps)
     target = output or (None if quick else RESULT)
     load_before = os.getloadavg()[0]

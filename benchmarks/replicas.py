@@ -10,22 +10,17 @@ a batch can gain what a second core gives, and hardly more.
 
 import os
 import sys
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated
 
 import cyclopts
 import numpy as np
 from md_overhead import TEMPERATURE_K, still_potential
-from results import machine, write
-from rich.console import Console
-from rich.table import Table
-from step_time import geometries, structure
+from options import Geometries, Measuring
+from results import figures, finish, own_document
+from structures import structure
 from workers import pinned
 
 from so3krates import md
-from so3krates._version import __version__
 from so3krates.potential import Potential
 from so3krates.system import System
 
@@ -55,35 +50,25 @@ def together(potential: Potential, system: System, count: int, steps: int) -> fl
 
 def main(
     *,
-    structures: Annotated[Path | None, cyclopts.Parameter(show_default=False)] = None,
+    geometries: Geometries | None = None,
     name: str = "ethanol",
     counts: tuple[int, ...] = COUNTS,
-    threads: int = 2,
-    quick: bool = False,
-    output: Path | None = None,
+    options: Measuring | None = None,
 ) -> None:
     """Measure throughput.
 
     Parameters
     ----------
-    structures
-        Folder of the start geometries; `structures` in SHARED_DIR, or in `shared` beside the repository.
     name
         Of the structure.
     counts
         Numbers of replicas.
-    threads
-        Cores to use.
-    quick
-        One short round, only to see that everything works; nothing is stored unless `output` says so.
-    output
-        JSON file to write; the committed result if not given and the structure is ethanol.
     """
-    load, folder = os.getloadavg()[0], geometries(structures)
-    rounds, seconds = (1, 0.5) if quick else (ROUNDS, SECONDS)
-    system = System.from_ase(structure(name, folder))
+    load, geometries, options = os.getloadavg()[0], geometries or Geometries(), options or Measuring()
+    rounds, seconds = (1, 0.5) if options.quick else (ROUNDS, SECONDS)
+    system = System.from_ase(structure(name, geometries.folder))
     potential = still_potential(system)
-    with pinned(threads):
+    with pinned(options.threads):
         guesses = {0: alone(potential, system, 200)} | {n: together(potential, system, n, 40) for n in counts}
         speeds: dict[int, list[float]] = {n: [] for n in guesses}
         for _ in range(rounds):
@@ -99,24 +84,14 @@ def main(
         }
         for n, found in speeds.items()
     }
-    result = {
-        "benchmark": "replicas",
-        "date": datetime.now(UTC).date().isoformat(),
-        "machine": machine(load),
-        "protocol": {"rounds": rounds, "seconds": seconds, "threads": threads, "figure": "median"},
-        "versions": {"so3krates": __version__, **{each: version(each) for each in ("jax", "jaxlib")}},
-        "structure": name,
-        "one_alone_steps_per_second": round(float(np.median(base))),
-        "rows": rows,
-    }
-    table = Table("replicas", "steps/s of all", "over one alone", title=f"{name}, one alone: {np.median(base):,.0f}")
+    protocol = {"rounds": rounds, "seconds": seconds, "threads": options.threads, "figure": "median"}
+    result = own_document("replicas", load, protocol, rows)
+    result |= {"structure": name, "one_alone_steps_per_second": round(float(np.median(base)))}
+    table = figures(f"{name}, one alone: {np.median(base):,.0f}", "replicas", "steps/s of all", "over one alone")
     for n, row in rows.items():
         goal = f" (goal {GOAL[int(n)]:g})" if int(n) in GOAL else ""
         table.add_row(n, f"{row['steps_per_second']:,}", f"{row['over_one_alone']:.2f}{goal}")
-    Console().print(table)
-    target = output or (None if quick or name != "ethanol" else RESULT)
-    if target is not None:
-        write(result, target)
+    finish(result, table, options.target(RESULT, whole=name == "ethanol" and counts == COUNTS))
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,7 @@ def document(
     engines: dict[str, dict[str, Any]],
     rows: dict[str, dict[str, Any]],
 ) -> dict[str, Any]:
-    """The whole result."""
+    """The whole result of engines side by side."""
     return {
         "benchmark": name,
         "date": datetime.now(UTC).date().isoformat(),
@@ -75,8 +76,31 @@ def document(
     }
 
 
-def show(result: Mapping[str, Any], engines: Sequence[Engine], goals: Mapping[str, float], console: Console) -> None:
-    """A table: figures of every engine, then the factors, with the goal where there is one."""
+def own_document(name: str, load_before: float, protocol: dict[str, Any], rows: dict[str, Any]) -> dict[str, Any]:
+    """The whole result of this package alone."""
+    # Imported here: some scripts choose the cores first, and JAX with its threads comes along.
+    from so3krates._version import __version__
+
+    return {
+        "benchmark": name,
+        "date": datetime.now(UTC).date().isoformat(),
+        "machine": machine(load_before),
+        "protocol": protocol,
+        "versions": {"so3krates": __version__, **{each: version(each) for each in ("jax", "jaxlib")}},
+        "rows": rows,
+    }
+
+
+def figures(title: str, *columns: str) -> Table:
+    """An empty table of numbers, behind a column of names."""
+    table = Table(title=title)
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="right" if number else "left")
+    return table
+
+
+def comparison_table(result: Mapping[str, Any], engines: Sequence[Engine], goals: Mapping[str, float]) -> Table:
+    """Figures of every engine and the factors, with the goal where there is one."""
     first = engines[0].name
     names = [engine.name for engine in engines if "versions" in result["engines"][engine.name]]
     table = Table(title=result["benchmark"], show_lines=True)
@@ -88,10 +112,18 @@ def show(result: Mapping[str, Any], engines: Sequence[Engine], goals: Mapping[st
         cells = [_cell(content["engines"][name], content[f"{first}_is_faster_by"].get(name)) for name in names]
         goal = f"\ngoal {goals[row]:g}×" if row in goals else ""
         table.add_row(f"{row}\n[dim]{unit}{goal}[/dim]", *cells)
+    return table
+
+
+def finish(result: Mapping[str, Any], table: Table, target: Path | None) -> None:
+    """Show the table, say whether the machine was busy, and store the document if there is a file for it."""
+    console = Console()
     console.print(table)
     if not result["machine"]["quiet"]:
         load = result["machine"]["load_average_before"]
-        console.print(f"The machine was busy (load average {load}): these figures mean nothing.", style="bold yellow")
+        console.print(f"The machine was busy (load average {load}): do not trust these figures.", style="bold yellow")
+    if target is not None:
+        write(result, target)
 
 
 def write(result: Mapping[str, Any], path: Path) -> None:

@@ -11,14 +11,14 @@ what the first layer saves where atoms of an element are alike.
 
 import os
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import cyclopts
 import numpy as np
-from results import BUSY, machine, write
-from rich.console import Console
+from options import Geometries
+from results import figures, finish, machine
 from rich.table import Table
-from step_time import geometries, structure
+from structures import structure
 from workers import pinned
 
 RESULT = Path(__file__).parent / "results" / "roofline.json"
@@ -44,7 +44,7 @@ class Work(NamedTuple):
 def main(
     *,
     only: str = NAME,
-    structures: Annotated[Path | None, cyclopts.Parameter(show_default=False)] = None,
+    geometries: Geometries | None = None,
     threads: int = 2,
     output: Path | None = None,
 ) -> None:
@@ -54,8 +54,6 @@ def main(
     ----------
     only
         A structure of `step_time.py`.
-    structures
-        Folder of the start geometries; `structures` in SHARED_DIR, or in `shared` beside the repository.
     threads
         Cores to run on.
     output
@@ -63,15 +61,9 @@ def main(
     """
     load = os.getloadavg()[0]
     with pinned(threads):
-        stages, facts = _measured(only, geometries(structures))
+        stages, facts = _measured(only, (geometries or Geometries()).folder)
     result = {"benchmark": "roofline", "machine": machine(load), "threads": threads, **facts, "stages": stages}
-    console = Console()
-    _show(result, console)
-    if load > BUSY:
-        console.print(f"The machine was busy (load average {load:.2f}): these figures mean nothing.", style="yellow")
-    target = output or (RESULT if only == NAME else None)
-    if target is not None:
-        write(result, target)
+    finish(result, _shown(result), output or (RESULT if only == NAME else None))
 
 
 def layer_work(config: Any, atoms: int, pairs: int, *, has_x: bool) -> Work:
@@ -155,12 +147,12 @@ def _measured(name: str, folder: Path) -> tuple[dict[str, dict[str, float]], dic
     return rows, facts
 
 
-def _show(result: dict[str, Any], console: Console) -> None:
-    console.print(
+def _shown(result: dict[str, Any]) -> Table:
+    about = (
         f"{result['structure']}: {result['atoms']} atoms, {result['pairs']} pairs; kernel: {result['kernel']}; "
         f"{result['rate_GFLOP_per_s']:.0f} GFLOP/s, {result['bandwidth_GB_per_s']:.1f} GB/s"
     )
-    table = Table("stage", "MFLOP", "MB", "floor, ms", "time, ms", "time / floor")
+    table = figures(about, "stage", "MFLOP", "MB", "floor, ms", "time, ms", "time / floor")
     for name, row in result["stages"].items():
         table.add_row(
             name,
@@ -170,7 +162,7 @@ def _show(result: dict[str, Any], console: Console) -> None:
             f"{row['time_ms']:.3f}",
             f"{row['over_floor']:.1f}",
         )
-    console.print(table)
+    return table
 
 
 if __name__ == "__main__":

@@ -13,15 +13,14 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import cyclopts
 import numpy as np
-from boxes import chosen, growth, peak_bytes, rows_of, water
-from results import BUSY, machine, write
-from rich.console import Console
+from boxes import growth, peak_bytes, rows_of, said, water
+from options import Boxes, Measuring
+from results import figures, finish, own_document
 from rich.table import Table
-from step_time import geometries
 from workers import PEERS
 
 RESULT = Path(__file__).parent / "results" / "scaling.json"
@@ -36,45 +35,15 @@ app = cyclopts.App(help=__doc__)
 
 
 @app.default
-def main(
-    *,
-    structures: Annotated[Path | None, cyclopts.Parameter(show_default=False)] = None,
-    atoms: list[int] | None = None,
-    threads: int = 2,
-    quick: bool = False,
-    output: Path | None = None,
-) -> None:
-    """Measure every size and fit how time grows.
-
-    Parameters
-    ----------
-    structures
-        Folder of the start geometries; `structures` in SHARED_DIR, or in `shared` beside the repository.
-    atoms
-        Sizes to measure; all if not given.
-    threads
-        Cores and threads to use.
-    quick
-        The smallest box alone and one sample, only to see that everything works.
-    output
-        Where to store the result; that of the repository if not given and all sizes are measured.
-    """
-    load = os.getloadavg()[0]
-    folder = geometries(structures)
-    samples = QUICK_SAMPLES if quick else SAMPLES
-    sizes = chosen(atoms, SIZES[:1] if quick else SIZES)
-    rows = rows_of(__file__, sizes, lambda count: (folder, count, samples), threads)
-    result: dict[str, Any] = {
-        "benchmark": "scaling",
-        "machine": machine(load),
-        "protocol": {"precision": "float32", "threads": threads, "samples": samples},
-        "rows": rows,
-        "fit": growth(rows, "seconds_per_step"),
-    }
-    show(result)
-    target = output or (None if atoms or quick else RESULT)
-    if target is not None:
-        write(result, target)
+def main(*, boxes: Boxes | None = None, options: Measuring | None = None) -> None:
+    """Measure every size and fit how time grows."""
+    load, boxes, options = os.getloadavg()[0], boxes or Boxes(), options or Measuring()
+    samples = QUICK_SAMPLES if options.quick else SAMPLES
+    sizes = boxes.sizes(SIZES, quick=options.quick)
+    rows = rows_of(__file__, sizes, lambda count: (boxes.folder, count, samples), options.threads)
+    protocol = {"precision": "float32", "threads": options.threads, "samples": samples}
+    result = own_document("scaling", load, protocol, rows) | {"fit": growth(rows, "seconds_per_step")}
+    finish(result, shown(result), options.target(RESULT, whole=len(rows) == len(SIZES)))
 
 
 @app.command
@@ -114,10 +83,8 @@ def measure(folder: Path, atoms: int, samples: int, /) -> None:
     )
 
 
-def show(result: dict[str, Any]) -> None:
-    table = Table(title="Dynamics of water")
-    for title in ("atoms", "s per step", "µs per atom", "of it search", "kB per atom"):
-        table.add_column(title, justify="right")
+def shown(result: dict[str, Any]) -> Table:
+    table = figures("Dynamics of water", "atoms", "s per step", "µs per atom", "of it search", "kB per atom")
     for atoms, row in result["rows"].items():
         table.add_row(
             atoms,
@@ -126,11 +93,8 @@ def show(result: dict[str, Any]) -> None:
             f"{100 * row['share_of_the_search']:.1f} %",
             f"{row['bytes_per_atom'] / 1e3:.1f}",
         )
-    Console().print(table)
-    if result["fit"]:
-        Console().print(f"time ~ atoms^{result['fit']['time_grows_like_atoms_to_the']}")
-    if result["machine"]["load_average_before"] > BUSY:
-        Console().print("The machine was busy: the times mean nothing.", style="bold yellow")
+    table.caption = said(result["fit"])
+    return table
 
 
 def _seconds(work: Callable[[], object], samples: int) -> list[float]:

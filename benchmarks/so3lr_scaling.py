@@ -10,68 +10,44 @@ import json
 import os
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import cyclopts
 import numpy as np
-from boxes import chosen, growth, peak_bytes, rows_of, water
-from results import BUSY, machine, write
-from rich.console import Console
+from boxes import growth, peak_bytes, rows_of, said, water
+from options import Boxes, Measuring
+from results import figures, finish, own_document
 from rich.table import Table
-from step_time import geometries
 
 RESULT = Path(__file__).parent / "results" / "so3lr_scaling.json"
 SIZES = (192, 1536, 3072, 6144, 12288)
 SMALLEST = 192
 SMALL_BOX_A, LONG_RANGE_CUTOFF_A = 6.0, 12.0
-SAMPLES = 5
+SAMPLES, QUICK_SAMPLES = 5, 1
 
 app = cyclopts.App(help=__doc__)
 
 
 @app.default
-def main(
-    model: Path,
-    /,
-    *,
-    structures: Annotated[Path | None, cyclopts.Parameter(show_default=False)] = None,
-    atoms: list[int] | None = None,
-    threads: int = 2,
-    output: Path | None = None,
-) -> None:
+def main(model: Path, /, *, boxes: Boxes | None = None, options: Measuring | None = None) -> None:
     """Measure every size and fit how time grows.
 
     Parameters
     ----------
     model
         SO3LR as a model file of this package.
-    structures
-        Folder of the start geometries; `structures` in SHARED_DIR, or in `shared` beside the repository.
-    atoms
-        Sizes to measure; all if not given.
-    threads
-        Cores and threads to use.
-    output
-        Where to store the result; that of the repository if not given and all sizes are measured.
     """
-    load = os.getloadavg()[0]
-    folder = geometries(structures)
-    rows = rows_of(__file__, chosen(atoms, SIZES), lambda count: (model, folder, count), threads)
-    result: dict[str, Any] = {
-        "benchmark": "so3lr_scaling",
-        "machine": machine(load),
-        "protocol": {"precision": "float32", "threads": threads, "samples": SAMPLES},
-        "rows": rows,
-        "fit": fitted(rows),
-    }
-    show(result)
-    target = output or (None if atoms else RESULT)
-    if target is not None:
-        write(result, target)
+    load, boxes, options = os.getloadavg()[0], boxes or Boxes(), options or Measuring()
+    samples = QUICK_SAMPLES if options.quick else SAMPLES
+    sizes = boxes.sizes(SIZES, quick=options.quick)
+    rows = rows_of(__file__, sizes, lambda count: (model, boxes.folder, count, samples), options.threads)
+    protocol = {"precision": "float32", "threads": options.threads, "samples": samples}
+    result = own_document("so3lr_scaling", load, protocol, rows) | {"fit": fitted(rows)}
+    finish(result, shown(result), options.target(RESULT, whole=len(rows) == len(SIZES)))
 
 
 @app.command
-def measure(model: Path, folder: Path, atoms: int, /) -> None:
+def measure(model: Path, folder: Path, atoms: int, samples: int, /) -> None:
     """One size, in this process; prints JSON."""
     import so3krates as sk
 
@@ -81,7 +57,7 @@ def measure(model: Path, folder: Path, atoms: int, /) -> None:
     before = peak_bytes()
     potential.predict([system])
     lists, whole = [], []
-    for _ in range(SAMPLES):
+    for _ in range(samples):
         start = time.perf_counter()
         pairs = potential.find_pairs(system)
         lists.append(time.perf_counter() - start)
@@ -108,18 +84,13 @@ def fitted(rows: dict[str, dict[str, Any]]) -> dict[str, float] | None:
     return growth(alike, "seconds")
 
 
-def show(result: dict[str, Any]) -> None:
-    table = Table(title="SO3LR on water")
-    for title in ("atoms", "s per evaluation", "of it lists", "kB per atom"):
-        table.add_column(title, justify="right")
+def shown(result: dict[str, Any]) -> Table:
+    table = figures("SO3LR on water", "atoms", "s per evaluation", "of it lists", "kB per atom")
     for atoms, row in result["rows"].items():
         seconds, lists = row["seconds"], row["seconds_for_the_lists"]
         table.add_row(atoms, f"{seconds:.3f}", f"{lists:.3f}", f"{row['bytes_per_atom'] / 1e3:.0f}")
-    Console().print(table)
-    if result["fit"]:
-        Console().print(f"time ~ atoms^{result['fit']['time_grows_like_atoms_to_the']}")
-    if result["machine"]["load_average_before"] > BUSY:
-        Console().print("The machine was busy: the times mean nothing.", style="bold yellow")
+    table.caption = said(result["fit"])
+    return table
 
 
 if __name__ == "__main__":

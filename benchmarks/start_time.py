@@ -11,8 +11,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,21 +19,18 @@ import cyclopts
 import equinox as eqx
 import jax
 import numpy as np
-from results import machine, write
-from rich.console import Console
-from rich.table import Table
-from step_time import geometries, structure
+from options import Geometries, Measuring
+from results import figures, finish, own_document
+from structures import shared, structure
 from train_throughput import write_frames
 from workers import pinned
 
-from so3krates._version import __version__
 from so3krates.inference import TOLERANCE
 from so3krates.io.model_file import save
 from so3krates.model import ModelConfig, SO3krates
 from so3krates.potential import Potential
 from so3krates.prediction import ElementTable
 
-ROOT = Path(__file__).resolve().parents[1]
 RESULT = Path(__file__).parent / "results" / "start_time.json"
 STRUCTURES = ("ethanol", "AT-AT")
 ROUNDS = 3
@@ -101,10 +96,8 @@ def commands(folder: Path, data: Path, shapes: Path, names: Sequence[str]) -> di
 def main(
     *,
     data: Annotated[Path | None, cyclopts.Parameter(show_default=False)] = None,
-    structures: Annotated[Path | None, cyclopts.Parameter(show_default=False)] = None,
-    threads: int = 2,
-    quick: bool = False,
-    output: Path | None = None,
+    geometries: Geometries | None = None,
+    options: Measuring | None = None,
 ) -> None:
     """Measure the time to the first step of md and train.
 
@@ -112,44 +105,25 @@ def main(
     ----------
     data
         Folder of `rmd17_ethanol.npz`; `data` in SHARED_DIR, or in `shared` beside the repository.
-    structures
-        Folder of `atat.xyz`; `structures` there.
-    threads
-        Cores that the commands may use.
-    quick
-        One round of ethanol alone, only to see that everything works; nothing is stored unless `output` says so.
-    output
-        JSON file to write; the committed result if not given.
     """
-    load = os.getloadavg()[0]
-    source = data or Path(os.environ.get("SHARED_DIR", ROOT.parent / "shared")) / "data"
-    rounds = 1 if quick else ROUNDS
+    load, geometries, options = os.getloadavg()[0], geometries or Geometries(), options or Measuring()
+    rounds, names = (1, STRUCTURES[:1]) if options.quick else (ROUNDS, STRUCTURES)
     rows: dict[str, dict[str, Any]] = {}
-    with tempfile.TemporaryDirectory() as scratch, pinned(threads):
+    with tempfile.TemporaryDirectory() as scratch, pinned(options.threads):
         folder = Path(scratch)
-        names = STRUCTURES[:1] if quick else STRUCTURES
-        for name, (word, command) in commands(folder, source, geometries(structures), names).items():
+        started = commands(folder, data or shared("data"), geometries.folder, names)
+        for name, (word, command) in started.items():
             samples: dict[str, list[float]] = {"cold": [], "warm": []}
             for number in range(rounds):
                 programs = folder / f"{name}-{number}"
                 for kind in samples:
                     samples[kind].append(seconds_to(word, command, programs, folder / "log.log.jsonl"))
             rows[name] = {kind: round(float(np.median(values)), 2) for kind, values in samples.items()}
-    result = {
-        "benchmark": "start_time",
-        "date": datetime.now(UTC).date().isoformat(),
-        "machine": machine(load),
-        "protocol": {"rounds": rounds, "threads": threads, "unit": "s", "figure": "median"},
-        "versions": {"so3krates": __version__, **{name: version(name) for name in ("jax", "jaxlib")}},
-        "rows": rows,
-    }
-    table = Table("", "no programs kept", "programs kept", title="seconds to the first step")
+    protocol = {"rounds": rounds, "threads": options.threads, "unit": "s", "figure": "median"}
+    table = figures("seconds to the first step", "", "no programs kept", "programs kept")
     for name, row in rows.items():
         table.add_row(name, *(f"{row[kind]:.1f}" for kind in ("cold", "warm")))
-    Console().print(table)
-    target = output or (None if quick else RESULT)
-    if target is not None:
-        write(result, target)
+    finish(own_document("start_time", load, protocol, rows), table, options.target(RESULT))
 
 
 if __name__ == "__main__":

@@ -5,22 +5,21 @@
 Whole steps: batch, energies, forces, gradients through the forces, optimiser. float32, rMD17 molecules.
 """
 
-import os
 import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import ase
 import ase.io
 import cyclopts
 import numpy as np
-from options import Options
-from results import compared, described, document, show, write
-from rich.console import Console
+from comparison import Task, compare
+from options import Comparing
 from side_by_side import Quantity
-from workers import Engine, running, this_python
+from structures import shared
+from workers import Engine, this_python
 
-ROOT = Path(__file__).resolve().parents[1]
 RESULT = Path(__file__).parent / "results" / "train_throughput.json"
 MOLECULES = ("ethanol", "aspirin")
 FRAMES, QUICK_FRAMES = 950, 48
@@ -50,10 +49,18 @@ def write_frames(source: Path, target: Path, count: int) -> None:
     ase.io.write(target, frames, format="extxyz")
 
 
+def tasks(molecules: Sequence[str], data: Path, scratch: Path, *, quick: bool) -> Iterator[Task]:
+    count, steps = (QUICK_FRAMES, QUICK_STEPS) if quick else (FRAMES, STEPS)
+    for molecule in molecules:
+        frames = scratch / f"{molecule}.extxyz"
+        write_frames(data / f"rmd17_{molecule}.npz", frames, count)
+        yield Task(molecule, {**SETTINGS, "frames": str(frames), "count": count, "steps": steps}, {})
+
+
 def main(
     *,
     data: Annotated[Path | None, cyclopts.Parameter(show_default=False)] = None,
-    options: Options | None = None,
+    options: Comparing | None = None,
 ) -> None:
     """Measure the training throughput of every engine on ethanol and aspirin, batch 8.
 
@@ -62,30 +69,16 @@ def main(
     data
         Folder of `rmd17_*.npz`; `data` in SHARED_DIR, or in `shared` beside the repository.
     """
-    options = options or Options()
-    load = os.getloadavg()[0]
-    folder = data or Path(os.environ.get("SHARED_DIR", ROOT.parent / "shared")) / "data"
-    count, steps = (QUICK_FRAMES, QUICK_STEPS) if options.quick else (FRAMES, STEPS)
+    options = options or Comparing()
     engines = [
         Engine("so3krates", "so3krates_worker.py", this_python(), "train"),
         Engine("so3krates-torch", "so3krates_torch_worker.py", options.so3krates_torch_python, "train"),
         Engine("mace-torch 96x0e", "mace_worker.py", options.mace_python, "train"),
     ]
-    console = Console()
-    rows: dict[str, dict[str, Any]] = {}
-    with tempfile.TemporaryDirectory() as scratch, running(engines, options.threads) as workers:
-        for molecule in MOLECULES[:1] if options.quick else MOLECULES:
-            console.print(f"measuring {molecule}", style="dim")
-            frames = Path(scratch) / f"{molecule}.extxyz"
-            write_frames(folder / f"rmd17_{molecule}.npz", frames, count)
-            task = {**SETTINGS, "frames": str(frames), "count": count, "steps": steps}
-            rows[molecule] = compared(engines, workers, task, options.protocol, QUANTITY)
-        result = document("train_throughput", load, options.protocol, described(engines, workers), rows)
-    result["settings"] = SETTINGS
-    show(result, engines, GOALS, console)
-    target = options.target(RESULT)
-    if target is not None:
-        write(result, target)
+    molecules = MOLECULES[:1] if options.quick else MOLECULES
+    with tempfile.TemporaryDirectory() as scratch:
+        rows = tasks(molecules, data or shared("data"), Path(scratch), quick=options.quick)
+        compare("train_throughput", engines, rows, options, QUANTITY, GOALS, RESULT, settings=SETTINGS)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ python benchmarks/validation/tables.py        # writes them between their marks
 
 import json
 import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -90,14 +91,7 @@ def page_with(text: str, made: dict[str, str]) -> str:
 
 
 def _ensembles(found: list[dict[str, Any]]) -> str:
-    rows = [
-        "| system | ensemble | samples | kinetic energy, mean | width | equipartition | ratio of two state points |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for document in found:
-        measured = document.get("state_points")
-        if not measured:
-            continue
+    def row(name: str, ensemble: str, measured: dict[str, Any]) -> tuple[str, ...]:
         points = measured["points"]
         mean, width = (
             _each(point["sigma"][f"kinetic energy, {part}"] for point in points) for part in ("mean", "width")
@@ -107,96 +101,104 @@ def _ensembles(found: list[dict[str, Any]]) -> str:
         ]
         shown = f"{max(shares):.1f} of {len(shares)}" if shares else "–"
         ratios = " / ".join(_each(pair["sigma"]) or "no overlap" for pair in measured["pairs"])
-        samples = _each((point["samples"] for point in points), ",")
-        rows.append(
-            f"| {document['system']['name']} | {document['ensemble']} | {samples} | {mean} | {width} "
-            f"| {shown} | {ratios} |"
-        )
-    return _joined(rows)
+        return name, ensemble, _each((point["samples"] for point in points), ","), mean, width, shown, ratios
+
+    columns = "system | ensemble | samples | kinetic energy, mean | width | equipartition | ratio of two state points"
+    return _table(columns, (row(*named) for named in _having(found, "state_points")))
 
 
 def _averages(found: list[dict[str, Any]]) -> str:
-    rows = [
-        "| system | ensemble | bath, K | kinetic temperature, K | potential energy, meV/atom | over harmonic |",
-        "|---|---|---|---|---|---|",
-    ]
-    for document in found:
-        for point in (document.get("state_points") or {"points": []})["points"]:
-            harmonic = point.get("potential_over_harmonic")
-            per_atom = {
-                key: 1e3 * value / document["system"]["atoms"] for key, value in point["potential_energy_eV"].items()
-            }
-            pressure = "" if point["pressure_GPa"] is None else f", {point['pressure_GPa']:g} GPa"
-            rows.append(
-                f"| {document['system']['name']} | {document['ensemble']} | {point['temperature_K']:g}{pressure} "
-                f"| {_with_error(point['kinetic_temperature_K'], 2)} | {_with_error(per_atom, 3)} "
-                f"| {_with_error(harmonic, 4) if harmonic else '–'} |"
-            )
-    return _joined(rows)
+    def row(document: dict[str, Any], point: dict[str, Any]) -> tuple[str, ...]:
+        system, harmonic = document["system"], point.get("potential_over_harmonic")
+        per_atom = {key: 1e3 * value / system["atoms"] for key, value in point["potential_energy_eV"].items()}
+        pressure = "" if point["pressure_GPa"] is None else f", {point['pressure_GPa']:g} GPa"
+        return (
+            system["name"],
+            document["ensemble"],
+            f"{point['temperature_K']:g}{pressure}",
+            _with_error(point["kinetic_temperature_K"], 2),
+            _with_error(per_atom, 3),
+            _with_error(harmonic, 4) if harmonic else "–",
+        )
+
+    columns = "system | ensemble | bath, K | kinetic temperature, K | potential energy, meV/atom | over harmonic"
+    sampled = [document for document in found if document.get("state_points")]
+    return _table(columns, (row(each, point) for each in sampled for point in each["state_points"]["points"]))
 
 
 def _convergence(found: list[dict[str, Any]]) -> str:
-    rows = [
-        "| system | ensemble | time steps, fs | rms of the conserved quantity, meV/atom | exponent | largest deviation "
-        "from Δt² |",
-        "|---|---|---|---|---|---|",
-    ]
-    for document in found:
-        if measured := document.get("convergence"):
-            steps = ", ".join(f"{step:g}" for step in measured["timesteps_fs"])
-            spread = ", ".join(f"{value:.1e}" for value in measured["rms_meV_per_atom"])
-            rows.append(
-                f"| {document['system']['name']} | {document['ensemble']} | {steps} | {spread} "
-                f"| {measured['exponent']:.2f} ± {measured['exponent_error']:.2f} "
-                f"| {100 * measured['physical_validation_largest_deviation']:.0f} % |"
-            )
-    return _joined(rows)
+    def row(name: str, ensemble: str, measured: dict[str, Any]) -> tuple[str, ...]:
+        return (
+            name,
+            ensemble,
+            ", ".join(f"{step:g}" for step in measured["timesteps_fs"]),
+            ", ".join(f"{value:.1e}" for value in measured["rms_meV_per_atom"]),
+            f"{measured['exponent']:.2f} ± {measured['exponent_error']:.2f}",
+            f"{100 * measured['physical_validation_largest_deviation']:.0f} %",
+        )
+
+    columns = (
+        "system | ensemble | time steps, fs | rms of the conserved quantity, meV/atom | exponent | largest deviation "
+        "from Δt²"
+    )
+    return _table(columns, (row(*named) for named in _having(found, "convergence")))
 
 
 def _ideal_gas(found: list[dict[str, Any]]) -> str:
-    rows = [
-        "| ensemble | samples | ⟨V⟩p/Nk_BT | exact | width of V over its mean | exact |",
-        "|---|---|---|---|---|---|",
-    ]
-    for document in found:
-        if ratio := document.get("volume_over_NkT_p"):
-            rows.append(
-                f"| {document['ensemble']} | {document['samples']} | {_with_error(ratio, 4)} "
-                f"| {document['exact_volume_over_NkT_p']:.4f} | {document['relative_width']:.4f} "
-                f"| {document['exact_relative_width']:.4f} |"
-            )
-    return _section(IDEAL_GAS, rows)
+    columns = "ensemble | samples | ⟨V⟩p/Nk_BT | exact | width of V over its mean | exact"
+    rows = (
+        (
+            document["ensemble"],
+            str(document["samples"]),
+            _with_error(document["volume_over_NkT_p"], 4),
+            f"{document['exact_volume_over_NkT_p']:.4f}",
+            f"{document['relative_width']:.4f}",
+            f"{document['exact_relative_width']:.4f}",
+        )
+        for document in found
+        if document.get("volume_over_NkT_p")
+    )
+    return _section(IDEAL_GAS, _table(columns, rows))
 
 
 def _controls(document: dict[str, Any] | None) -> str:
-    rows = ["| what is wrong | largest deviation | where |", "|---|---|---|"]
-    for name, control in (document or {"controls": {}})["controls"].items():
+    def row(name: str, control: dict[str, Any]) -> tuple[str, ...]:
         named = [(value, where) for point in control["points"] for where, value in point["sigma"].items()]
         named += [(value, "ratio of two state points") for pair in control["pairs"] for value in pair["sigma"]]
         value, where = max(named)
-        rows.append(f"| {name} | {value:.1f} | {where} |")
-    return _joined(rows)
+        return name, f"{value:.1f}", where
+
+    controls = (document or {"controls": {}})["controls"]
+    return _table("what is wrong | largest deviation | where", (row(*each) for each in controls.items()))
 
 
 def _drift(document: dict[str, Any] | None) -> str:
+    columns = "structure | precision, time step | meV/atom/ps | k_BT/ns per degree of freedom | over σ(kinetic energy)"
+    structures = (document or {"rows": {}})["rows"]
     rows = [
-        "| structure | precision, time step | meV/atom/ps | k_BT/ns per degree of freedom | over σ(kinetic energy) |",
-        "|---|---|---|---|---|",
+        (
+            name,
+            label,
+            f"{drift['meV_per_atom_per_ps']:.1e} ± {drift['error_meV_per_atom_per_ps']:.0e}",
+            f"{drift['kT_per_ns_per_dof']:.1e} ± {drift['error_kT_per_ns_per_dof']:.0e}",
+            f"{drift['over_kinetic_spread']:.1e}",
+        )
+        for name, row in structures.items()
+        for label, drift in row["drift"].items()
     ]
-    for name, row in (document or {"rows": {}})["rows"].items():
-        for label, drift in row["drift"].items():
-            rows.append(
-                f"| {name} | {label} | {drift['meV_per_atom_per_ps']:.1e} ± {drift['error_meV_per_atom_per_ps']:.0e} "
-                f"| {drift['kT_per_ns_per_dof']:.1e} ± {drift['error_kT_per_ns_per_dof']:.0e} "
-                f"| {drift['over_kinetic_spread']:.1e} |"
-            )
-    for name, row in (document or {"rows": {}})["rows"].items():
+    for name, row in structures.items():
         errors = ", ".join(f"{value:.1e}" for value in row["convergence"]["rms_meV_per_atom"].values())
         steps = ", ".join(row["convergence"]["rms_meV_per_atom"])
-        rows.append(
-            f"| {name} | error at {steps} | {errors} meV/atom | ∝ Δt^{row['convergence']['exponent']:.2f} | – |"
-        )
-    return _section(DRIFT, rows)
+        exponent = f"∝ Δt^{row['convergence']['exponent']:.2f}"
+        rows.append((name, f"error at {steps}", f"{errors} meV/atom", exponent, "–"))
+    return _section(DRIFT, _table(columns, rows))
+
+
+def _having(found: list[dict[str, Any]], part: str) -> list[tuple[str, str, dict[str, Any]]]:
+    """System, ensemble and this part of the documents that have it."""
+    return [
+        (document["system"]["name"], document["ensemble"], document[part]) for document in found if document.get(part)
+    ]
 
 
 def _long_runs(document: dict[str, Any] | None) -> str:
@@ -230,15 +232,16 @@ def _with_error(value: dict[str, float], digits: int) -> str:
     return f"{value['mean']:.{digits}f} ± {value['error']:.{digits}f}"
 
 
-def _section(text: str, rows: list[str]) -> str:
+def _section(text: str, table: str) -> str:
     """A section of the page that is there once its figures are."""
-    table = _joined(rows)
     return f"{text}\n{table}" if table else ""
 
 
-def _joined(rows: list[str]) -> str:
-    """Nothing without a row of figures."""
-    return "\n".join(rows) + "\n" if len(rows) > 2 else ""
+def _table(columns: str, rows: Iterable[Sequence[str]]) -> str:
+    """In Markdown; nothing without a row of figures."""
+    shown = [f"| {' | '.join(row)} |" for row in rows]
+    head = [f"| {columns} |", "|---" * len(columns.split(" | ")) + "|"]
+    return "\n".join(head + shown) + "\n" if shown else ""
 
 
 if __name__ == "__main__":

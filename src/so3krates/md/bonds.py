@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from ase.data import covalent_radii
 from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
+from scipy.sparse.csgraph import breadth_first_order, connected_components
 
 from so3krates._errors import InputError
 from so3krates._typing import Bool, Float, Int
@@ -50,8 +50,7 @@ def connected(
     first: Int[np.ndarray, " links"], second: Int[np.ndarray, " links"], atoms: int
 ) -> Int[np.ndarray, " atoms"]:
     """The number of the part that each atom belongs to: what links connect."""
-    links = coo_matrix((np.ones(len(first), bool), (first, second)), shape=(atoms, atoms))
-    return connected_components(links, directed=False)[1].astype(np.int64)
+    return connected_components(_links(first, second, atoms), directed=False)[1].astype(np.int64)
 
 
 def find_bonds(system: System, factor: float) -> Bonds:
@@ -65,6 +64,24 @@ def find_bonds(system: System, factor: float) -> Bonds:
     near = lengths < factor * (radii[pairs.centers] + radii[pairs.others])
     bonded = near & may[pairs.centers] & may[pairs.others]
     return Bonds(pairs.centers[bonded], pairs.others[bonded], pairs.shifts[bonded], lengths[bonded])
+
+
+def alone(system: System, factor: float, cutoff: float) -> bool:
+    """Whether a periodic structure is one molecule, by bonds as `find_bonds` sees them, none of whose atoms is within
+    `cutoff` (Å) of an image of any of them. What bonds hold together through faces of the cell is never alone."""
+    bonds = find_bonds(system, factor)
+    if len(np.unique(bonds.molecules(len(system)))) != 1:
+        return False
+    shifts = {}
+    for i, j, shift in zip(bonds.centers.tolist(), bonds.others.tolist(), bonds.shifts, strict=True):
+        shifts[i, j], shifts[j, i] = shift, -shift
+    # The molecule may lie across faces of the cell: from atom to atom along bonds, the cell in which it goes on.
+    order, before = breadth_first_order(_links(bonds.centers, bonds.others, len(system)), 0, directed=False)
+    cells = np.zeros((len(system), 3), int)
+    for atom in order[1:].tolist():
+        cells[atom] = cells[before[atom]] + shifts[int(before[atom]), atom]
+    pairs = find_pairs(system, cutoff)
+    return not np.any(pairs.shifts + cells[pairs.centers] - cells[pairs.others])
 
 
 def watched_bonds(monitor: Monitor, system: System) -> Bonds:
@@ -91,3 +108,7 @@ def watched_bonds(monitor: Monitor, system: System) -> Bonds:
     given = monitor.bond_lengths
     lengths = np.linalg.norm(difference, axis=1) if given is None else np.asarray(given)
     return Bonds(index[:, 0], index[:, 1], shifts, lengths)
+
+
+def _links(first: Int[np.ndarray, " links"], second: Int[np.ndarray, " links"], atoms: int) -> coo_matrix:
+    return coo_matrix((np.ones(len(first), bool), (first, second)), shape=(atoms, atoms))

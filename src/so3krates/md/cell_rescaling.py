@@ -14,23 +14,21 @@ measure, and one is the pressure of the centre of mass, which rests here but sta
 """
 
 from dataclasses import replace
-from typing import Annotated, Literal
+from typing import Literal
 
 import equinox as eqx
 import jax.numpy as jnp
-from pydantic import AfterValidator, Field, PositiveFloat
+from pydantic import Field, PositiveFloat
 
 from so3krates._typing import Array, Float
-from so3krates.config import Config
 from so3krates.md.csvr import Rescaling, make_rescaling, rescale
 from so3krates.md.heat import Heat
 from so3krates.md.noise import normal
 from so3krates.md.operators import drift, kick, kinetic_energy, kinetic_tensor, refresh, stretch, tick, volume
-from so3krates.md.scaling import prepared
-from so3krates.md.schedule import Ramp, Schedule, every_pressure, every_temperature, make_schedule, start_of
-from so3krates.md.state import Forces, Snapshot, State
-from so3krates.md.velocities import degrees_of_freedom
-from so3krates.units import FEMTOSECOND, GPA
+from so3krates.md.scaling import ConstantPressure
+from so3krates.md.schedule import Schedule
+from so3krates.md.state import Forces, State
+from so3krates.units import GPA
 
 Coupling = Literal["isotropic", "anisotropic", "triclinic"]
 
@@ -54,7 +52,7 @@ class Piston(eqx.Module):
     """Energy that the barostat and the pressure from outside have delivered so far."""
 
 
-class StochasticCellRescaling(Config):
+class StochasticCellRescaling(ConstantPressure):
     """Constant temperature and pressure, for structures that are periodic along all three axes.
 
     The thermostat is that of `CSVR`; the centre of mass rests, 3N − 3 degrees of freedom. Volumes have the right
@@ -65,12 +63,8 @@ class StochasticCellRescaling(Config):
     `triclinic` changes angles too (solids). A liquid has no restoring force against a change of shape.
     """
 
-    temperature_K: Annotated[float | Ramp, AfterValidator(every_temperature)] = Field(
-        description="temperature, K, or a ramp of it"
-    )
-    pressure_GPa: Annotated[float | Ramp, AfterValidator(every_pressure)] = Field(
-        default=1e-4, description="pressure, GPa, or a ramp of it; 1e-4 GPa is 1 bar"
-    )
+    scaled_by = "velocity rescaling"
+
     coupling: Coupling = Field(default="isotropic", description="what of the cell may change")
     compressibility_per_GPa: PositiveFloat = Field(
         default=WATER_PER_GPA, description="isothermal compressibility β, 1/GPa; roughly"
@@ -78,32 +72,14 @@ class StochasticCellRescaling(Config):
     barostat_time_fs: PositiveFloat = Field(default=1000.0, description="time constant τ of the volume, fs")
     thermostat_time_fs: PositiveFloat = Field(default=100.0, description="time constant of the thermostat, fs")
 
-    @property
-    def fix_center(self) -> bool:
-        return True
-
-    @property
-    def moves_cell(self) -> bool:
-        return True
-
-    @property
-    def start_temperature_K(self) -> float:
-        return start_of(self.temperature_K)
-
-    def degrees_of_freedom(self, start: Snapshot) -> int:
-        return degrees_of_freedom(start.system, start.fixed, fix_center=True, fix_rotation=False)
-
-    def prepare(self, snapshot: Snapshot) -> Snapshot:
-        return prepared(snapshot, "velocity rescaling", fix_rotation=False)
-
     def init(self, state: State, timestep_fs: float) -> State:
         assert state.cell is not None
         dtype = state.positions.dtype
         rate = self.compressibility_per_GPa / GPA * timestep_fs / self.barostat_time_fs
         piston = Piston(
-            rescaling=make_rescaling(self.temperature_K, self.thermostat_time_fs, state, timestep_fs),
+            rescaling=make_rescaling(self.thermal(timestep_fs, dtype), timestep_fs / self.thermostat_time_fs),
             mobility=jnp.asarray(rate / (3.0 * volume(state.cell)), dtype),
-            pressure=make_schedule(self.pressure_GPa, timestep_fs * FEMTOSECOND, dtype, lambda p: p * GPA),
+            pressure=self.pressure(timestep_fs, dtype),
             heat=Heat.zero(dtype),
         )
         return replace(state, thermostat=piston)

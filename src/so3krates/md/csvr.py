@@ -2,22 +2,18 @@
 
 from dataclasses import replace
 from math import exp
-from typing import Annotated
 
 import equinox as eqx
 import jax.numpy as jnp
-from pydantic import AfterValidator, Field, PositiveFloat
+from pydantic import Field, PositiveFloat
 
 from so3krates._typing import Array, Float
-from so3krates.config import Config
 from so3krates.md.heat import Heat
 from so3krates.md.noise import normal
 from so3krates.md.operators import drift, kick, kinetic_energy, refresh, scale, tick
-from so3krates.md.scaling import prepared
-from so3krates.md.schedule import Ramp, Schedule, every_temperature, make_schedule, start_of
-from so3krates.md.state import Forces, Snapshot, State
-from so3krates.md.velocities import degrees_of_freedom
-from so3krates.units import BOLTZMANN, FEMTOSECOND
+from so3krates.md.scaling import ConstantVolume
+from so3krates.md.schedule import Schedule
+from so3krates.md.state import Forces, State
 
 
 class Rescaling(eqx.Module):
@@ -31,7 +27,7 @@ class Rescaling(eqx.Module):
     """Delivered so far."""
 
 
-class CSVR(Config):
+class CSVR(ConstantVolume):
     """Canonical ensemble by one random factor for all velocities; the centre of mass rests, 3N − 3 degrees of freedom.
 
     The kinetic energy follows its own stochastic dynamics towards the canonical distribution within the time constant,
@@ -40,34 +36,16 @@ class CSVR(Config):
     energy by themselves keep their shares.
     """
 
-    temperature_K: Annotated[float | Ramp, AfterValidator(every_temperature)] = Field(
-        description="temperature, K, or a ramp of it"
-    )
+    scaled_by = "velocity rescaling"
+
     time_constant_fs: PositiveFloat = Field(default=100.0, description="time constant τ of the thermostat, fs")
     fix_rotation: bool = Field(
         default=False, description="remove the angular momentum at the start; isolated molecules only"
     )
 
-    @property
-    def fix_center(self) -> bool:
-        return True
-
-    @property
-    def moves_cell(self) -> bool:
-        return False
-
-    @property
-    def start_temperature_K(self) -> float:
-        return start_of(self.temperature_K)
-
-    def degrees_of_freedom(self, start: Snapshot) -> int:
-        return degrees_of_freedom(start.system, start.fixed, fix_center=True, fix_rotation=self.fix_rotation)
-
-    def prepare(self, snapshot: Snapshot) -> Snapshot:
-        return prepared(snapshot, "velocity rescaling", fix_rotation=self.fix_rotation)
-
     def init(self, state: State, timestep_fs: float) -> State:
-        return replace(state, thermostat=make_rescaling(self.temperature_K, self.time_constant_fs, state, timestep_fs))
+        thermal = self.thermal(timestep_fs, state.positions.dtype)
+        return replace(state, thermostat=make_rescaling(thermal, timestep_fs / self.time_constant_fs))
 
     def step(self, state: State, forces: Forces) -> State:
         state = drift(kick(state, 0.5), 1.0)
@@ -80,14 +58,10 @@ class CSVR(Config):
         return state.energy + kinetic_energy(state) - state.thermostat.heat.total
 
 
-def make_rescaling(temperature_K: float | Ramp, time_constant_fs: float, state: State, timestep_fs: float) -> Rescaling:
-    """A thermostat that has delivered nothing yet."""
-    dtype = state.positions.dtype
-    return Rescaling(
-        decay=jnp.asarray(exp(-timestep_fs / time_constant_fs), dtype),
-        thermal=make_schedule(temperature_K, timestep_fs * FEMTOSECOND, dtype, lambda t: BOLTZMANN * t),
-        heat=Heat.zero(dtype),
-    )
+def make_rescaling(thermal: Schedule, rate: float) -> Rescaling:
+    """A thermostat that has delivered nothing yet; its rate is Δt/τ."""
+    dtype = thermal.start.dtype
+    return Rescaling(decay=jnp.asarray(exp(-rate), dtype), thermal=thermal, heat=Heat.zero(dtype))
 
 
 def rescale(state: State, rescaling: Rescaling) -> tuple[State, Rescaling]:

@@ -26,7 +26,7 @@ from so3krates.md.run import Run, RunStopped, RunUnfinished
 from so3krates.md.settings import Settings
 from so3krates.md.sharding import advance_shared, devices_for, placed
 from so3krates.md.state import Snapshot, State, make_state
-from so3krates.md.track import Track
+from so3krates.md.track import Seen, Track, first_stop
 from so3krates.md.velocities import maxwell_boltzmann
 from so3krates.md.wall_time import Deadline
 from so3krates.md.watch import make_watch
@@ -58,6 +58,8 @@ class Chunk:
     checkpoint: Checkpoint
     speed: float
     made: int
+    seen: dict[int, Seen] | None = None
+    """What the frames show, by replica, where they had to be looked at before."""
 
 
 class Ended(NamedTuple):
@@ -196,10 +198,12 @@ class Engine:
                 if not count:
                     break
                 # It begins with the state of the last chunk only once that is known to be valid.
-                outcome, checkpoint = self._chunk(checkpoint, count, status)
+                outcome, checkpoint, seen = self._next(checkpoint, count, status, writer)
                 status = np.asarray(outcome.status)
-                pace.computed(count)
-                writer.put(Chunk(outcome, checkpoint.lean(), pace.steps_per_second, checkpoint.step - begin))
+                pace.computed(checkpoint.step - step)
+                writer.put(Chunk(outcome, checkpoint.lean(), pace.steps_per_second, checkpoint.step - begin, seen))
+                if seen is not None and first_stop(seen.values()) is not None:
+                    writer.wait()  # the next chunk must know who has ended
                 if np.all(status):
                     break
                 self._tell(checkpoint, pace, step)
@@ -235,15 +239,19 @@ class Engine:
 
     def _commit(self, chunk: Chunk) -> None:
         """Frames, then the state behind them; a state that failed is none to go on from. In the writer's thread."""
-        outcome, retries = jax.device_get(chunk.outcome), chunk.checkpoint.retries
         with precision_scope(self.settings.dtype):  # which belongs to a thread
-            for number, track in enumerate(self.tracks):
-                if track.ended is None:
-                    own = _of_replica(outcome, number) if self.together else outcome
-                    state = self._of(chunk.checkpoint.state, number)
-                    track.commit(own, state, self.problem.watch, retries, chunk.speed, chunk.made)
+            seen = self._look(chunk.outcome) if chunk.seen is None else chunk.seen
+            for number, own in seen.items():
+                state, retries = self._of(chunk.checkpoint.state, number), chunk.checkpoint.retries
+                self.tracks[number].commit(own, state, self.problem.watch, retries, chunk.speed, chunk.made)
         if self.store is not None and not (self._all_ended() and not self.together):
             self.store(chunk.checkpoint._replace(progress=tuple(track.progress for track in self.tracks)))
+
+    def _look(self, outcome: Outcome) -> dict[int, Seen]:
+        """What the frames of a chunk show, of each replica that had not ended."""
+        outcome = jax.device_get(outcome)
+        running = [number for number, track in enumerate(self.tracks) if track.ended is None]
+        return {n: self.tracks[n].look(_of_replica(outcome, n) if self.together else outcome) for n in running}
 
     def _of(self, state: State, number: int) -> State:
         return replica(state, number) if self.together else state
@@ -276,6 +284,31 @@ class Engine:
         done = run_chunk(compiled, checkpoint.state, checkpoint.neighbors, self._enlarged)
         retries = checkpoint.retries + done.retries
         return done.record, Checkpoint(done.state, done.neighbors, retries, ())
+
+    def _next(
+        self, checkpoint: Checkpoint, count: int, status: Int[np.ndarray, "*replicas"] | None, writer: Writer[Chunk]
+    ) -> tuple[Outcome, Checkpoint, dict[int, Seen] | None]:
+        """`_chunk`, and what its frames show where exchanges depend on that.
+
+        A replica whose frame ends it takes no part in later exchanges. A chunk that went on to one is thrown away and
+        run again up to the step before: that is rare, while a chunk for every exchange would cost much.
+        """
+        outcome, after = self._chunk(checkpoint, count, status)
+        if self.problem.exchange_every is None or not any(track.inspector.may_end for track in self.tracks):
+            return outcome, after, None
+        writer.wait()  # what it stores of the inspectors belongs to the chunk before
+        every = int(np.asarray(self.problem.exchange_every))
+        before = [track.inspector.findings for track in self.tracks]
+        while True:
+            seen = self._look(outcome)
+            stop = first_stop(seen.values())
+            if stop is None or (last := (stop // every + 1) * every - 1) >= after.step:
+                return outcome, after, seen
+            for number in seen:
+                track = self.tracks[number]
+                track.inspector = track.inspector.back_at(before[number])
+            again = checkpoint._replace(neighbors=after.neighbors, retries=after.retries)
+            outcome, after = self._chunk(again, last - checkpoint.step, status)
 
     def _with_forces(self, state: State) -> tuple[State, Neighbors, int]:
         def compiled(state: State, neighbors: Neighbors) -> tuple:

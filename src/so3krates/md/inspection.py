@@ -37,7 +37,7 @@ class Inspector:
     """
 
     def __init__(self, monitor: Monitor, system: System, frame_fs: float, committee: Committee | None) -> None:
-        self._monitor, self._system, self._committee = monitor, system, committee
+        self._monitor, self._system, self._frame_fs, self._committee = monitor, system, frame_fs, committee
         self._bonds = _BondsSeen(monitor, system, frame_fs)
         isolated = not system.periodic or in_empty_box(system)
         self._parts = None if monitor.max_gap is None or not isolated else _Parts(monitor, system, monitor.max_gap)
@@ -54,6 +54,23 @@ class Inspector:
         self._bonds.remember(findings.events)
         if self._parts is not None:
             self._parts.remember(findings.events)
+
+    def back_at(self, findings: Findings) -> "Inspector":
+        """As it was when it had found no more than this, if the frames since then come once more."""
+        earlier = self.fresh(self._frame_fs)
+        earlier.remember(findings)
+        earlier._told = min(self._told, earlier._told)
+        return earlier
+
+    @property
+    def may_end(self) -> bool:
+        """Whether a frame can end the run."""
+        looked_for = {"bond_broken", "bond_formed"}
+        if self._parts is not None:
+            looked_for |= {"torn_apart", "evaporated"}
+        if self._committee is not None:
+            looked_for |= {"committee_disagrees"}
+        return not looked_for.isdisjoint(self._monitor.stop_on)
 
     @property
     def untold(self) -> bool:

@@ -6,29 +6,19 @@ cell. Splitting: both chains, cell, velocities, positions, and back.
 
 from dataclasses import replace
 from math import pi
-from typing import Annotated
 
 import equinox as eqx
 import jax.numpy as jnp
-from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt
 
 from so3krates._typing import Array, Float
-from so3krates.config import Config
 from so3krates.md.chain import Chain, half_step, make_chain
 from so3krates.md.heat import Heat
 from so3krates.md.operators import kinetic_energy, refresh, scale, tick, volume
-from so3krates.md.scaling import prepared
-from so3krates.md.schedule import (
-    Ramp,
-    Schedule,
-    every_pressure,
-    every_temperature,
-    make_schedule,
-    start_of,
-)
-from so3krates.md.state import Forces, Snapshot, State
-from so3krates.md.velocities import degrees_of_freedom
-from so3krates.units import BOLTZMANN, FEMTOSECOND, GPA
+from so3krates.md.scaling import ConstantPressure
+from so3krates.md.schedule import Schedule
+from so3krates.md.state import Forces, State
+from so3krates.units import BOLTZMANN, FEMTOSECOND
 
 
 class Cylinder(eqx.Module):
@@ -49,7 +39,7 @@ class Cylinder(eqx.Module):
     """Of the pressure from outside, and of the centre of mass."""
 
 
-class MTK(Config):
+class MTK(ConstantPressure):
     """Constant temperature and pressure without noise, for structures that are periodic along all three axes; the cell
     is scaled as a whole. The centre of mass rests, 3N − 3 degrees of freedom; its own pressure k_BT/V is added.
 
@@ -57,43 +47,20 @@ class MTK(Config):
     equilibrium, begin with `StochasticCellRescaling`, whose volume relaxes instead.
     """
 
-    temperature_K: Annotated[float | Ramp, AfterValidator(every_temperature)] = Field(
-        description="temperature, K, or a ramp of it"
-    )
-    pressure_GPa: Annotated[float | Ramp, AfterValidator(every_pressure)] = Field(
-        default=1e-4, description="pressure, GPa, or a ramp of it; 1e-4 GPa is 1 bar"
-    )
+    scaled_by = "a Nosé–Hoover chain"
+
     thermostat_period_fs: PositiveFloat = Field(default=100.0, description="period of the chains, fs")
     barostat_period_fs: PositiveFloat = Field(default=1000.0, description="period of the cell, fs")
     chain: PositiveInt = Field(default=3, description="number of links of each chain")
 
-    @property
-    def fix_center(self) -> bool:
-        return True
-
-    @property
-    def moves_cell(self) -> bool:
-        return True
-
-    @property
-    def start_temperature_K(self) -> float:
-        return start_of(self.temperature_K)
-
-    def degrees_of_freedom(self, start: Snapshot) -> int:
-        return degrees_of_freedom(start.system, start.fixed, fix_center=True, fix_rotation=False)
-
-    def prepare(self, snapshot: Snapshot) -> Snapshot:
-        return prepared(snapshot, "a Nosé–Hoover chain", fix_rotation=False)
-
     def init(self, state: State, timestep_fs: float) -> State:
         dtype, start = state.positions.dtype, BOLTZMANN * self.start_temperature_K
-        step = timestep_fs * FEMTOSECOND
         tau = self.barostat_period_fs * FEMTOSECOND / (2.0 * pi)
         cylinder = Cylinder(
             chain=make_chain(self.chain, state.freedom, start, self.thermostat_period_fs, dtype),
             cell_chain=make_chain(self.chain, 1.0, start, self.barostat_period_fs, dtype),
-            thermal=make_schedule(self.temperature_K, step, dtype, lambda t: BOLTZMANN * t),
-            pressure=make_schedule(self.pressure_GPa, step, dtype, lambda p: p * GPA),
+            thermal=self.thermal(timestep_fs, dtype),
+            pressure=self.pressure(timestep_fs, dtype),
             rate=jnp.zeros((), dtype),
             mass=(state.freedom + 3.0) * start * tau * tau,
             work=Heat.zero(dtype),

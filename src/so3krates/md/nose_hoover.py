@@ -1,20 +1,17 @@
 """Nosé–Hoover chains: canonical ensemble without noise (Martyna, Tuckerman, Tobias and Klein, Mol. Phys. 87, 1117)."""
 
 from dataclasses import replace
-from typing import Annotated
 
 import equinox as eqx
-from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt
 
 from so3krates._typing import Array, Float
-from so3krates.config import Config
 from so3krates.md.chain import Chain, half_step, make_chain
 from so3krates.md.operators import drift, kick, kinetic_energy, refresh, scale, tick
-from so3krates.md.scaling import prepared
-from so3krates.md.schedule import Ramp, Schedule, every_temperature, make_schedule, start_of
-from so3krates.md.state import Forces, Snapshot, State
-from so3krates.md.velocities import degrees_of_freedom
-from so3krates.units import BOLTZMANN, FEMTOSECOND
+from so3krates.md.scaling import ConstantVolume
+from so3krates.md.schedule import Schedule
+from so3krates.md.state import Forces, State
+from so3krates.units import BOLTZMANN
 
 
 class Chained(eqx.Module):
@@ -25,7 +22,7 @@ class Chained(eqx.Module):
     """k_BT."""
 
 
-class NoseHoover(Config):
+class NoseHoover(ConstantVolume):
     """Canonical ensemble by a deterministic chain of thermostats; the centre of mass rests, 3N − 3 degrees of freedom.
 
     A chain scales velocities and turns nothing: an isolated molecule that does not rotate never will. With
@@ -34,39 +31,18 @@ class NoseHoover(Config):
     become too hot. A chain needs a system that is ergodic by itself: for a few stiff oscillators take Langevin.
     """
 
-    temperature_K: Annotated[float | Ramp, AfterValidator(every_temperature)] = Field(
-        description="temperature, K, or a ramp of it"
-    )
+    scaled_by = "a Nosé–Hoover chain"
+
     period_fs: PositiveFloat = Field(default=100.0, description="period of the thermostat's oscillation, fs")
     chain: PositiveInt = Field(default=3, description="number of links")
     fix_rotation: bool = Field(
         default=False, description="remove the angular momentum at the start; isolated molecules only"
     )
 
-    @property
-    def fix_center(self) -> bool:
-        return True
-
-    @property
-    def moves_cell(self) -> bool:
-        return False
-
-    @property
-    def start_temperature_K(self) -> float:
-        return start_of(self.temperature_K)
-
-    def degrees_of_freedom(self, start: Snapshot) -> int:
-        return degrees_of_freedom(start.system, start.fixed, fix_center=True, fix_rotation=self.fix_rotation)
-
-    def prepare(self, snapshot: Snapshot) -> Snapshot:
-        return prepared(snapshot, "a Nosé–Hoover chain", fix_rotation=self.fix_rotation)
-
     def init(self, state: State, timestep_fs: float) -> State:
-        dtype = state.positions.dtype
-        thermal = make_schedule(self.temperature_K, timestep_fs * FEMTOSECOND, dtype, lambda t: BOLTZMANN * t)
-        start = BOLTZMANN * self.start_temperature_K
+        dtype, start = state.positions.dtype, BOLTZMANN * self.start_temperature_K
         chain = make_chain(self.chain, state.freedom, start, self.period_fs, dtype)
-        return replace(state, thermostat=Chained(chain, thermal))
+        return replace(state, thermostat=Chained(chain, self.thermal(timestep_fs, dtype)))
 
     def step(self, state: State, forces: Forces) -> State:
         state = kick(_half_chain(state), 0.5)

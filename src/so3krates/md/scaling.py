@@ -1,13 +1,83 @@
-"""What thermostats have in common that scale all velocities by one factor: they set nothing in motion that rests."""
+"""What ensembles have in common whose thermostat scales all velocities by one factor: it sets nothing in motion that
+rests."""
 
 from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+from pydantic import AfterValidator, Field
 
 from so3krates._errors import InputError
+from so3krates.config import Config
+from so3krates.md.schedule import Ramp, Schedule, every_pressure, every_temperature, make_schedule, start_of
 from so3krates.md.state import Snapshot
 from so3krates.md.velocities import degrees_of_freedom, kinetic_energy, rotates, without_center, without_rotation
+from so3krates.units import BOLTZMANN, FEMTOSECOND, GPA
 
 
-def prepared(snapshot: Snapshot, thermostat: str, *, fix_rotation: bool) -> Snapshot:
+class Scaling(Config):
+    """An ensemble at a given temperature; the centre of mass rests."""
+
+    scaled_by: ClassVar[str]
+    """The thermostat in a sentence."""
+
+    temperature_K: Annotated[float | Ramp, AfterValidator(every_temperature)] = Field(
+        description="temperature, K, or a ramp of it"
+    )
+
+    @property
+    def fix_center(self) -> bool:
+        return True
+
+    @property
+    def start_temperature_K(self) -> float:
+        return start_of(self.temperature_K)
+
+    def thermal(self, timestep_fs: float, dtype: object) -> Schedule:
+        """k_BT in the course of a run, eV."""
+        return make_schedule(self.temperature_K, timestep_fs * FEMTOSECOND, dtype, lambda t: BOLTZMANN * t)
+
+
+class ConstantVolume(Scaling):
+    """In a cell that stays what it is, or in none: isolated molecules may be kept from rotating."""
+
+    if TYPE_CHECKING:
+        # Each ensemble has this field behind its own ones; those of a base come before.
+        fix_rotation: bool
+
+    @property
+    def moves_cell(self) -> bool:
+        return False
+
+    def degrees_of_freedom(self, start: Snapshot) -> int:
+        return degrees_of_freedom(start.system, start.fixed, fix_center=True, fix_rotation=self.fix_rotation)
+
+    def prepare(self, snapshot: Snapshot) -> Snapshot:
+        return _prepared(snapshot, self.scaled_by, fix_rotation=self.fix_rotation)
+
+
+class ConstantPressure(Scaling):
+    """In a cell that moves, and is periodic along all three axes: nothing rotates as a whole."""
+
+    pressure_GPa: Annotated[float | Ramp, AfterValidator(every_pressure)] = Field(
+        default=1e-4, description="pressure, GPa, or a ramp of it; 1e-4 GPa is 1 bar"
+    )
+
+    @property
+    def moves_cell(self) -> bool:
+        return True
+
+    def degrees_of_freedom(self, start: Snapshot) -> int:
+        return degrees_of_freedom(start.system, start.fixed, fix_center=True, fix_rotation=False)
+
+    def prepare(self, snapshot: Snapshot) -> Snapshot:
+        return _prepared(snapshot, self.scaled_by, fix_rotation=False)
+
+    def pressure(self, timestep_fs: float, dtype: object) -> Schedule:
+        """p in the course of a run, eV/Å³."""
+        return make_schedule(self.pressure_GPa, timestep_fs * FEMTOSECOND, dtype, lambda p: p * GPA)
+
+
+def _prepared(snapshot: Snapshot, thermostat: str, *, fix_rotation: bool) -> Snapshot:
     """Velocities without motion of the centre of mass and, if it is asked for, without rotation.
 
     Args:

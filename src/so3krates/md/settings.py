@@ -14,13 +14,14 @@ import numpy as np
 
 from so3krates._errors import InputError
 from so3krates.config import Config
+from so3krates.md.bonds import alone
 from so3krates.md.exchange import TemperatureExchange
 from so3krates.md.monitor import Monitor
 from so3krates.md.recording import Recording
 from so3krates.md.state import Integrator, Snapshot
 from so3krates.md.velocities import check_temperature
 from so3krates.potential import Potential
-from so3krates.system import in_empty_box
+from so3krates.system import System, in_empty_box
 
 MAX_TIMESTEP_FS = 10.0
 MAX_STEPS = 2**31 - 2**20
@@ -125,6 +126,7 @@ def make_settings(
     if integrator.moves_cell:
         # A model of short range sees no vacuum; the pressure of a molecule in one is none all the same.
         _refuse_without_box(start, isolated or (potential.isolated is not False and in_empty_box(start.system)))
+        _refuse_alone(start.system, monitor.bond_factor, potential.cutoff)
     save_every, scalars_every = recording.intervals(timestep_fs, int(steps))
     return Settings(
         integrator=integrator,
@@ -222,6 +224,18 @@ def _refuse_without_box(start: Snapshot, isolated: bool) -> None:
         raise InputError(
             f"{len(start.fixed)} atoms of {system.formula} are fixed, so they cannot follow a cell that changes; use "
             "an ensemble at constant volume."
+        )
+
+
+def _refuse_alone(system: System, bond_factor: float, cutoff: float) -> None:
+    """A molecule that is out of reach of its images presses against nothing: what a barostat would take for pressure is
+    its own vibration, and the cell would shrink until the images touch."""
+    if alone(system, bond_factor, cutoff):
+        assert system.cell is not None
+        lengths = " × ".join(f"{length:.4g}" for length in np.linalg.norm(system.cell, axis=1))
+        raise InputError(
+            f"{system.formula} is a single molecule in a cell of {lengths} Å, farther from its images than the cutoff "
+            f"of {cutoff:g} Å, and has no pressure; use an ensemble at constant volume, or a cell that is filled."
         )
 
 

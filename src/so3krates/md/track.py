@@ -1,8 +1,9 @@
 """The host's side of one trajectory: from rows of a record to frames, to what the monitor says, to files."""
 
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from so3krates._errors import FileError
 from so3krates._typing import Float
 from so3krates.io.trajectory import OBSERVABLES, WIDE, Frames
 from so3krates.md.checkpoint import Progress
-from so3krates.md.inspection import Inspector
+from so3krates.md.inspection import Inspector, Stop
 from so3krates.md.loop import Outcome
 from so3krates.md.monitor import Status
 from so3krates.md.output import Output
@@ -22,6 +23,17 @@ from so3krates.md.state import Snapshot, State, origin_of, snapshot_of
 from so3krates.md.summary import summarize
 from so3krates.md.watch import Watch
 from so3krates.units import FEMTOSECOND, GPA
+
+
+class Seen(NamedTuple):
+    """Of a chunk and one replica, what was recorded and what the inspector says of it."""
+
+    outcome: Outcome
+    """On the host."""
+    frames: Frames
+    scalars: dict[str, np.ndarray]
+    """Those between frames too."""
+    stop: Stop | None
 
 
 @dataclass(eq=False)
@@ -64,25 +76,27 @@ class Track:
         self.inspector.remember(progress.findings)
         self.output.cut(step, progress.frames)
 
-    def commit(
-        self, outcome: Outcome, state: State, watch: Watch, retries: int, speed: float, made: int
-    ) -> RunStopped | None:
-        """Keep the frames of a chunk; what ended the replica, if anything did.
+    def look(self, outcome: Outcome) -> Seen:
+        """Show the inspector the frames of a chunk: of this replica alone, on the host."""
+        frames, scalars = self.read(outcome)
+        if np.isnan(self.reference) and len(frames):
+            self.reference = float(frames.conserved[0])
+        return Seen(outcome, frames, scalars, self.inspector.look(frames))
+
+    def commit(self, seen: Seen, state: State, watch: Watch, retries: int, speed: float, made: int) -> None:
+        """Keep the frames of a chunk, and what ended the replica, if anything did.
 
         A frame that ends the run is none to go on from, nor are those behind it: they are not kept.
 
         Args:
-            outcome: of this replica alone, on the host.
-            state: behind the chunk, likewise.
+            seen: of the chunk.
+            state: of this replica behind the chunk.
             watch: limits of the monitor.
             retries: of the run so far.
             speed: steps per second so far.
             made: steps of this call.
         """
-        frames, scalars = self.read(outcome)
-        if np.isnan(self.reference) and len(frames):
-            self.reference = float(frames.conserved[0])
-        stop = self.inspector.look(frames)
+        outcome, frames, scalars, stop = seen
         kept = frames if self.settings.recording.forces else replace(frames, forces=None)
         if stop is not None:
             kept = kept[: stop.row]
@@ -103,7 +117,6 @@ class Track:
             self.stopped = self._stopped(status.reason, what, step, failed, state, retries, speed, made)
         if self.stopped is not None:
             self.ended = str(self.stopped)
-        return self.stopped
 
     def read(self, outcome: Outcome, *, failed: bool = False) -> tuple[Frames, dict[str, np.ndarray]]:
         """Rows of a record in outside units: frames, and the scalars between them too."""
@@ -176,3 +189,8 @@ class Track:
             with suppress(FileError):  # why the run stopped must be said all the same
                 self.summarised(run, stopped)
         return stopped
+
+
+def first_stop(seen: Iterable[Seen]) -> int | None:
+    """The step of the first frame that ends any of these replicas."""
+    return min((each.stop.event.step for each in seen if each.stop is not None), default=None)

@@ -43,6 +43,15 @@ class Writer(Generic[T]):
         self._raise()
         self._queue.put(item)
 
+    def wait(self) -> None:
+        """Until everything that was put is committed.
+
+        Raises:
+            FileError: if something could not be written.
+        """
+        self._queue.join()
+        self._raise()
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
@@ -69,11 +78,11 @@ class Writer(Generic[T]):
 
     def _work(self) -> None:
         while (item := self._queue.get()) is not None:
-            if self._error is not None:
-                continue
-            began = perf_counter()
-            try:
-                self._commit(item)
-            except BaseException as error:  # raised again in the thread of the run
-                self._error = error
-            self.slowest_s = max(self.slowest_s, perf_counter() - began)
+            if self._error is None:
+                began = perf_counter()
+                try:
+                    self._commit(item)
+                except BaseException as error:  # raised again in the thread of the run
+                    self._error = error
+                self.slowest_s = max(self.slowest_s, perf_counter() - began)
+            self._queue.task_done()

@@ -19,7 +19,7 @@ def nve_drift(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     import nve_drift
 
     yield nve_drift
-    for name in ("nve_drift", "results", "side_by_side", "workers"):
+    for name in ("nve_drift", "results", "side_by_side", "structures", "workers"):
         sys.modules.pop(name, None)
 
 

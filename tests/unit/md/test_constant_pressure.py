@@ -1,5 +1,11 @@
 """Barostats against distributions in closed form: the ideal gas, a cell with springs of its own."""
 
+from dataclasses import replace
+from pathlib import Path
+
+import ase
+import ase.build
+import ase.io
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +16,10 @@ from scipy import integrate
 from so3krates import md
 from so3krates._errors import InputError
 from so3krates.md.operators import pressure, volume
+from so3krates.md.settings import make_settings
 from so3krates.md.state import Integrator
+from so3krates.potential import Potential
+from so3krates.system import System
 from so3krates.units import BOLTZMANN, GPA
 
 ATOMS, TEMPERATURE_K, PRESSURE_GPA = 60, 300.0, 0.05
@@ -185,6 +194,71 @@ def test_pressures_that_are_none() -> None:
 def test_a_molecule_has_no_pressure(name: str, cluster, argon) -> None:
     with pytest.raises(InputError, match=r"Ar13 has no periodic cell; constant pressure needs three periodic axes"):
         md.simulate(argon("float64"), cluster, BAROSTATS[name], timestep_fs=1.0, steps=1)
+
+
+def in_box(name: str, length: float, *centers: tuple[float, float, float]) -> System:
+    """Copies of a molecule in a cubic cell."""
+    atoms = ase.Atoms(cell=[length] * 3, pbc=True)
+    for center in centers:
+        copy = ase.build.molecule(name)
+        copy.positions += np.array(center) - copy.positions.mean(axis=0)
+        atoms += copy
+    return System.from_ase(atoms)
+
+
+def refused(system: System, integrator: Integrator, potential: Potential) -> str | None:
+    """Why a run does not begin."""
+    asked = {"timestep_fs": 0.5, "steps": 1, "recording": md.Recording(), "seed": 0}
+    start = md.Snapshot(system)
+    try:
+        make_settings(
+            potential, start, integrator, md.Monitor(), initial_temperature_K=None, thermalise_ps=0.0, **asked
+        )
+    except InputError as error:
+        return str(error)
+    return None
+
+
+@pytest.mark.parametrize("name", ["isotropic", "mtk"])
+@pytest.mark.parametrize("place", [(15.0, 15.0, 15.0), (0.0, 0.0, 29.5)])
+def test_a_single_molecule_far_from_its_images_has_no_pressure(name: str, place: tuple, argon) -> None:
+    """In the middle of the cell, and in pieces at its faces; at constant volume it may be there."""
+    system = in_box("CH3CH2OH", 30.0, place)
+    wrapped = replace(system, positions=system.positions % 30.0)
+    for each in (system, wrapped):
+        assert refused(each, BAROSTATS[name], argon("float64")) == (
+            "C2H6O is a single molecule in a cell of 30 × 30 × 30 Å, farther from its images than the cutoff of 9 Å, "
+            "and has no pressure; use an ensemble at constant volume, or a cell that is filled."
+        )
+        assert refused(each, md.CSVR(temperature_K=300.0), argon("float64")) is None
+
+
+POLYETHYLENE = System(
+    np.array([[0.0, 0, 0], [1.27, 0.84, 0], [0, -0.6, 0.9], [0, -0.6, -0.9], [1.27, 1.44, 0.9], [1.27, 1.44, -0.9]]),
+    np.array([6, 6, 1, 1, 1, 1]),
+    np.diag([2.54, 30.0, 30.0]),
+    (True,) * 3,
+)
+FILLED = {
+    "argon": System.from_ase(ase.build.bulk("Ar", cubic=True, a=5.4)),
+    "diamond": System.from_ase(ase.build.bulk("C", "diamond", a=3.57)),
+    "salt": System.from_ase(ase.build.bulk("NaCl", "rocksalt", a=5.64)),
+    "a chain without ends": POLYETHYLENE,
+    "one molecule near its images": in_box("CH3CH2OH", 11.0, (5.0, 5.0, 5.0)),
+    "two molecules far apart": in_box("H2O", 30.0, (5.0, 5.0, 5.0), (20.0, 20.0, 20.0)),
+    "eight waters": in_box("H2O", 6.2, *(tuple(3.1 * np.array(place)) for place in np.ndindex(2, 2, 2))),
+}
+
+
+@pytest.mark.parametrize("name", FILLED)
+def test_boxes_that_have_a_pressure(name: str, argon) -> None:
+    for integrator in (BAROSTATS["triclinic"], BAROSTATS["mtk"]):
+        assert refused(FILLED[name], integrator, argon("float64")) is None
+
+
+def test_a_box_of_water_has_a_pressure(shared_dir: Path, argon) -> None:
+    system = System.from_ase(ase.io.read(shared_dir / "structures" / "water_64.xyz"))
+    assert refused(system, BAROSTATS["isotropic"], argon("float64")) is None
 
 
 def _volume(state: md.State) -> jax.Array:

@@ -1,6 +1,7 @@
 """What is found in saved frames: bonds broken and formed, parts that leave; on frames made for it."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -252,6 +253,31 @@ def test_news_are_told_once(water: System) -> None:
     inspector.look(frames([stretched(water, 2, 0, 1.6)], first=1))
     assert [event.atoms for event in inspector.news()] == [(0, 2)]
     assert inspector.news() == ()
+
+
+def test_it_goes_back_to_where_it_had_found_less(water: System) -> None:
+    """The frames behind may be others when they come again; what was told stays told."""
+    inspector = Inspector(CALM, water, FRAME_FS, None)
+    inspector.look(frames([stretched(water, 1, 0, 1.6)]))
+    before, untold = inspector.findings, inspector.back_at(inspector.findings)
+    inspector.look(frames([stretched(water, 2, 0, 1.6)], first=1))
+    earlier = inspector.back_at(before)
+    assert earlier.findings.events == before.events and untold.untold and earlier.untold
+    earlier.look(frames([water.positions, stretched(water, 2, 0, 1.6)], first=1))
+    assert [(event.step, event.atoms) for event in earlier.findings.events] == [(0, (0, 1)), (20, (0, 2))]
+    assert len(earlier.news()) == 2 and not earlier.back_at(earlier.findings).untold
+
+
+def test_whether_a_frame_can_end_the_run(water: System) -> None:
+    box = replace(water, cell=20.0 * np.eye(3), pbc=(True,) * 3)
+    for system, monitor, ends in (
+        (water, md.Monitor(), True),
+        (water, CALM, False),
+        (water, md.Monitor(max_gap=None), False),
+        (box, md.Monitor(), False),
+        (box, md.Monitor(stop_on=("bond_broken",)), True),
+    ):
+        assert Inspector(monitor, system, FRAME_FS, None).may_end is ends
 
 
 def test_what_was_as_near_at_the_start_is_no_new_bond() -> None:

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from time import sleep
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from so3krates._errors import FileError, InputError
 from so3krates.io.trajectory import Trajectory
 from so3krates.md import engine
 from so3krates.md.conduct import replica_paths
+from so3krates.md.track import Track
 from so3krates.potential import Potential
 from so3krates.system import System
 
@@ -300,3 +303,62 @@ def test_chunks_of_any_length_give_the_same(cluster: System, argon: Argon, monke
     other = md.simulate_replicas(argon("float64"), cluster, ladder, **asked)
     for a, b in zip(one.replicas, other.replicas, strict=True):
         same(a.run.frames, b.run.frames)
+
+
+ATTEMPT_FS = 230.0
+"""The first one is between the second replica and the third, the next one between the first and the second."""
+LEAVING = md.Monitor(max_gap=5.0, stop_on=("evaporated",))
+
+
+@pytest.fixture
+def leaving(cluster: System) -> list[md.Snapshot]:
+    """Three clusters; of the first one an atom leaves, which a frame shows before the second attempt."""
+    starts = [md.Snapshot(cluster, md.maxwell_boltzmann(cluster, 20.0, seed=seed)) for seed in range(3)]
+    positions, velocities = cluster.positions.copy(), starts[0].velocities.copy()
+    positions[12] = positions[6] + np.array([4.0, 0.0, 0.0])
+    velocities[12] = [0.005, 0.0, 0.0]
+    return [md.Snapshot(cluster.moved(positions), velocities), *starts[1:]]
+
+
+def exchanged(argon: Argon, starts: list[md.Snapshot], steps: int = 400, **asked: object) -> md.Replicas:
+    """Neighbours so near in temperature that nearly every attempt is accepted."""
+    ladder = [md.Langevin(temperature_K=kelvin) for kelvin in (20.0, 20.1, 20.2)]
+    asked |= {"timestep_fs": 2.0, "steps": steps, "exchange": md.TemperatureExchange(every_fs=ATTEMPT_FS)}
+    asked |= {"recording": md.Recording(every_fs=20.0), "monitor": LEAVING}
+    return md.simulate_replicas(argon("float64"), starts, ladder, **asked)
+
+
+@pytest.mark.parametrize("most_bytes", [engine.RECORD_BYTES, 1])
+def test_what_a_frame_has_ended_is_exchanged_no_more(
+    most_bytes: int, leaving: list[md.Snapshot], argon: Argon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither later in the chunk with that frame nor, if chunks are short, in the next one, however slow the writer."""
+    commit = Track.commit
+
+    def slowly(self: Track, *chunk: Any) -> None:
+        sleep(0.05)
+        commit(self, *chunk)
+
+    monkeypatch.setattr(Track, "commit", slowly)
+    monkeypatch.setattr(engine, "RECORD_BYTES", most_bytes)
+    found = exchanged(argon, leaving)
+    stopped = found[0].stopped
+    assert stopped is not None and stopped.reason == "evaporated" and ATTEMPT_FS < stopped.time_fs < 2 * ATTEMPT_FS
+    assert found[0].run.frames.time_fs[-1] == stopped.time_fs - 20.0
+    walkers = np.array([found[number].run.frames.walker for number in (1, 2)])
+    np.testing.assert_array_equal(np.sort(walkers, axis=0), np.array([[1], [2]]).repeat(41, axis=1))
+    assert np.ptp(walkers, axis=1).all()
+
+
+def test_a_frame_that_ends_a_replica_does_so_in_chunks_of_any_length(
+    leaving: list[md.Snapshot], argon: Argon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = exchanged(argon, leaving, to=tmp_path / "whole.h5")
+    for steps in (100, 200, 400):
+        parts = exchanged(argon, leaving, steps, to=tmp_path / "parts.h5", resume=True)
+    monkeypatch.setattr(engine, "RECORD_BYTES", 1)
+    short = exchanged(argon, leaving, to=tmp_path / "short.h5")
+    for number, path in enumerate(replica_paths(tmp_path / "whole.h5", 3)):
+        for name, other in (("parts", parts), ("short", short)):
+            same(Trajectory(path).read(), Trajectory(tmp_path / path.name.replace("whole", name)).read())
+            assert whole[number].ended == (other[number].ended and other[number].ended.replace(name, "whole"))

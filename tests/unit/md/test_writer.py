@@ -70,3 +70,22 @@ def test_what_was_handed_over_is_written_even_if_the_run_fails() -> None:
             writer.put(1)
             raise KeyboardInterrupt
     assert done == [1]
+
+
+def test_it_can_be_waited_for() -> None:
+    go, done = threading.Event(), []
+
+    def commit(item: int) -> None:
+        assert go.wait(20.0)
+        if item == 1:
+            raise FileError("no room")
+        done.append(item)
+
+    with pytest.raises(FileError, match="no room"):
+        with Writer[int](commit) as writer:
+            writer.put(0)
+            threading.Timer(0.1, go.set).start()
+            writer.wait()
+            assert done == [0]
+            writer.put(1)
+            writer.wait()
