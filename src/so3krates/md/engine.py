@@ -1,6 +1,6 @@
 """The engine behind `simulate`: begin, chunk after chunk, commit, stop; of one structure or of many replicas."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import NamedTuple
@@ -18,7 +18,6 @@ from so3krates.md.checkpoint import Checkpoint
 from so3krates.md.exchange import TemperatureExchange, begun
 from so3krates.md.loop import Outcome, Problem, Room, advance, first_forces, first_frame
 from so3krates.md.monitor import Status
-from so3krates.md.operators import pressure
 from so3krates.md.output import MemoryOutput
 from so3krates.md.progress import Pace, Report
 from so3krates.md.replicas import replica, stacked
@@ -26,19 +25,19 @@ from so3krates.md.run import Run, RunStopped, RunUnfinished
 from so3krates.md.settings import Settings
 from so3krates.md.sharding import advance_shared, devices_for, placed
 from so3krates.md.state import Snapshot, State, make_state
+from so3krates.md.telling import report_on
 from so3krates.md.track import Seen, Track, first_stop
 from so3krates.md.velocities import maxwell_boltzmann
 from so3krates.md.wall_time import Deadline
 from so3krates.md.watch import make_watch
 from so3krates.md.writer import Writer
 from so3krates.neighbors.kept import Kept
-from so3krates.neighbors.lists import Neighbors
+from so3krates.neighbors.lists import Neighbors, roomiest
 from so3krates.neighbors.overflow import combined
 from so3krates.neighbors.verlet import SKIN
 from so3krates.potential import Potential
 from so3krates.rollout import run_chunk
 from so3krates.system import System
-from so3krates.units import BOLTZMANN, GPA
 
 CHUNK_SECONDS = 2.0
 """Aimed duration of a chunk: frames are written and interrupts heard this often."""
@@ -321,7 +320,7 @@ class Engine:
     def _enlarged(self, state: State, neighbors: Neighbors, overflow: int) -> Neighbors:
         alive = [number for number, track in enumerate(self.tracks) if track.ended is None]
         systems = (self.tracks[number].snapshot(self._of(state, number)).system for number in alive)
-        larger = _roomiest(neighbors.larger(system, overflow) for system in systems)
+        larger = roomiest(neighbors.larger(system, overflow) for system in systems)
         self.changes.append(neighbors.change(larger))
         return larger
 
@@ -377,43 +376,15 @@ class Engine:
         return numbers * len(self.tracks) * np.dtype(self.settings.dtype).itemsize
 
     def _tell(self, checkpoint: Checkpoint, pace: Pace, since: int) -> None:
-        if self.report is None:
+        running = {n: self._of(checkpoint.state, n) for n, track in enumerate(self.tracks) if track.ended is None}
+        if self.report is None or not running:
             return
-        running = [number for number, track in enumerate(self.tracks) if track.ended is None]
-        states = [self._of(checkpoint.state, number) for number in running]
-        if not states:
-            return
-        measured = np.array([_measured(state) for state in states]).mean(axis=0)
-        temperature, energy, pressure, volume = measured.tolist()
-        moves = self.settings.integrator.moves_cell
-        speed = pace.steps_per_second * len(states)
         changes, self.changes[:] = tuple(self.changes), []
         remarks = [
             f"neighbour list enlarged after step {since}, chunk run again from there: {each}" for each in changes
         ]
-        remarks += [str(track.stopped) for track in self.tracks if track.stopped is not None and self._untold(track)]
-        self.report(
-            Report(
-                step=checkpoint.step,
-                steps=self.settings.steps,
-                temperature_K=temperature,
-                total_energy_eV=energy + self.settings.reference_energy,
-                steps_per_second=speed,
-                ns_per_day=speed * self.settings.timestep_fs * 0.0864,
-                pressure_GPa=None if states[0].virial is None else pressure,
-                volume_A3=volume if moves else None,
-                thermalising=self.thermalising,
-                remarks=tuple(remarks),
-                events=tuple(event for track in self.tracks for event in track.inspector.news()),
-                replicas=len(self.tracks),
-                running=len(states),
-            )
-        )
-
-    @staticmethod
-    def _untold(track: Track) -> bool:
-        told, track.told = track.told, True
-        return not told
+        speed = pace.steps_per_second
+        self.report(report_on(self.tracks, running, remarks, speed, thermalising=self.thermalising))
 
     def _unfinished(self, final: Snapshot, run: Run) -> KeyboardInterrupt | RunUnfinished:
         """What ends a run before its last step, and how it goes on."""
@@ -443,25 +414,10 @@ def _of_replica(outcome: Outcome, number: int) -> Outcome:
 
 def _allocated(potential: Potential, systems: Sequence[System], together: bool) -> Neighbors:
     """Lists for all starts; one structure on its own keeps candidates between steps."""
-    lists = _roomiest(potential.allocate(system) for system in systems)
+    lists = roomiest(potential.allocate(system) for system in systems)
     return lists if together else lists.with_skin(systems[0], SKIN)
 
 
 def _with_room(state: State, neighbors: Neighbors) -> State:
     """With room for the candidates of these lists."""
     return state if state.kept is None else replace(state, kept=state.kept.with_room(neighbors.verlet))
-
-
-def _roomiest(lists: Iterable[Neighbors]) -> Neighbors:
-    """Of lists for several structures the one with most room; where each is the largest in something, an overflow will
-    find that out."""
-    return max(lists, key=lambda each: [(sum(getattr(one, "images", ())), one.capacity) for one in each.lists])
-
-
-def _measured(state: State) -> tuple[float, float, float, float]:
-    """Temperature in K, energy in eV, pressure in GPa and volume in Å³ of one structure; NaN for what it has not."""
-    mass, velocities = np.asarray(state.masses, np.float64), np.asarray(state.velocities, np.float64)
-    kinetic = 0.5 * float(np.sum(mass * velocities**2))
-    push = np.nan if state.virial is None else float(pressure(state)) / GPA
-    size = np.nan if state.cell is None else abs(float(np.linalg.det(np.asarray(state.cell, np.float64))))
-    return 2.0 * kinetic / (float(state.freedom) * BOLTZMANN), kinetic + float(state.energy), push, size

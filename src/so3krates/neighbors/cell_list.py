@@ -78,8 +78,8 @@ class Numbered(NamedTuple):
     others: Int[Array, " pairs"]
     turns: Int[Array, "pairs 3"] | None
     """S of the other atom's image, in 16 bits; None where nothing is periodic."""
-    count: Int[Array, ""]
-    """Of pairs; what stands behind them has no meaning."""
+    found: Int[Array, ""]
+    """How many there are; what stands behind them has no meaning."""
     overflow: Int[Array, ""]
 
 
@@ -115,7 +115,7 @@ class CellNeighbors(eqx.Module):
             assert found.turns_there is not None
             turns = found.turns_there[chosen.place] + found.turns.reshape(-1, 3)[chosen.look]
             turns = turns.astype(jnp.int16)
-        return Numbered(found.order[chosen.row], found.atom[chosen.place], turns, chosen.count, chosen.overflow)
+        return Numbered(found.order[chosen.row], found.atom[chosen.place], turns, chosen.found, chosen.overflow)
 
     def larger(self, system: System, overflow: int = ROOM) -> "CellNeighbors | None":
         """A list with room to spare for `system`, and for what this one was short of (`overflow.py`): more room on the
@@ -297,7 +297,7 @@ class _Chosen(NamedTuple):
     place: Int[Array, " pairs"]
     """Of the other atom, in the columns."""
     mask: Bool[Array, " pairs"]
-    count: Int[Array, ""]
+    found: Int[Array, ""]
     overflow: Int[Array, ""]
 
 

@@ -1,7 +1,7 @@
 """What a potential needs of a structure in compiled code: near pairs for the network, far pairs for long-range terms, a
 mesh for sums over all periodic images."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -163,3 +163,9 @@ class Neighbors(eqx.Module):
             pairs, cutoff = found.far, self.far_cutoff
         squared = jnp.sum(pairs.vectors * pairs.vectors, axis=-1)
         return jnp.sqrt(jnp.min(jnp.where(pairs.mask, squared, cutoff**2)))
+
+
+def roomiest(lists: Iterable[Neighbors]) -> Neighbors:
+    """Of lists for several structures the one with most room; where each is the largest in something, an overflow will
+    find that out."""
+    return max(lists, key=lambda each: [(sum(getattr(one, "images", ())), one.capacity) for one in each.lists])

@@ -55,7 +55,7 @@ class VerletNeighbors(eqx.Module):
     ) -> Pairs:
         """Those of the candidates that are within the cutoff at these positions, in their order."""
         cell = cell if any(self.pbc) else None
-        listed = jnp.arange(self.search.capacity, dtype=jnp.int32) < candidates.count
+        listed = jnp.arange(self.search.capacity, dtype=jnp.int32) < candidates.found
         if not self.compressed:
             vectors = _vectors(candidates.centers, candidates.others, candidates.turns, positions, cell)
             mask = listed & (jnp.sum(vectors * vectors, axis=1) < self.cutoff**2)
@@ -84,9 +84,9 @@ class VerletNeighbors(eqx.Module):
         """
         system = system if any(self.pbc) else system.without_cell()
         plain = cell_list.allocate(system, self.cutoff)
-        lacking = self.compressed and plain is not None and plain.capacity > self.capacity
-        if lacking and not overflow & THIN:
-            return replace(self, capacity=max(plain.capacity, rounded(1.5 * self.capacity)))
+        need = plain.capacity if plain is not None and self.compressed else 0
+        if need > self.capacity and not overflow & THIN:
+            return replace(self, capacity=max(need, rounded(1.5 * self.capacity)))
         search = self.search.larger(system, overflow)
         if search is None:
             return plain
@@ -122,7 +122,7 @@ def _count(
     search: CellNeighbors, cutoff: float, positions: Float[Array, "atoms 3"], cell: Float[Array, "3 3"] | None
 ) -> Int[Array, ""]:
     candidates = search.numbered(positions, cell)
-    listed = jnp.arange(search.capacity, dtype=jnp.int32) < candidates.count
+    listed = jnp.arange(search.capacity, dtype=jnp.int32) < candidates.found
     squared = _squared_lengths(candidates, positions, cell if any(search.pbc) else None)
     return jnp.sum(listed & (squared < cutoff**2), dtype=jnp.int32)
 
