@@ -202,10 +202,7 @@ def _having(found: list[dict[str, Any]], part: str) -> list[tuple[str, str, dict
 
 
 def _long_runs(document: dict[str, Any] | None) -> str:
-    rows = [
-        "| run | model | atoms | time, ps | bath, K | temperature, K | drift, k_BT/ns | density, g/cm³ | noticed |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
+    rows = []
     for name, row in (document or {"rows": {}})["rows"].items():
         found, late = row["results"], row["equilibrated"]
         average = {"mean": found["mean_temperature_K"], "error": found["temperature_error_K"]}
@@ -216,12 +213,14 @@ def _long_runs(document: dict[str, Any] | None) -> str:
                 for key in ("temperature_K", "density_g_cm3")
             )
             density = f"{_with_error(dense, 3)} (from {late['from_ps']:g} ps on)"
+        bath = f"{row['ensemble']['temperature_K']:g}"
+        drift, noticed = f"{found['drift']['kT_per_ns_per_dof']:.1e}", "; ".join(row["events"]) or "nothing"
+        length = f"{found['time_ps']:,.0f}"
         rows.append(
-            f"| {name} | {row['model']} | {found['atoms']} | {found['time_ps']:,.0f} "
-            f"| {row['ensemble']['temperature_K']:g} | {_with_error(average, 1)} "
-            f"| {found['drift']['kT_per_ns_per_dof']:.1e} | {density} | {'; '.join(row['events']) or 'nothing'} |"
+            [name, row["model"], f"{found['atoms']}", length, bath, _with_error(average, 1), drift, density, noticed]
         )
-    return _section(LONG_RUNS, rows)
+    columns = "run | model | atoms | time, ps | bath, K | temperature, K | drift, k_BT/ns | density, g/cm³ | noticed"
+    return _section(LONG_RUNS, _table(columns, rows))
 
 
 def _each(values: Any, form: str = ".1f") -> str:
