@@ -76,7 +76,8 @@ class Dynamics:
         self.potential, self.system = potential, system
         inspector = Inspector(settings.monitor, system, settings.frame_fs, None)
         track = Track(settings, Snapshot(system), inspector, MemoryOutput())
-        self.engine = Engine.of(potential, [track])
+        # A list that searches in every step: samples from one start would hardly ever look for new candidates.
+        self.engine = Engine.of(potential, [track], neighbors=potential.allocate(system))
         begun = self.engine.begin()
         self.start, self.neighbors = begun.state, begun.neighbors
         self.steps = 4

@@ -10,10 +10,10 @@ from so3krates._typing import Array, Float, Int
 from so3krates.derivatives import energies_and_forces
 from so3krates.graph import Graph, Lattice
 from so3krates.long_range import AllPairs, LongRangePairs
-from so3krates.neighbors.kept import Kept
 from so3krates.neighbors.lists import Neighbors
 from so3krates.neighbors.overflow import combined
 from so3krates.neighbors.pairs import Pairs
+from so3krates.neighbors.verlet_state import VerletState
 from so3krates.system import System
 from so3krates.term import Outputs, Term
 
@@ -47,8 +47,8 @@ class Evaluation(NamedTuple):
     """Not zero: the result is invalid; why, says `neighbors/overflow.py`."""
     outputs: Outputs
     """Per atom: energies, their components, charges, Hirshfeld ratios."""
-    kept: Kept | None
-    """Candidates for the neighbour lists of the next step; None if none were given."""
+    verlet: VerletState | None = None
+    """Reference and candidates of Verlet lists for the next step; None if none were given."""
 
 
 def evaluate(
@@ -57,7 +57,7 @@ def evaluate(
     neighbors: Neighbors,
     positions: Float[Array, "atoms 3"],
     cell: Float[Array, "3 3"] | None,
-    kept: Kept | None = None,
+    verlet: VerletState | None = None,
 ) -> Evaluation:
     """Neighbour search, energy and forces at `positions`: one pure function for dynamics and relaxation.
 
@@ -67,22 +67,26 @@ def evaluate(
     arrays, static = eqx.partition((term, topology), eqx.is_array)
 
     @jax.custom_batching.custom_vmap
-    def single(arrays: Any, positions: Array, cell: Array | None, kept: Kept | None) -> Evaluation:
+    def single(arrays: Any, positions: Array, cell: Array | None, verlet: VerletState | None) -> Evaluation:
         term, topology = eqx.combine(arrays, static)
-        found = neighbors.update(positions, cell, kept)
+        found = neighbors.update(positions, cell, verlet)
         far = None if found.far is None else found.far.as_long_range(neighbors.far_cutoff)
-        searched = Searched(found.near, far, neighbors.closest(found)[None], found.overflow[None])
+        searched = JoinedPairs(found.near, far, neighbors.closest(found)[None], found.overflow[None])
         cells = None if cell is None else cell[None]
         result = _evaluate(term, topology, neighbors, positions[None], cells, searched)
-        return jax.tree.map(lambda leaf: leaf[0], result)._replace(kept=found.kept)
+        return jax.tree.map(lambda leaf: leaf[0], result)._replace(verlet=found.verlet)
 
     @single.def_vmap
     def many(
-        size: int, batched: Any, arrays: Any, positions: Array, cell: Array | None, kept: Kept | None
+        size: int, batched: Any, arrays: Any, positions: Array, cell: Array | None, verlet: VerletState | None
     ) -> tuple[Evaluation, Any]:
         model, at, box, _ = batched
         assert not any(jax.tree.leaves(model)), "replicas share their model"
-        assert kept is None, "replicas keep no candidates"
+        assert verlet is None, "replicas keep no candidates"
+        if size == 1:
+            one, here = positions[0] if at else positions, cell[0] if cell is not None and box else cell
+            alone = single(arrays, one, here, None)
+            return jax.tree.map(lambda leaf: leaf[None], alone), jax.tree.map(lambda _: True, alone)
         term, topology = eqx.combine(arrays, static)
         positions = positions if at else jnp.broadcast_to(positions, (size, *positions.shape))
         if cell is not None and not box:
@@ -90,10 +94,10 @@ def evaluate(
         found = _evaluate(term, topology, neighbors, positions, cell, _search(neighbors, positions, cell))
         return found, jax.tree.map(lambda _: True, found)
 
-    return single(arrays, positions, cell, kept)
+    return single(arrays, positions, cell, verlet)
 
 
-class Searched(NamedTuple):
+class JoinedPairs(NamedTuple):
     """Pairs of all replicas as one list, and of each replica what else the search tells."""
 
     near: Pairs
@@ -108,7 +112,7 @@ def _evaluate(
     neighbors: Neighbors,
     positions: Float[Array, "replicas atoms 3"],
     cells: Float[Array, "replicas 3 3"] | None,
-    searched: Searched,
+    searched: JoinedPairs,
 ) -> Evaluation:
     """Every field with a leading axis of replicas."""
     replicas, atoms, _ = positions.shape
@@ -144,13 +148,12 @@ def _evaluate(
         closest=closest,
         overflow=overflow,
         outputs=outputs,
-        kept=None,
     )
 
 
 def _search(
     neighbors: Neighbors, positions: Float[Array, "replicas atoms 3"], cells: Float[Array, "replicas 3 3"] | None
-) -> Searched:
+) -> JoinedPairs:
     replicas, atoms, _ = positions.shape
 
     def search(positions: Array, cell: Array | None) -> tuple[Pairs, Pairs | None, Array, Array]:
@@ -160,7 +163,7 @@ def _search(
     near, far, closest, overflow = jax.vmap(search)(positions, cells)
     if far is not None:
         far = _joined(far, atoms).as_long_range(neighbors.far_cutoff, replicas)
-    return Searched(_joined(near, atoms), far, closest, overflow)
+    return JoinedPairs(_joined(near, atoms), far, closest, overflow)
 
 
 def _joined(pairs: Pairs, atoms: int) -> Pairs:

@@ -45,6 +45,7 @@ def run_chunk(
         new_state, record, overflow = chunk(state, neighbors)
         if not int(overflow):
             return Committed(new_state, record, neighbors, retries)
+        del new_state, record  # large, and invalid
         neighbors = enlarge(state, neighbors, int(overflow))
     raise CapacityError(
         f"the neighbour list overflowed {MAX_ATTEMPTS} times in a row although it was enlarged each time; "

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from so3krates.evaluation import Evaluation
+from so3krates.md.loop import stepped
 from so3krates.md.state import Forces, Integrator, Snapshot, State, make_state
 from so3krates.system import System
 from so3krates.term import Outputs
@@ -22,13 +23,13 @@ def evaluation(energy: jax.Array, forces: jax.Array, virial: jax.Array) -> Evalu
     return Evaluation(energy, forces, virial, zero, jnp.zeros((), jnp.int32), Outputs(forces[:, 0], {}))
 
 
-def springs(positions: jax.Array, cell: jax.Array | None) -> Evaluation:
+def springs(positions: jax.Array, cell: jax.Array | None, verlet: None) -> Evaluation:
     """Every coordinate a spring to the origin."""
     energy = 0.5 * STIFFNESS * jnp.sum(positions * positions)
     return evaluation(energy, -STIFFNESS * positions, jnp.zeros((3, 3), positions.dtype))
 
 
-def ideal_gas(positions: jax.Array, cell: jax.Array | None) -> Evaluation:
+def ideal_gas(positions: jax.Array, cell: jax.Array | None, verlet: None) -> Evaluation:
     """No forces at all."""
     zero = jnp.zeros((), positions.dtype)
     return evaluation(zero, jnp.zeros_like(positions), jnp.zeros((3, 3), positions.dtype))
@@ -37,7 +38,7 @@ def ideal_gas(positions: jax.Array, cell: jax.Array | None) -> Evaluation:
 def elastic(energy: Callable[[jax.Array], jax.Array]) -> Forces:
     """An energy of the cell alone; atoms are an ideal gas in it."""
 
-    def forces(positions: jax.Array, cell: jax.Array | None) -> Evaluation:
+    def forces(positions: jax.Array, cell: jax.Array | None, verlet: None) -> Evaluation:
         unit = jnp.eye(3, dtype=positions.dtype)
         value, virial = jax.value_and_grad(lambda strain: energy(cell @ (unit + strain)))(jnp.zeros_like(unit))
         return evaluation(value, jnp.zeros_like(positions), virial)
@@ -65,7 +66,7 @@ def sampled(
     """What `watch` sees every `stride` steps, stacked."""
 
     def one(state: State, _: None) -> tuple[State, object]:
-        state = jax.lax.fori_loop(0, stride, lambda _, s: integrator.step(s, forces), state)
+        state = jax.lax.fori_loop(0, stride, lambda _, s: stepped(integrator, s, forces), state)
         return state, watch(state)
 
     return jax.lax.scan(one, state, None, length=samples)[1]

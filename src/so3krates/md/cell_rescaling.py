@@ -24,7 +24,7 @@ from so3krates._typing import Array, Float
 from so3krates.md.csvr import Rescaling, make_rescaling, rescale
 from so3krates.md.heat import Heat
 from so3krates.md.noise import normal
-from so3krates.md.operators import drift, kick, kinetic_energy, kinetic_tensor, refresh, stretch, tick, volume
+from so3krates.md.operators import drift, kick, kinetic_energy, kinetic_tensor, refresh, stretch, volume
 from so3krates.md.scaling import ConstantPressure
 from so3krates.md.schedule import Schedule
 from so3krates.md.state import Forces, State
@@ -92,7 +92,7 @@ class StochasticCellRescaling(ConstantPressure):
         moved = refresh(moved, forces)
         moved = kick(self._settled(state, moved, strain, before), 0.5)
         moved, rescaling = rescale(moved, moved.thermostat.rescaling)
-        return tick(replace(moved, thermostat=replace(moved.thermostat, rescaling=rescaling)))
+        return replace(moved, thermostat=replace(moved.thermostat, rescaling=rescaling))
 
     def conserved(self, state: State) -> Float[Array, ""]:
         """Total energy less what thermostat, barostat and the pressure from outside have delivered; at constant

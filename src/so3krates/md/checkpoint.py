@@ -56,8 +56,8 @@ class Checkpoint(NamedTuple):
 
     def lean(self) -> "Checkpoint":
         """Without the candidates of neighbour lists, which follow from the rest and may be large."""
-        kept = self.state.kept
-        return self if kept is None else self._replace(state=replace(self.state, kept=kept.reference()))
+        verlet = self.state.verlet
+        return self if verlet is None else self._replace(state=replace(self.state, verlet=verlet.reference()))
 
 
 def checkpoint_path(trajectory: Path) -> Path:

@@ -10,7 +10,7 @@ from pydantic import Field, PositiveFloat
 from so3krates._typing import Array, Float
 from so3krates.md.heat import Heat
 from so3krates.md.noise import normal
-from so3krates.md.operators import drift, kick, kinetic_energy, refresh, scale, tick
+from so3krates.md.operators import drift, kick, kinetic_energy, refresh, scale
 from so3krates.md.scaling import ConstantVolume
 from so3krates.md.schedule import Schedule
 from so3krates.md.state import Forces, State
@@ -51,7 +51,7 @@ class CSVR(ConstantVolume):
         state = drift(kick(state, 0.5), 1.0)
         state = kick(refresh(state, forces), 0.5)
         state, rescaling = rescale(state, state.thermostat)
-        return tick(replace(state, thermostat=rescaling))
+        return replace(state, thermostat=rescaling)
 
     def conserved(self, state: State) -> Float[Array, ""]:
         """Total energy less the heat delivered by the thermostat."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -9,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from so3krates._errors import CapacityError
 from so3krates._interrupts import Interrupts
 from so3krates._precision import precision_scope
 from so3krates._typing import Int
@@ -20,6 +22,7 @@ from so3krates.md.loop import Outcome, Problem, Room, advance, first_forces, fir
 from so3krates.md.monitor import Status
 from so3krates.md.output import MemoryOutput
 from so3krates.md.progress import Pace, Report
+from so3krates.md.record_room import record_room
 from so3krates.md.replicas import replica, stacked
 from so3krates.md.run import Run, RunStopped, RunUnfinished
 from so3krates.md.settings import Settings
@@ -31,20 +34,16 @@ from so3krates.md.velocities import maxwell_boltzmann
 from so3krates.md.wall_time import Deadline
 from so3krates.md.watch import make_watch
 from so3krates.md.writer import Writer
-from so3krates.neighbors.kept import Kept
 from so3krates.neighbors.lists import Neighbors, roomiest
 from so3krates.neighbors.overflow import combined
 from so3krates.neighbors.verlet import SKIN
+from so3krates.neighbors.verlet_state import VerletState
 from so3krates.potential import Potential
 from so3krates.rollout import run_chunk
 from so3krates.system import System
 
 CHUNK_SECONDS = 2.0
 """Aimed duration of a chunk: frames are written and interrupts heard this often."""
-RECORD_BYTES = 8 * 2**20
-"""Upper limit for the frames a chunk holds on the device."""
-MOST_ROWS = 16384
-"""Of scalars, likewise."""
 REASONS = MappingProxyType({"wall_time": "the wall time is over", "terminated": "told to terminate"})
 """Of a run that is unfinished, in words."""
 
@@ -154,7 +153,7 @@ class Engine:
             if settings.isolated:
                 state = replace(state, virial=None)
             if not self.together:
-                state = replace(state, kept=Kept(state.positions, state.cell))
+                state = replace(state, verlet=VerletState(state.positions, state.cell))
             states.append(state if self.problem.exchange_every is None else replace(state, exchanged=begun(number)))
         if not self.together:
             return states[0]
@@ -197,7 +196,13 @@ class Engine:
                 if not count:
                     break
                 # It begins with the state of the last chunk only once that is known to be valid.
-                outcome, checkpoint, seen = self._next(checkpoint, count, status, writer)
+                try:
+                    outcome, checkpoint, seen = self._next(checkpoint, count, status, writer)
+                except CapacityError:
+                    writer.wait()  # a frame of the chunk before may have ended everything
+                    if not self._all_ended():
+                        raise
+                    break
                 status = np.asarray(outcome.status)
                 pace.computed(checkpoint.step - step)
                 writer.put(Chunk(outcome, checkpoint.lean(), pace.steps_per_second, checkpoint.step - begin, seen))
@@ -240,9 +245,10 @@ class Engine:
         """Frames, then the state behind them; a state that failed is none to go on from. In the writer's thread."""
         with precision_scope(self.settings.dtype):  # which belongs to a thread
             seen = self._look(chunk.outcome) if chunk.seen is None else chunk.seen
+            state, retries = chunk.checkpoint.state, chunk.checkpoint.retries
             for number, own in seen.items():
-                state, retries = self._of(chunk.checkpoint.state, number), chunk.checkpoint.retries
-                self.tracks[number].commit(own, state, self.problem.watch, retries, chunk.speed, chunk.made)
+                behind = partial(self._of, state, number)
+                self.tracks[number].commit(own, behind, self.problem.watch, retries, chunk.speed, chunk.made)
         if self.store is not None and not (self._all_ended() and not self.together):
             self.store(chunk.checkpoint._replace(progress=tuple(track.progress for track in self.tracks)))
 
@@ -266,13 +272,13 @@ class Engine:
         steps, every, frames_every = (
             jnp.asarray(each, jnp.int32) for each in (count, settings.scalars_every, settings.save_every)
         )
-        ended = None
-        if self.together:
-            before = [Status.RUNNING if track.ended is None else Status.ENDED for track in self.tracks]
-            ended = jnp.asarray(before if status is None else np.maximum(before, status), jnp.int32)
 
         def compiled(state: State, neighbors: Neighbors) -> tuple:
-            state = _with_room(state, neighbors)
+            state, ended = _with_room(state, neighbors), None
+            if self.together:
+                # Asked again when the chunk is run again: frames of the chunk before may have been looked at since.
+                before = [Status.RUNNING if track.ended is None else Status.ENDED for track in self.tracks]
+                ended = jnp.asarray(before if status is None else np.maximum(before, status), jnp.int32)
             if self.devices > 1:
                 assert ended is not None
                 return advance_shared(
@@ -318,7 +324,7 @@ class Engine:
         return done.state, done.neighbors, done.retries
 
     def _enlarged(self, state: State, neighbors: Neighbors, overflow: int) -> Neighbors:
-        alive = [number for number, track in enumerate(self.tracks) if track.ended is None]
+        alive = [number for number, track in enumerate(self.tracks) if track.ended is None] or range(len(self.tracks))
         systems = (self.tracks[number].snapshot(self._of(state, number)).system for number in alive)
         larger = roomiest(neighbors.larger(system, overflow) for system in systems)
         self.changes.append(neighbors.change(larger))
@@ -361,30 +367,22 @@ class Engine:
     @property
     def room(self) -> Room:
         """Frames and rows of scalars that the record of a chunk has room for."""
-        own = self.settings
-        row = 3 * len(self.tracks[0].start.system) * (3 if self.problem.keep_forces else 2) + 8
-        size = row * len(self.tracks) * np.dtype(own.dtype).itemsize
-        frames = int(np.clip(RECORD_BYTES // size, 8, MOST_ROWS))
-        ratio = own.save_every // own.scalars_every
-        return Room(int(np.clip(frames * ratio, frames, max(frames, MOST_ROWS))), frames)
+        return record_room(self.settings, len(self.tracks), self.record_vectors)
 
     @property
-    def room_bytes(self) -> int:
-        """Of such a record, about."""
-        vectors = 3 * len(self.tracks[0].start.system) * (3 if self.problem.keep_forces else 2)
-        numbers = self.room.frames * vectors + self.room.rows * 8
-        return numbers * len(self.tracks) * np.dtype(self.settings.dtype).itemsize
+    def record_vectors(self) -> int:
+        """In a frame of each replica: positions, velocities, forces."""
+        return len(self.tracks[0].start.system) * (3 if self.problem.keep_forces else 2)
 
     def _tell(self, checkpoint: Checkpoint, pace: Pace, since: int) -> None:
-        running = {n: self._of(checkpoint.state, n) for n, track in enumerate(self.tracks) if track.ended is None}
-        if self.report is None or not running:
+        if self.report is None or self._all_ended():
             return
         changes, self.changes[:] = tuple(self.changes), []
         remarks = [
             f"neighbour list enlarged after step {since}, chunk run again from there: {each}" for each in changes
         ]
         speed = pace.steps_per_second
-        self.report(report_on(self.tracks, running, remarks, speed, thermalising=self.thermalising))
+        self.report(report_on(self.tracks, checkpoint.lean().state, remarks, speed, thermalising=self.thermalising))
 
     def _unfinished(self, final: Snapshot, run: Run) -> KeyboardInterrupt | RunUnfinished:
         """What ends a run before its last step, and how it goes on."""
@@ -420,4 +418,4 @@ def _allocated(potential: Potential, systems: Sequence[System], together: bool) 
 
 def _with_room(state: State, neighbors: Neighbors) -> State:
     """With room for the candidates of these lists."""
-    return state if state.kept is None else replace(state, kept=state.kept.with_room(neighbors.verlet))
+    return state if state.verlet is None else replace(state, verlet=state.verlet.with_room(neighbors.verlet_lists))

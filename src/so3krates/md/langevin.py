@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, PositiveFloat
 from so3krates._typing import Array, Float
 from so3krates.config import Config
 from so3krates.md.heat import Heat
-from so3krates.md.operators import drift, kick, kinetic_energy, ornstein_uhlenbeck, refresh, tick
+from so3krates.md.operators import drift, kick, kinetic_energy, ornstein_uhlenbeck, refresh
 from so3krates.md.schedule import Ramp, Schedule, every_temperature, make_schedule, start_of
 from so3krates.md.state import Forces, Snapshot, State
 from so3krates.md.velocities import degrees_of_freedom, without_center
@@ -80,7 +80,7 @@ class Langevin(Config):
         state = drift(kick(state, 0.5), 0.5)
         state = self._exchange(state)
         state = refresh(drift(state, 0.5), forces)
-        return tick(kick(state, 0.5))
+        return kick(state, 0.5)
 
     def conserved(self, state: State) -> Float[Array, ""]:
         """Total energy less the heat delivered by the bath."""

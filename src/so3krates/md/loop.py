@@ -5,6 +5,7 @@ columns of the record behind that of the frames.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -18,9 +19,9 @@ from so3krates.md.operators import kinetic_energy, pressure, refresh, temperatur
 from so3krates.md.replicas import chosen
 from so3krates.md.state import Forces, Integrator, State
 from so3krates.md.watch import Watch
-from so3krates.neighbors.kept import Kept
 from so3krates.neighbors.lists import Neighbors
 from so3krates.neighbors.overflow import combined
+from so3krates.neighbors.verlet_state import VerletState
 from so3krates.term import Term
 
 
@@ -85,6 +86,12 @@ class Problem(NamedTuple):
     """Steps between attempts to exchange replicas; None: they are on their own."""
 
 
+def stepped(integrator: Integrator, state: State, forces: Forces) -> State:
+    """One time step of one structure, counted."""
+    moved = integrator.step(state, forces)
+    return replace(moved, step=moved.step + 1)
+
+
 @eqx.filter_jit
 def first_forces(problem: Problem, state: State, neighbors: Neighbors) -> State:
     """The state with energy and forces at its positions."""
@@ -124,7 +131,7 @@ def advance(
     # Replicas that have ended count no further.
     begin = jnp.max(state.step)
     end = begin + steps
-    move = _mapped(state, lambda each: integrator.step(each, forces))
+    move = _mapped(state, lambda each: stepped(integrator, each, forces))
     judge = _mapped(state, lambda each, reference: _status(problem, each, reference))
     scalars = _mapped(state, lambda each: _scalars(problem, each))
     particles = _mapped(state, lambda each: _particles(problem, each))
@@ -206,8 +213,10 @@ def _status(problem: Problem, state: State, reference: Float[Array, ""]) -> Int[
 
 
 def _forces(problem: Problem, neighbors: Neighbors) -> Forces:
-    def forces(positions: Float[Array, "atoms 3"], cell: Float[Array, "3 3"] | None, kept: Kept | None) -> Evaluation:
-        return evaluate(problem.term, problem.topology, neighbors, positions, cell, kept)
+    def forces(
+        positions: Float[Array, "atoms 3"], cell: Float[Array, "3 3"] | None, verlet: VerletState | None
+    ) -> Evaluation:
+        return evaluate(problem.term, problem.topology, neighbors, positions, cell, verlet)
 
     return forces
 

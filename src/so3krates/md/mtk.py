@@ -14,7 +14,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from so3krates._typing import Array, Float
 from so3krates.md.chain import Chain, half_step, make_chain
 from so3krates.md.heat import Heat
-from so3krates.md.operators import kinetic_energy, refresh, scale, tick, volume
+from so3krates.md.operators import kinetic_energy, refresh, scale, volume
 from so3krates.md.scaling import ConstantPressure
 from so3krates.md.schedule import Schedule
 from so3krates.md.state import Forces, State
@@ -70,7 +70,7 @@ class MTK(ConstantPressure):
     def step(self, state: State, forces: Forces) -> State:
         state = _kick(_pull(_half_chains(state)))
         state = refresh(_drift(state), forces)
-        return tick(_half_chains(_pull(_kick(state))))
+        return _half_chains(_pull(_kick(state)))
 
     def conserved(self, state: State) -> Float[Array, ""]:
         """Energy of atoms, cell and chains less the work done from outside: at constant temperature and pressure

@@ -7,7 +7,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 
 from so3krates._typing import Array, Float
 from so3krates.md.chain import Chain, half_step, make_chain
-from so3krates.md.operators import drift, kick, kinetic_energy, refresh, scale, tick
+from so3krates.md.operators import drift, kick, kinetic_energy, refresh, scale
 from so3krates.md.scaling import ConstantVolume
 from so3krates.md.schedule import Schedule
 from so3krates.md.state import Forces, State
@@ -47,7 +47,7 @@ class NoseHoover(ConstantVolume):
     def step(self, state: State, forces: Forces) -> State:
         state = kick(_half_chain(state), 0.5)
         state = refresh(drift(state, 1.0), forces)
-        return tick(_half_chain(kick(state, 0.5)))
+        return _half_chain(kick(state, 0.5))
 
     def conserved(self, state: State) -> Float[Array, ""]:
         """E + Σ p²/2Q + ∫ (N_f k_BT dη_1 + k_BT Σ_{k>1} dη_k)."""

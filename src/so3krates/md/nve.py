@@ -6,7 +6,7 @@ from pydantic import Field
 
 from so3krates._typing import Array, Float
 from so3krates.config import Config
-from so3krates.md.operators import drift, kick, kinetic_energy, refresh, tick
+from so3krates.md.operators import drift, kick, kinetic_energy, refresh
 from so3krates.md.state import Forces, Snapshot, State
 from so3krates.md.velocities import degrees_of_freedom, without_center, without_rotation
 
@@ -50,7 +50,7 @@ class NVE(Config):
         state = kick(state, 0.5)
         state = drift(state, 1.0)
         state = refresh(state, forces)
-        return tick(kick(state, 0.5))
+        return kick(state, 0.5)
 
     def conserved(self, state: State) -> Float[Array, ""]:
         """Total energy."""

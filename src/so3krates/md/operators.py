@@ -25,7 +25,7 @@ def drift(state: State, fraction: float) -> State:
 
 def refresh(state: State, forces: Forces) -> State:
     """Energy and forces at the present positions."""
-    found = forces(state.positions, state.cell, state.kept)
+    found = forces(state.positions, state.cell, state.verlet)
     return replace(
         state,
         forces=found.forces,
@@ -33,13 +33,8 @@ def refresh(state: State, forces: Forces) -> State:
         virial=None if state.virial is None else found.virial,
         closest=found.closest,
         overflow=state.overflow | found.overflow,
-        kept=found.kept,
+        verlet=found.verlet,
     )
-
-
-def tick(state: State) -> State:
-    """Count the step."""
-    return replace(state, step=state.step + 1)
 
 
 def scale(state: State, factor: Float[Array, ""]) -> State:

@@ -12,6 +12,7 @@ from so3krates.md.exchange import TemperatureExchange
 from so3krates.md.inspection import Inspector
 from so3krates.md.output import MemoryOutput, extras
 from so3krates.md.progress import Report
+from so3krates.md.record_room import record_bytes
 from so3krates.md.recording import estimated_bytes
 from so3krates.md.run import RunUnfinished
 from so3krates.md.settings import Settings
@@ -116,7 +117,7 @@ def plan(
         frames=frames,
         scalar_rows=rows,
         file_bytes=_file_bytes(starts[0], first, frames, rows, exchanged=exchange is not None),
-        chunk_bytes=engine.room_bytes * (2 + WAITING),
+        chunk_bytes=record_bytes(first, len(engine.tracks), engine.record_vectors) * (2 + WAITING),
         steps_per_second=speed,
     )
 

@@ -14,12 +14,12 @@ from ase.constraints import FixAtoms, FixCartesian
 from so3krates._errors import InputError
 from so3krates._typing import Array, Bool, Float, Int, PRNGKeyArray
 from so3krates.evaluation import Evaluation
-from so3krates.neighbors.kept import Kept
+from so3krates.neighbors.verlet_state import VerletState
 from so3krates.system import System
 from so3krates.units import FEMTOSECOND
 
-Forces = Callable[[Float[Array, "atoms 3"], Float[Array, "3 3"] | None, Kept | None], Evaluation]
-"""positions, cell, candidates of the neighbour lists → energy and forces there; pure, called inside compiled code."""
+Forces = Callable[[Float[Array, "atoms 3"], Float[Array, "3 3"] | None, VerletState | None], Evaluation]
+"""positions, cell, `State.verlet` → energy and forces there; pure, called inside compiled code."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,8 +127,8 @@ class State(eqx.Module):
     """Variables of the ensemble: its parameters, its own coordinates, the heat it has delivered."""
     exchanged: Any = None
     """What exchanges with other replicas have done; None where there are none."""
-    kept: Kept | None = None
-    """Where candidates of the neighbour lists were searched for; None for replicas, which search in every step."""
+    verlet: VerletState | None = None
+    """Reference and candidates of Verlet lists; None for replicas, which search in every step."""
 
 
 @runtime_checkable
@@ -163,7 +163,8 @@ class Integrator(Protocol):
         ...
 
     def step(self, state: State, forces: Forces) -> State:
-        """One time step with one evaluation of the forces."""
+        """One time step with one evaluation of the forces, by `operators.refresh`, which also keeps what belongs to the
+        neighbour lists. The loop counts the step."""
         ...
 
     def conserved(self, state: State) -> Float[Array, ""]:

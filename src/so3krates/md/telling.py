@@ -1,9 +1,11 @@
 """What a run says of itself after each chunk: means over the replicas that run, what was noticed, what ended."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
+import jax
 import numpy as np
 
+from so3krates._typing import Float
 from so3krates.md.operators import pressure
 from so3krates.md.progress import Report
 from so3krates.md.state import State
@@ -12,52 +14,46 @@ from so3krates.units import BOLTZMANN, GPA
 
 
 def report_on(
-    tracks: Sequence[Track],
-    running: Mapping[int, State],
-    remarks: Sequence[str],
-    steps_per_second: float,
-    *,
-    thermalising: bool,
+    tracks: Sequence[Track], state: State, remarks: Sequence[str], steps_per_second: float, *, thermalising: bool
 ) -> Report:
     """Tell what was not told before.
 
     Args:
-        tracks: of all replicas.
-        running: states of those that run, by number; at least one.
+        tracks: of all replicas, one of which runs at least.
+        state: of all of them, or of one structure on its own.
         remarks: what people should know besides.
         steps_per_second: of each replica.
         thermalising: before the run itself.
     """
-    states, settings = list(running.values()), tracks[0].settings
-    temperature, energy, push, size = np.array([_measured(state) for state in states]).mean(axis=0).tolist()
-    speed = steps_per_second * len(states)
-    ended = [str(track.stopped) for track in tracks if track.stopped is not None and _untold(track)]
+    settings, running = tracks[0].settings, [number for number, track in enumerate(tracks) if track.ended is None]
+    temperature, energy, push, size = _measured(state)[running].mean(axis=0).tolist()
+    speed = steps_per_second * len(running)
+    ended = [str(track.stopped) for track in tracks if track.stopped is not None and track.told_now()]
     return Report(
-        step=int(np.max([np.asarray(state.step) for state in states])),
+        step=int(np.max(np.asarray(state.step))),
         steps=settings.steps,
         temperature_K=temperature,
         total_energy_eV=energy + settings.reference_energy,
         steps_per_second=speed,
         ns_per_day=speed * settings.timestep_fs * 0.0864,
-        pressure_GPa=None if states[0].virial is None else push,
+        pressure_GPa=None if state.virial is None else push,
         volume_A3=size if settings.integrator.moves_cell else None,
         thermalising=thermalising,
         remarks=(*remarks, *ended),
         events=tuple(event for track in tracks for event in track.inspector.news()),
         replicas=len(tracks),
-        running=len(states),
+        running=len(running),
     )
 
 
-def _untold(track: Track) -> bool:
-    told, track.told = track.told, True
-    return not told
-
-
-def _measured(state: State) -> tuple[float, float, float, float]:
-    """Temperature in K, energy in eV, pressure in GPa and volume in Å³ of one structure; NaN for what it has not."""
-    mass, velocities = np.asarray(state.masses, np.float64), np.asarray(state.velocities, np.float64)
-    kinetic = 0.5 * float(np.sum(mass * velocities**2))
-    push = np.nan if state.virial is None else float(pressure(state)) / GPA
-    size = np.nan if state.cell is None else abs(float(np.linalg.det(np.asarray(state.cell, np.float64))))
-    return 2.0 * kinetic / (float(state.freedom) * BOLTZMANN), kinetic + float(state.energy), push, size
+def _measured(state: State) -> Float[np.ndarray, "replicas 4"]:
+    """Temperature in K, energy in eV, pressure in GPa and volume in Å³ of each; NaN for what it has not."""
+    if not state.step.ndim:
+        state = jax.tree.map(lambda leaf: leaf[None], state)
+    mass, velocities, energy, freedom = (
+        np.asarray(each, np.float64) for each in (state.masses, state.velocities, state.energy, state.freedom)
+    )
+    kinetic, none = 0.5 * np.sum(mass * velocities**2, axis=(1, 2)), np.full(len(energy), np.nan)
+    push = none if state.virial is None else np.asarray(jax.vmap(pressure)(state), np.float64) / GPA
+    size = none if state.cell is None else np.abs(np.linalg.det(np.asarray(state.cell, np.float64)))
+    return np.stack([2.0 * kinetic / (freedom * BOLTZMANN), kinetic + energy, push, size], axis=1)

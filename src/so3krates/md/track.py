@@ -1,6 +1,6 @@
 """The host's side of one trajectory: from rows of a record to frames, to what the monitor says, to files."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
@@ -83,14 +83,17 @@ class Track:
             self.reference = float(frames.conserved[0])
         return Seen(outcome, frames, scalars, self.inspector.look(frames))
 
-    def commit(self, seen: Seen, state: State, watch: Watch, retries: int, speed: float, made: int) -> None:
+    def commit(
+        self, seen: Seen, behind: Callable[[], State], watch: Watch, retries: int, speed: float, made: int
+    ) -> None:
         """Keep the frames of a chunk, and what ended the replica, if anything did.
 
         A frame that ends the run is none to go on from, nor are those behind it: they are not kept.
 
         Args:
             seen: of the chunk.
-            state: of this replica behind the chunk.
+            behind: the state of this replica behind the chunk; to cut it out of those of many takes long, and it is
+                needed only where something ended.
             watch: limits of the monitor.
             retries: of the run so far.
             speed: steps per second so far.
@@ -105,18 +108,25 @@ class Track:
         self.output.add(kept, scalars if self.settings.own_scalars else None)
         self.frames += len(kept)
         status = Status(int(outcome.status))
+        if stop is None and status is Status.RUNNING:
+            return
+        state = behind()
         if stop is not None:
             failed = frames[slice(stop.row, stop.row + 1)]
             what = f"{stop.event.sentence}, seen at a saved frame"
             step = stop.event.step
             self.stopped = self._stopped(stop.event.kind, what, step, failed, state, retries, speed, made)
-        elif status is not Status.RUNNING:
+        else:
             failed = self.read(outcome, failed=True)[0]
             what = sentence(status, watch, state, float(failed.conserved[0]), self.reference, self.start.system)
             step = int(state.step)
             self.stopped = self._stopped(status.reason, what, step, failed, state, retries, speed, made)
-        if self.stopped is not None:
-            self.ended = str(self.stopped)
+        self.ended = str(self.stopped)
+
+    def told_now(self) -> bool:
+        """Whether that it ended is told now, and not before."""
+        told, self.told = self.told, True
+        return not told
 
     def read(self, outcome: Outcome, *, failed: bool = False) -> tuple[Frames, dict[str, np.ndarray]]:
         """Rows of a record in outside units: frames, and the scalars between them too."""

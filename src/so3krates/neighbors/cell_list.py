@@ -33,7 +33,7 @@ GIVE = 1.1
 """How much thinner than the present grid allows a cell may become on the grid that takes its place."""
 
 BLOCK = 2**18
-"""Candidates that are compared with the cutoff at a time: they stay in the cache."""
+"""Compared that are compared with the cutoff at a time: they stay in the cache."""
 
 
 class Room(NamedTuple):
@@ -52,7 +52,7 @@ class Room(NamedTuple):
         return (RUNS - 1) * self.run + self.rest
 
 
-class Candidates(NamedTuple):
+class Compared(NamedTuple):
     """What the search makes before it lists pairs."""
 
     order: Int[Array, " atoms"]
@@ -225,7 +225,7 @@ def _count(
 
 def _candidates(
     neighbors: CellNeighbors, positions: Float[Array, "atoms 3"], cell: Float[Array, "3 3"] | None
-) -> Candidates:
+) -> Compared:
     grid, room, pbc = neighbors.grid, neighbors.room, neighbors.pbc
     found = sort_atoms(grid, neighbors.cutoff, pbc, positions, cell)
     runs = make_runs(grid, found, room.images)
@@ -243,9 +243,7 @@ def _candidates(
         away = away - times(turns, cell)
     words = _words(neighbors, points, away, begins, lengths)
     atom = found.order[runs.atom]
-    return Candidates(
-        found.order, here, there, atom, begins, turns, turns_there, words, causes(crowded, found.too_thin)
-    )
+    return Compared(found.order, here, there, atom, begins, turns, turns_there, words, causes(crowded, found.too_thin))
 
 
 def _words(
@@ -301,7 +299,7 @@ class _Chosen(NamedTuple):
     overflow: Int[Array, ""]
 
 
-def _chosen(neighbors: CellNeighbors, found: Candidates) -> _Chosen:
+def _chosen(neighbors: CellNeighbors, found: Compared) -> _Chosen:
     room = neighbors.room
     word, bit, count = set_bits(found.words, neighbors.capacity)
     mask = jnp.arange(neighbors.capacity, dtype=jnp.int32) < count
@@ -314,7 +312,7 @@ def _chosen(neighbors: CellNeighbors, found: Candidates) -> _Chosen:
     return _Chosen(row, look, place, mask, count, overflow)
 
 
-def _listed(neighbors: CellNeighbors, found: Candidates, cell: Float[Array, "3 3"] | None) -> Pairs:
+def _listed(neighbors: CellNeighbors, found: Compared, cell: Float[Array, "3 3"] | None) -> Pairs:
     row, look, place, mask, _, overflow = _chosen(neighbors, found)
     vectors = found.there[place] - found.here[row]
     if found.turns is not None:

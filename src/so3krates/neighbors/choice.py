@@ -1,10 +1,11 @@
 """Which search in compiled code: that over all pairs, or that in cells; chosen by what they cost."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from so3krates._errors import FileError
 from so3krates.neighbors import cell_list, dense, verlet
 from so3krates.neighbors.cell_list import CellNeighbors, Room
 from so3krates.neighbors.dense import DenseNeighbors
@@ -56,30 +57,39 @@ def enlarged(neighbors: Searched, system: System, overflow: int = ROOM) -> Searc
     return dense.allocate(system, neighbors.cutoff) if larger is None else larger
 
 
-def recorded(neighbors: Searched) -> list[Any]:
+def recorded(neighbors: Searched) -> dict[str, Any]:
     """What `restored` needs to make the list again, as JSON."""
-    if isinstance(neighbors, DenseNeighbors):
-        return [neighbors.capacity, neighbors.images]
-    if isinstance(neighbors, VerletNeighbors):
-        return [neighbors.capacity, neighbors.search.cutoff, recorded(neighbors.search)]
-    return [neighbors.capacity, *neighbors.grid, neighbors.room]
+    found: dict[str, Any] = {"capacity": neighbors.capacity}
+    match neighbors:
+        case DenseNeighbors():
+            return found | {"kind": "all pairs", "images": neighbors.images}
+        case VerletNeighbors():
+            return found | {"kind": "verlet", "reach": neighbors.search.cutoff, "search": recorded(neighbors.search)}
+        case CellNeighbors():
+            return found | {"kind": "cells", "grid": neighbors.grid, "room": neighbors.room}
 
 
-def restored(neighbors: Searched, record: Sequence[Any]) -> Searched:
+def restored(neighbors: Searched, record: Mapping[str, Any]) -> Searched:
     """A list for the same structure and cutoff as this one, with recorded search and capacities."""
-    capacity, *rest = record
-    same = neighbors.atoms, neighbors.cutoff, capacity, neighbors.pbc
-    if len(rest) == 1:
-        return DenseNeighbors(*same, tuple(rest[0]))
-    if len(rest) == 2:
-        reach, (places, axes, bins, sides, room) = rest
-        return VerletNeighbors(_in_cells(neighbors, reach, places, axes, bins, sides, room), neighbors.cutoff, capacity)
-    return _in_cells(neighbors, neighbors.cutoff, capacity, *rest)
+    return _restored(neighbors, neighbors.cutoff, record)
 
 
-def _in_cells(neighbors: Searched, cutoff: float, capacity: int, *grid_and_room: Sequence[Any]) -> CellNeighbors:
-    axes, bins, sides, room = (tuple(each) for each in grid_and_room)
-    return CellNeighbors(neighbors.atoms, cutoff, capacity, neighbors.pbc, Grid(axes, bins, sides), Room(*room))
+def _restored(neighbors: Searched, cutoff: float, record: Mapping[str, Any]) -> Searched:
+    capacity = record["capacity"]
+    same = neighbors.atoms, cutoff, capacity, neighbors.pbc
+    match record["kind"]:
+        case "all pairs":
+            a, b, c = record["images"]
+            return DenseNeighbors(*same, (a, b, c))
+        case "cells":
+            axes, bins, sides = (tuple(each) for each in record["grid"])
+            return CellNeighbors(*same, Grid(axes, bins, sides), Room(*record["room"]))  # type: ignore[arg-type]
+        case "verlet":
+            search = _restored(neighbors, record["reach"], record["search"])
+            assert isinstance(search, CellNeighbors)
+            return VerletNeighbors(search, cutoff, capacity)
+        case kind:
+            raise FileError(f"the checkpoint holds a neighbour list of kind {kind!r}, which is unknown here.")
 
 
 def described(neighbors: Searched) -> str:

@@ -11,11 +11,11 @@ import jax.numpy as jnp
 from so3krates._typing import Array, Float, Int
 from so3krates.neighbors.choice import Searched, allocate, described, enlarged, recorded, restored, with_skin
 from so3krates.neighbors.dense import WORTH_A_TABLE, DenseNeighbors
-from so3krates.neighbors.kept import Kept
 from so3krates.neighbors.mesh import Points, finer, too_coarse
 from so3krates.neighbors.overflow import COARSE, FAR, LIST, ROOM
 from so3krates.neighbors.pairs import Pairs
 from so3krates.neighbors.verlet import VerletNeighbors
+from so3krates.neighbors.verlet_state import VerletState
 from so3krates.system import System
 
 
@@ -26,7 +26,7 @@ class Found(NamedTuple):
     far: Pairs | None
     overflow: Int[Array, ""]
     """Not zero: something is missing; what, says `overflow.py`."""
-    kept: Kept | None
+    verlet: VerletState | None
     """What was given, with candidates that hold at these positions."""
 
 
@@ -77,12 +77,14 @@ class Neighbors(eqx.Module):
         return replace(self, near=near, far=far)
 
     @property
-    def verlet(self) -> tuple[VerletNeighbors, ...]:
-        """The lists with a skin."""
+    def verlet_lists(self) -> tuple[VerletNeighbors, ...]:
+        """The lists that choose from candidates."""
+        if self._near_from_far:
+            return ()
         return tuple(each for each in self.lists if isinstance(each, VerletNeighbors))
 
     def update(
-        self, positions: Float[Array, "atoms 3"], cell: Float[Array, "3 3"] | None, kept: Kept | None = None
+        self, positions: Float[Array, "atoms 3"], cell: Float[Array, "3 3"] | None, verlet: VerletState | None = None
     ) -> Found:
         """The pairs at these positions; see `DenseNeighbors.update`. A mesh too coarse for the cell overflows too.
 
@@ -92,25 +94,25 @@ class Neighbors(eqx.Module):
         Args:
             positions: Å.
             cell: Å.
-            kept: of earlier steps, with room for candidates; all lists search at these positions if not given.
+            verlet: of earlier steps, with room for candidates; all lists search at these positions if not given.
         """
-        if kept is not None and self.verlet:
-            kept = kept.renewed(self.verlet, positions, cell)
-        near, far = self._update(positions, cell, kept)
+        if verlet is not None and self.verlet_lists:
+            verlet = verlet.renewed(self.verlet_lists, positions, cell)
+        near, far = self._update(positions, cell, verlet)
         overflow = near.overflow if far is None else near.overflow | (far.overflow << FAR)
         if all(self.mesh):
             assert cell is not None
             coarse = too_coarse(self.mesh, self.mesh_spacing, cell)
             overflow = overflow | jnp.where(coarse, COARSE, 0).astype(jnp.int32)
-        return Found(near, far, overflow, kept)
+        return Found(near, far, overflow, verlet)
 
     def _update(
-        self, positions: Float[Array, "atoms 3"], cell: Float[Array, "3 3"] | None, kept: Kept | None
+        self, positions: Float[Array, "atoms 3"], cell: Float[Array, "3 3"] | None, verlet: VerletState | None
     ) -> tuple[Pairs, Pairs | None]:
-        candidates = iter(() if kept is None or kept.candidates is None else kept.candidates.lists)
+        candidates = iter(() if verlet is None or verlet.candidates is None else verlet.candidates.lists)
 
         def pairs(searched: Searched) -> Pairs:
-            if isinstance(searched, VerletNeighbors) and kept is not None:
+            if isinstance(searched, VerletNeighbors) and verlet is not None:
                 return searched.chosen(next(candidates), positions, cell)
             return searched.update(positions, cell)
 

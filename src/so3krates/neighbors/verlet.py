@@ -1,5 +1,5 @@
 """A Verlet list: pairs within the cutoff and a skin are candidates, from which those within the cutoff are chosen step
-after step. When candidates are searched for again, `kept.py` decides."""
+after step. When candidates are searched for again, `verlet_state.py` decides."""
 
 from dataclasses import replace
 
@@ -83,13 +83,13 @@ class VerletNeighbors(eqx.Module):
         Without a skin where the cell has become too thin for it, and None if it is too thin for a grid.
         """
         system = system if any(self.pbc) else system.without_cell()
-        plain = cell_list.allocate(system, self.cutoff)
-        need = plain.capacity if plain is not None and self.compressed else 0
-        if need > self.capacity and not overflow & THIN:
-            return replace(self, capacity=max(need, rounded(1.5 * self.capacity)))
+        if self.compressed and not overflow & THIN:
+            plain = cell_list.allocate(system, self.cutoff)
+            if plain is not None and plain.capacity > self.capacity:
+                return replace(self, capacity=max(plain.capacity, rounded(1.5 * self.capacity)))
         search = self.search.larger(system, overflow)
         if search is None:
-            return plain
+            return cell_list.allocate(system, self.cutoff)
         if not self.compressed:
             return replace(self, search=search, capacity=search.capacity)
         # It was the candidates that had too little room, or the list had only later in the chunk.

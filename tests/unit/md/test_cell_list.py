@@ -147,8 +147,8 @@ def test_large_structures_keep_candidates_and_replicas_search_in_every_step(argo
     asked = {"timestep_fs": 4.0, "steps": 0, "initial_temperature_K": 80.0}
     for start, kept in ((system, True), (System(places[:20], np.full(20, 18)), False)):
         engine = engine_of(argon("float32"), start, **asked)
-        assert bool(engine.neighbors.verlet) == kept
-    assert not engine_of(argon("float32"), system, together=True, **asked).neighbors.verlet
+        assert bool(engine.neighbors.verlet_lists) == kept
+    assert not engine_of(argon("float32"), system, together=True, **asked).neighbors.verlet_lists
 
 
 def engine_of(potential: Potential, system: System, together: bool = False, **asked) -> Engine:

@@ -10,6 +10,7 @@ from scipy import stats
 
 from so3krates import md
 from so3krates.evaluation import Evaluation
+from so3krates.md.loop import stepped
 from so3krates.md.noise import normal, threefry
 from so3krates.md.operators import kinetic_energy
 from so3krates.md.state import State, make_state
@@ -20,7 +21,7 @@ from so3krates.units import BOLTZMANN
 STIFFNESS = 5.0
 
 
-def harmonic(positions: jax.Array, cell: None) -> Evaluation:
+def harmonic(positions: jax.Array, cell: None, verlet: None) -> Evaluation:
     """Every coordinate a spring to the origin."""
     energy = 0.5 * STIFFNESS * jnp.sum(positions * positions)
     zero = jnp.zeros((), positions.dtype)
@@ -32,7 +33,7 @@ def harmonic(positions: jax.Array, cell: None) -> Evaluation:
 @eqx.filter_jit
 def sampled(integrator: md.Langevin, state: State, samples: int, stride: int) -> tuple[jax.Array, ...]:
     def one(state: State, _: None) -> tuple[State, tuple[jax.Array, ...]]:
-        state = jax.lax.fori_loop(0, stride, lambda _, s: integrator.step(s, harmonic), state)
+        state = jax.lax.fori_loop(0, stride, lambda _, s: stepped(integrator, s, harmonic), state)
         return state, (state.positions, kinetic_energy(state), integrator.conserved(state))
 
     return jax.lax.scan(one, state, None, length=samples)[1]

@@ -9,17 +9,25 @@ from pathlib import Path
 from time import sleep
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from so3krates import md
-from so3krates._errors import FileError, InputError
+from so3krates import evaluation, md
+from so3krates._errors import CapacityError, FileError, InputError
+from so3krates.evaluation import Topology
 from so3krates.io.trajectory import Trajectory
-from so3krates.md import engine
+from so3krates.long_range import AllPairs
+from so3krates.md import engine, record_room
 from so3krates.md.conduct import replica_paths
 from so3krates.md.track import Track
+from so3krates.neighbors.overflow import ROOM
+from so3krates.physics.electrostatics import Electrostatics
+from so3krates.physics.fixed_charges import FixedCharges
 from so3krates.potential import Potential
 from so3krates.system import System
+from so3krates.term import Sum
 
 Argon = Callable[[str], Potential]
 QUIET = md.Monitor(max_gap=None)
@@ -268,6 +276,7 @@ from so3krates import md
 from so3krates.physics.lennard_jones import LennardJones
 from so3krates.potential import Potential
 from so3krates.system import System
+from so3krates.term import Sum
 axis = 3.75 * np.arange(3)
 sites = np.stack(np.meshgrid(axis, axis, axis[:2], indexing="ij"), -1).reshape(-1, 3)[:13]
 cluster = System(sites, np.full(13, 18))
@@ -328,7 +337,7 @@ def exchanged(argon: Argon, starts: list[md.Snapshot], steps: int = 400, **asked
     return md.simulate_replicas(argon("float64"), starts, ladder, **asked)
 
 
-@pytest.mark.parametrize("most_bytes", [engine.RECORD_BYTES, 1])
+@pytest.mark.parametrize("most_bytes", [record_room.RECORD_BYTES, 1])
 def test_what_a_frame_has_ended_is_exchanged_no_more(
     most_bytes: int, leaving: list[md.Snapshot], argon: Argon, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -340,7 +349,7 @@ def test_what_a_frame_has_ended_is_exchanged_no_more(
         commit(self, *chunk)
 
     monkeypatch.setattr(Track, "commit", slowly)
-    monkeypatch.setattr(engine, "RECORD_BYTES", most_bytes)
+    monkeypatch.setattr(record_room, "RECORD_BYTES", most_bytes)
     found = exchanged(argon, leaving)
     stopped = found[0].stopped
     assert stopped is not None and stopped.reason == "evaporated" and ATTEMPT_FS < stopped.time_fs < 2 * ATTEMPT_FS
@@ -356,9 +365,64 @@ def test_a_frame_that_ends_a_replica_does_so_in_chunks_of_any_length(
     whole = exchanged(argon, leaving, to=tmp_path / "whole.h5")
     for steps in (100, 200, 400):
         parts = exchanged(argon, leaving, steps, to=tmp_path / "parts.h5", resume=True)
-    monkeypatch.setattr(engine, "RECORD_BYTES", 1)
+    monkeypatch.setattr(record_room, "RECORD_BYTES", 1)
     short = exchanged(argon, leaving, to=tmp_path / "short.h5")
     for number, path in enumerate(replica_paths(tmp_path / "whole.h5", 3)):
         for name, other in (("parts", parts), ("short", short)):
             same(Trajectory(path).read(), Trajectory(tmp_path / path.name.replace("whole", name)).read())
             assert whole[number].ended == (other[number].ended and other[number].ended.replace(name, "whole"))
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_an_overflow_behind_the_frame_that_ended_a_run_does_not_hide_why(
+    together: bool, leaving: list[md.Snapshot], argon: Argon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next chunk is computed while a frame is looked at, and may fail because of what the frame shows."""
+    tracks: list[Track] = []
+    commit, chunk = Track.commit, engine.Engine._chunk
+
+    def committed(self: Track, *args: Any) -> None:
+        commit(self, *args)
+        tracks.append(self)
+
+    def failing(self: engine.Engine, checkpoint: Any, count: int, status: Any) -> Any:
+        if checkpoint.step < 300 or not count:
+            return chunk(self, checkpoint, min(count, 300 - checkpoint.step if count else 0), status)
+        for _ in range(500):
+            if all(track.ended for track in self.tracks):
+                break
+            sleep(0.01)
+        assert self._enlarged(checkpoint.state, checkpoint.neighbors, ROOM).near.capacity
+        raise CapacityError("the neighbour list overflows whatever is tried.")
+
+    monkeypatch.setattr(Track, "commit", committed)
+    monkeypatch.setattr(engine.Engine, "_chunk", failing)
+    asked: dict[str, Any] = {"timestep_fs": 2.0, "steps": 400, "monitor": LEAVING}
+    bath = md.Langevin(temperature_K=20.0)
+    if together:
+        found = md.simulate_replicas(
+            argon("float64"), leaving[:1], bath, recording=md.Recording(every_fs=20.0), **asked
+        )
+        assert found[0].stopped is not None and found[0].stopped.reason == "evaporated"
+    else:
+        with pytest.raises(md.RunStopped) as caught:
+            md.simulate(argon("float64"), leaving[0], bath, **asked)
+        assert caught.value.reason == "evaporated"
+
+
+def test_one_replica_is_searched_like_one_structure(cluster: System, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the table of all far pairs, where there is one."""
+    potential = Potential(Sum((FixedCharges({18: 0.0}), Electrostatics())))
+    lists, topology = potential.allocate(cluster), Topology.of(cluster, "float32")
+    seen, evaluated = [], evaluation._evaluate
+
+    def spied(*args: Any) -> Any:
+        seen.append(type(args[-1].far))
+        return evaluated(*args)
+
+    monkeypatch.setattr(evaluation, "_evaluate", spied)
+    positions = jnp.asarray(cluster.positions, jnp.float32)
+    one = evaluation.evaluate(potential.fast, topology, lists, positions, None)
+    many = jax.vmap(lambda x: evaluation.evaluate(potential.fast, topology, lists, x, None))(positions[None])
+    assert seen == [AllPairs, AllPairs]
+    np.testing.assert_array_equal(one.forces, many.forces[0])

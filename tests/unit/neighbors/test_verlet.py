@@ -12,10 +12,10 @@ from oracles.pairs import canonical, within
 
 from so3krates.neighbors import cell_list, dense, verlet
 from so3krates.neighbors.choice import described, enlarged, recorded, restored, with_skin
-from so3krates.neighbors.kept import Kept
 from so3krates.neighbors.lists import Neighbors
 from so3krates.neighbors.overflow import ROOM, THIN
 from so3krates.neighbors.verlet import VerletNeighbors
+from so3krates.neighbors.verlet_state import VerletState
 from so3krates.system import System
 
 CUTOFF, SKIN = 2.0, 0.4
@@ -51,33 +51,33 @@ def path_from(system: System, dtype: str, points: int, speed: float, strain: flo
 
 
 @eqx.filter_jit
-def along(neighbors: Neighbors, kept: Kept, positions: jax.Array, cells: jax.Array | None):
+def along(neighbors: Neighbors, held: VerletState, positions: jax.Array, cells: jax.Array | None):
     """At every point, with candidates of earlier points, and whether they were searched for."""
 
-    def step(kept: Kept, point: tuple) -> tuple[Kept, tuple]:
-        found = neighbors.update(*point, kept)
-        assert found.kept is not None
-        new = jnp.any(found.kept.positions != kept.positions) | ~kept.candidates.known
-        return found.kept, (found.near, found.overflow, new)
+    def step(held: VerletState, point: tuple) -> tuple[VerletState, tuple]:
+        found = neighbors.update(*point, held)
+        assert found.verlet is not None
+        new = jnp.any(found.verlet.positions != held.positions) | ~held.candidates.known
+        return found.verlet, (found.near, found.overflow, new)
 
-    return jax.lax.scan(step, kept, (positions, cells))
+    return jax.lax.scan(step, held, (positions, cells))
 
 
 def followed(neighbors: Neighbors, positions: np.ndarray, cells: np.ndarray | None):
     box = None if cells is None else jnp.asarray(cells)
-    begin = Kept(jnp.asarray(positions[0]), None if box is None else box[0]).with_room(neighbors.verlet)
+    begin = VerletState(jnp.asarray(positions[0]), None if box is None else box[0]).with_room(neighbors.verlet_lists)
     _, found = along(neighbors, begin, jnp.asarray(positions), box)
     return jax.device_get(found)
 
 
-def fault(system: System, near, margin: float) -> str:
+def fault(system: System, near, margin: float, cutoff: float = CUTOFF) -> str:
     mask = near.mask
     centers, others = near.centers[mask], near.others[mask]
     rest = near.vectors[mask].astype(np.float64) - (system.positions[others] - system.positions[centers])
     inverse = np.zeros((3, 3)) if system.cell is None else np.linalg.inv(system.cell)
     found = [canonical(i, j, s) for i, j, s in zip(centers, others, np.round(rest @ inverse), strict=True)]
-    distances = within(system, CUTOFF + margin)
-    missing = [pair for pair, r in distances.items() if r < CUTOFF - margin and pair not in set(found)]
+    distances = within(system, cutoff + margin)
+    missing = [pair for pair, r in distances.items() if r < cutoff - margin and pair not in set(found)]
     extra, repeated = set(found) - set(distances), len(found) - len(set(found))
     return f"{missing=} {extra=} {repeated=}" if missing or extra or repeated else ""
 
@@ -107,6 +107,44 @@ def test_pairs_along_a_path_are_those_of_brute_force(kind: str, compressed: bool
         there = System(positions[n].astype(float), system.numbers, cell, system.pbc)
         pairs = jax.tree.map(lambda leaf, n=n: leaf[n], near)
         assert not (report := fault(there, pairs, 1e-5 if dtype == "float32" else 1e-9)), (n, report)
+
+
+def test_two_lists_have_their_own_candidates() -> None:
+    """Near pairs in a list, far ones in their places, as long-range terms have them."""
+    system = start("box")
+    far = verlet.allocate(system, 1.2 * CUTOFF, SKIN, compressed=False)
+    neighbors = Neighbors(listed(system), far).larger(system)
+    positions, cells = path_from(system, "float64", points=12, speed=0.015, strain=0.0)
+    begin = VerletState(jnp.asarray(positions[0]), jnp.asarray(cells[0])).with_room(neighbors.verlet_lists)
+
+    def step(held: VerletState, point: tuple) -> tuple[VerletState, tuple]:
+        found = neighbors.update(*point, held)
+        assert found.verlet is not None and found.far is not None
+        return found.verlet, (found.near, found.far, found.overflow)
+
+    _, (near, far_pairs, overflow) = jax.jit(lambda: jax.lax.scan(step, begin, (positions, cells)))()
+    assert not overflow.any()
+    for n in range(len(positions)):
+        there = System(positions[n], system.numbers, cells[n], system.pbc)
+        for pairs, cutoff in ((near, CUTOFF), (far_pairs, 1.2 * CUTOFF)):
+            one = jax.tree.map(lambda leaf, n=n: np.asarray(leaf[n]), pairs)
+            assert not (report := fault(there, one, 1e-9, cutoff)), (n, cutoff, report)
+
+
+def test_candidates_are_carried_on_where_they_fit() -> None:
+    system = start("box")
+    lists = Neighbors(listed(system)).verlet_lists
+    held = VerletState(jnp.asarray(system.positions), jnp.asarray(system.cell)).with_room(lists)
+    assert held.with_room(lists) is held
+    assert held.reference().candidates is None and held.with_room(()).candidates is None
+    larger = held.with_room([enlarged(lists[0], system, ROOM)])  # type: ignore[list-item]
+    assert larger.candidates is not None and not bool(larger.candidates.known)
+
+
+def test_near_pairs_chosen_from_all_far_ones_have_no_candidates() -> None:
+    """Also where a barostat has made the cell too thin for far pairs in cells."""
+    system = start("box")
+    assert Neighbors(listed(system), dense.allocate(system, 3.0)).verlet_lists == ()
 
 
 @pytest.mark.parametrize("share", [0.49, 0.51])
@@ -145,9 +183,11 @@ def test_candidates_follow_from_the_reference() -> None:
     system = start("box")
     neighbors = Neighbors(listed(system)).larger(system)
     positions, cells = (jnp.asarray(each) for each in path_from(system, "float32", 6, 0.01, 1e-4))
-    kept, whole = along(neighbors, Kept(positions[0], cells[0]).with_room(neighbors.verlet), positions, cells)
-    assert not np.array_equal(kept.positions, positions[-1])
-    again = Kept(kept.positions, kept.cell).with_room(neighbors.verlet)
+    held, whole = along(
+        neighbors, VerletState(positions[0], cells[0]).with_room(neighbors.verlet_lists), positions, cells
+    )
+    assert not np.array_equal(held.positions, positions[-1])
+    again = VerletState(held.positions, held.cell).with_room(neighbors.verlet_lists)
     _, last = along(neighbors, again, positions[-1:], cells[-1:])
     for one, other in zip(jax.tree.leaves(whole[0]), jax.tree.leaves(last[0]), strict=True):
         np.testing.assert_array_equal(one[-1], other[-1])
@@ -195,7 +235,7 @@ def test_only_searches_in_cells_get_a_skin() -> None:
     table = dense.allocate(system, CUTOFF)
     assert with_skin(table, system, SKIN, compressed=True) == table
     # Near pairs that are chosen from all far ones need no candidates.
-    assert Neighbors(cells, dense.allocate(system, 3.0)).with_skin(system, SKIN).verlet == ()
+    assert Neighbors(cells, dense.allocate(system, 3.0)).with_skin(system, SKIN).verlet_lists == ()
 
 
 def test_what_a_checkpoint_holds_of_a_list_with_a_skin() -> None:

@@ -30,27 +30,30 @@ class Candidates(NamedTuple):
     lists: tuple[Numbered, ...]
 
 
-class Kept(eqx.Module):
+class VerletState(eqx.Module):
     """The reference, and candidates if there is room for any."""
 
     positions: Float[Array, "atoms 3"]
     cell: Float[Array, "3 3"] | None
     candidates: Candidates | None = None
 
-    def reference(self) -> "Kept":
+    def reference(self) -> "VerletState":
         """Without candidates, as it is stored."""
         return replace(self, candidates=None)
 
-    def with_room(self, lists: Sequence[VerletNeighbors]) -> "Kept":
+    def with_room(self, lists: Sequence[VerletNeighbors]) -> "VerletState":
         """With room for the candidates of these lists; what fits is kept."""
-        none = Candidates(jnp.zeros((), bool), tuple(each.none() for each in lists))
-        if self.candidates is not None and _shapes(none) == _shapes(self.candidates):
+
+        def none() -> Candidates:
+            return Candidates(jnp.zeros((), bool), tuple(each.none() for each in lists))
+
+        if self.candidates is not None and _shapes(jax.eval_shape(none)) == _shapes(self.candidates):
             return self
-        return replace(self, candidates=none if lists else None)
+        return replace(self, candidates=none() if lists else None)
 
     def renewed(
         self, lists: Sequence[VerletNeighbors], positions: Float[Array, "atoms 3"], cell: Float[Array, "3 3"] | None
-    ) -> "Kept":
+    ) -> "VerletState":
         """With candidates that hold at these positions: the present ones if they do."""
         assert self.candidates is not None
         left = ~jnp.all(jnp.stack([self._holds(each, positions, cell) for each in lists]))
@@ -67,7 +70,7 @@ class Kept(eqx.Module):
             search,
             self.candidates._replace(known=self.candidates.known & ~left),
         )
-        return Kept(here, box, candidates)
+        return VerletState(here, box, candidates)
 
     def _holds(
         self, listed: VerletNeighbors, positions: Float[Array, "atoms 3"], cell: Float[Array, "3 3"] | None
