@@ -4,7 +4,7 @@
     python benchmarks/validate.py crystal
     python benchmarks/validate.py trained --model ethanol.safetensors
     python benchmarks/validate.py trained-crystal --model silicon.safetensors
-    python benchmarks/validate.py ideal-gas
+    python benchmarks/validate.py ideal-gas                   # and --atoms 8
     python benchmarks/validate.py controls
 
 Needs `pip install physical_validation`. Each result is a file in benchmarks/results/validation;
@@ -43,6 +43,7 @@ def main(
     *,
     ensemble: Annotated[list[str] | None, cyclopts.Parameter(consume_multiple=True)] = None,
     model: Path | None = None,
+    atoms: int = 216,
     trajectories: int | None = None,
     sample_ps: float | None = None,
     dtype: Literal["float32", "float64"] = "float32",
@@ -56,6 +57,7 @@ def main(
         what: the system; `controls` are wrong integrators on argon.
         ensemble: only these.
         model: model file, of ethanol for `trained`, of silicon for `trained-crystal`.
+        atoms: of the ideal gas.
         trajectories: how many at each state point; the plan of the system if not given.
         sample_ps: length of each, equilibration not included; the plan of the system if not given.
         dtype: of dynamics; convergence is always looked at in float64.
@@ -69,7 +71,7 @@ def main(
         "argon": cases.argon,
         "controls": cases.argon,
         "crystal": cases.crystal,
-        "ideal-gas": cases.ideal_gas,
+        "ideal-gas": lambda: cases.ideal_gas(atoms),
         "trained": lambda: cases.trained(model),  # type: ignore[arg-type]
         "trained-crystal": lambda: cases.trained_crystal(model),  # type: ignore[arg-type]
     }[what]()
@@ -103,7 +105,7 @@ def _chosen(case: Case, asked: list[str] | None) -> dict[str, Ensemble]:
         raise SystemExit(f"no ensemble {unknown[0]!r}; choose from {', '.join(have)}.")
     wanted = {name: entry for name, entry in have.items() if asked is None or name in asked}
     # At constant energy there are no state points on a fluid, but the energy must converge.
-    only = {"ideal gas": ("NPT",)}.get(case.name, ("NVE", "NVT", "NPT"))
+    only = ("NPT",) if case.name.startswith("ideal gas") else ("NVE", "NVT", "NPT")
     vacuum = not case.system.periodic
     return {
         name: entry for name, entry in wanted.items() if entry.kind in only and not (vacuum and entry.kind == "NPT")

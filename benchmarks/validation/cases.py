@@ -142,8 +142,12 @@ def crystal() -> Case:
     )
 
 
-def ideal_gas(atoms: int = 216) -> Case:
-    """Atoms without any interaction, in about the volume they will have."""
+FEW = 20
+"""Atoms of an ideal gas."""
+
+
+def ideal_gas(atoms: int) -> Case:
+    """Atoms without any interaction, in about the volume they will have. Few atoms tell whether p(V) ∝ V^N or V^(N−1)."""
     point = StatePoint(300.0, 0.1)
     assert point.pressure_GPa is not None
     volume = atoms * BOLTZMANN * point.temperature_K / (point.pressure_GPa * so3krates.units.GPA)
@@ -151,13 +155,13 @@ def ideal_gas(atoms: int = 216) -> Case:
     positions = np.random.default_rng(5).uniform(0.0, side, (atoms, 3))
     system = System(positions, np.full(atoms, 18), side * np.eye(3), (True, True, True))
     return Case(
-        "ideal gas",
+        "ideal gas" if atoms > FEW else "ideal gas of few",
         system,
         lambda dtype: Potential(IdealGas(dtype=dtype)),
         Surroundings(friction_per_ps=2.0, period_fs=400.0, compressibility_per_GPa=10.0, isolated=False),
         timestep_fs=4.0,
         convergence_fs=(8.0, 4.0, 2.0),
-        plan=Plan(trajectories=4, equilibrate_ps=40.0, sample_ps=400.0, save_every_fs=400.0),
+        plan=Plan(trajectories=4 if atoms > FEW else 16, equilibrate_ps=40.0, sample_ps=400.0, save_every_fs=400.0),
         points={"NPT": (point,)},
         molecules=np.arange(atoms),
     )
@@ -190,7 +194,6 @@ def trained_crystal(model: Path) -> Case:
         convergence_fs=(2.0, 1.0, 0.5),
         plan=Plan(trajectories=400, equilibrate_ps=1.0, sample_ps=2.0, save_every_fs=250.0),
         points={
-            "NVE": (StatePoint(300.0), StatePoint(400.0)),
             "NVT": (StatePoint(300.0), StatePoint(400.0)),
             "NPT": (StatePoint(300.0, 0.0), StatePoint(400.0, 0.0), StatePoint(300.0, 1.5)),
         },

@@ -70,7 +70,7 @@ def sigmas(document: dict[str, Any]) -> list[float]:
     """Every deviation of a document."""
     found = document.get("state_points")
     if not found:
-        return []
+        return [document["volume_sigma"]] if "volume_sigma" in document else []
     one = [value for point in found["points"] for value in point["sigma"].values()]
     return one + [value for pair in found["pairs"] for value in pair["sigma"]]
 

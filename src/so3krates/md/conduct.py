@@ -97,6 +97,9 @@ def _run(
             inspector = Inspector(each.monitor, start.system, each.frame_fs, committee)
             output = MemoryOutput() if paths is None else FileOutput(paths[number], start, each, exchange is not None)
             tracks.append(Track(each, start, inspector, output, number if together else None))
+            if exchange is not None:
+                # Configurations go from replica to replica as they are counted in the state.
+                tracks[-1].origin = tracks[0].origin
         engine = Engine.of(
             potential,
             tracks,

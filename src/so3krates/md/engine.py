@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -32,10 +32,10 @@ from so3krates.md.telling import report_on
 from so3krates.md.track import Seen, Track, first_stop
 from so3krates.md.velocities import maxwell_boltzmann
 from so3krates.md.wall_time import Deadline
-from so3krates.md.watch import make_watch
+from so3krates.md.watch import Watch, make_watch, make_watches
 from so3krates.md.writer import Writer
 from so3krates.neighbors.lists import Neighbors, roomiest
-from so3krates.neighbors.overflow import combined
+from so3krates.neighbors.overflow import OF_THE_CELL, combined
 from so3krates.neighbors.verlet import SKIN
 from so3krates.neighbors.verlet_state import VerletState
 from so3krates.potential import Potential
@@ -44,6 +44,8 @@ from so3krates.system import System
 
 CHUNK_SECONDS = 2.0
 """Aimed duration of a chunk: frames are written and interrupts heard this often."""
+Values = TypeVar("Values")
+
 REASONS = MappingProxyType({"wall_time": "the wall time is over", "terminated": "told to terminate"})
 """Of a run that is unfinished, in words."""
 
@@ -120,7 +122,7 @@ class Engine:
             term=potential.fast,
             topology=Topology.of(system, potential.dtype),
             integrator=settings.integrator,
-            watch=make_watch(settings.monitor, system, potential.dtype),
+            watch=_watch(tracks, potential.dtype, together),
             keep_forces=settings.recording.forces or committee,
             reference=jnp.asarray(np.full(len(tracks) if together else (), np.nan), potential.dtype),
             exchange_every=None if exchange is None else jnp.asarray(exchange.steps(settings.timestep_fs), jnp.int32),
@@ -247,8 +249,8 @@ class Engine:
             seen = self._look(chunk.outcome) if chunk.seen is None else chunk.seen
             state, retries = chunk.checkpoint.state, chunk.checkpoint.retries
             for number, own in seen.items():
-                behind = partial(self._of, state, number)
-                self.tracks[number].commit(own, behind, self.problem.watch, retries, chunk.speed, chunk.made)
+                behind, watch = partial(self._of, state, number), self._of(self.problem.watch, number)
+                self.tracks[number].commit(own, behind, watch, retries, chunk.speed, chunk.made)
         if self.store is not None and not (self._all_ended() and not self.together):
             self.store(chunk.checkpoint._replace(progress=tuple(track.progress for track in self.tracks)))
 
@@ -258,8 +260,9 @@ class Engine:
         running = [number for number, track in enumerate(self.tracks) if track.ended is None]
         return {n: self.tracks[n].look(_of_replica(outcome, n) if self.together else outcome) for n in running}
 
-    def _of(self, state: State, number: int) -> State:
-        return replica(state, number) if self.together else state
+    def _of(self, values: Values, number: int) -> Values:
+        """What belongs to one replica of what has a leading axis for them."""
+        return replica(values, number) if self.together else values
 
     def _chunk(
         self, checkpoint: Checkpoint, count: int, status: Int[np.ndarray, "*replicas"] | None
@@ -269,24 +272,36 @@ class Engine:
         references = [track.reference for track in self.tracks]
         reference = jnp.asarray(references if self.together else references[0], settings.dtype)
         problem = self.problem._replace(reference=reference)
-        steps, every, frames_every = (
-            jnp.asarray(each, jnp.int32) for each in (count, settings.scalars_every, settings.save_every)
-        )
+        every, frames_every = (jnp.asarray(each, jnp.int32) for each in (settings.scalars_every, settings.save_every))
+        reached: list[State] = []
 
         def compiled(state: State, neighbors: Neighbors) -> tuple:
-            state, ended = _with_room(state, neighbors), None
+            state, ended, steps = _with_room(state, neighbors), None, jnp.asarray(count, jnp.int32)
             if self.together:
                 # Asked again when the chunk is run again: frames of the chunk before may have been looked at since.
                 before = [Status.RUNNING if track.ended is None else Status.ENDED for track in self.tracks]
                 ended = jnp.asarray(before if status is None else np.maximum(before, status), jnp.int32)
             if self.devices > 1:
                 assert ended is not None
-                return advance_shared(
+                found = advance_shared(
                     self.devices, problem, state, neighbors, steps, every, frames_every, self.room, ended
                 )
-            return advance(problem, state, neighbors, steps, every, frames_every, self.room, ended)
+            else:
+                found = advance(problem, state, neighbors, steps, every, frames_every, self.room, ended)
+            reached[:] = [found[0]]
+            return found
 
-        done = run_chunk(compiled, checkpoint.state, checkpoint.neighbors, self._enlarged)
+        def enlarged(state: State, neighbors: Neighbors, overflow: int) -> Neighbors:
+            nonlocal count
+            valid = _first_overflow(reached.pop()) - 1 - checkpoint.step
+            if overflow & OF_THE_CELL and valid > 0:
+                # Another grid rounds otherwise from where it comes in. That must be a step of the trajectory, whatever
+                # the chunks are: go up to the step before, from where the next chunk finds the same.
+                count = valid
+                return neighbors
+            return self._enlarged(state, neighbors, overflow)
+
+        done = run_chunk(compiled, checkpoint.state, checkpoint.neighbors, enlarged)
         retries = checkpoint.retries + done.retries
         return done.record, Checkpoint(done.state, done.neighbors, retries, ())
 
@@ -408,6 +423,17 @@ def _drawn(track: Track) -> Snapshot:
 def _of_replica(outcome: Outcome, number: int) -> Outcome:
     scalars, particles = jax.tree.map(lambda rows: rows[:, number], (outcome.scalars, outcome.particles))
     return Outcome(scalars, particles, outcome.rows[number], outcome.frames[number], outcome.status[number])
+
+
+def _first_overflow(state: State) -> int:
+    """Number of the step in which a list overflowed."""
+    overflow, step = np.asarray(state.overflow), np.asarray(state.step)
+    return int(np.min(step[overflow != 0]))
+
+
+def _watch(tracks: Sequence[Track], dtype: object, together: bool) -> Watch:
+    monitor, systems = tracks[0].settings.monitor, [track.start.system for track in tracks]
+    return make_watches(monitor, systems, dtype) if together else make_watch(monitor, systems[0], dtype)
 
 
 def _allocated(potential: Potential, systems: Sequence[System], together: bool) -> Neighbors:

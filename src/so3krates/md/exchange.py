@@ -6,6 +6,7 @@ canonical at one temperature and jumps; `walker` says which start's configuratio
 √(T_new/T_old).
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import equinox as eqx
@@ -19,7 +20,7 @@ from so3krates._typing import Array, Bool, Float, Int
 from so3krates.config import Config
 from so3krates.md.noise import uniform
 from so3krates.md.operators import kinetic_energy
-from so3krates.md.state import Integrator, State
+from so3krates.md.state import Integrator, Snapshot, State
 
 NOISE_STREAM = 2
 
@@ -79,6 +80,27 @@ def check_ladder(integrators: list[Integrator]) -> None:
         shown = ", ".join(f"{each:g}" for each in temperatures)
         raise InputError(
             f"temperatures of a replica exchange must increase from replica to replica; received {shown} K."
+        )
+
+
+def check_starts(starts: Sequence[Snapshot]) -> None:
+    """Replicas that adopt each other's configurations need one cell, which stays, and fixed atoms in the same places.
+
+    Raises:
+        InputError: saying which replica differs from the first, and in what.
+    """
+    first, fixed = starts[0].system, list(starts[0].fixed)
+    for number, start in enumerate(starts):
+        system = start.system
+        if first.cell is not None and not np.array_equal(system.cell, first.cell):  # type: ignore[arg-type]
+            what = "its cell"
+        elif not np.array_equal(system.positions[fixed], first.positions[fixed]):
+            what = "the places of its fixed atoms"
+        else:
+            continue
+        raise InputError(
+            f"replica {number} differs from replica 0 in {what}; replicas that exchange configurations must have the "
+            "same. Begin all of them with one cell, or run them without exchange."
         )
 
 

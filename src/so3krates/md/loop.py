@@ -6,6 +6,7 @@ columns of the record behind that of the frames.
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -79,6 +80,7 @@ class Problem(NamedTuple):
     topology: Topology
     integrator: Integrator
     watch: Watch
+    """Of each replica, where there are several."""
     keep_forces: bool
     reference: Float[Array, "*replicas"]
     """The conserved quantity at the start of the run, eV; NaN before there is one."""
@@ -132,7 +134,7 @@ def advance(
     begin = jnp.max(state.step)
     end = begin + steps
     move = _mapped(state, lambda each: stepped(integrator, each, forces))
-    judge = _mapped(state, lambda each, reference: _status(problem, each, reference))
+    judge = _mapped(state, partial(_status, integrator))
     scalars = _mapped(state, lambda each: _scalars(problem, each))
     particles = _mapped(state, lambda each: _particles(problem, each))
 
@@ -142,7 +144,7 @@ def advance(
     def one_step(carry: tuple[Array, State, Array]) -> tuple[Array, State, Array]:
         clock, state, status = carry
         moved, clock = move(state), clock + 1
-        found = judge(moved, problem.reference)
+        found = judge(moved, problem.watch, problem.reference)
         if not state.step.ndim:
             return clock, moved, found
         running = status == 0
@@ -186,7 +188,8 @@ def first_frame(problem: Problem, state: State) -> Outcome:
     """The record of the start alone, which counts as a frame if the monitor accepts it."""
     scalars = _mapped(state, lambda each: _scalars(problem, each))(state)
     particles = _mapped(state, lambda each: _particles(problem, each))(state)
-    status = _mapped(state, lambda each, reference: _status(problem, each, reference))(state, problem.reference)
+    judge = _mapped(state, partial(_status, problem.integrator))
+    status = judge(state, problem.watch, problem.reference)
     accepted = (status == 0).astype(jnp.int32)
     scalars, particles = jax.tree.map(lambda value: value[None], (scalars, particles))
     return Outcome(scalars, particles, accepted, accepted, status)
@@ -207,9 +210,9 @@ def _mapped(state: State, function: Callable[..., Any]) -> Callable[..., Any]:
     return jax.vmap(function) if state.step.ndim else function
 
 
-def _status(problem: Problem, state: State, reference: Float[Array, ""]) -> Int[Array, ""]:
+def _status(integrator: Integrator, state: State, watch: Watch, reference: Float[Array, ""]) -> Int[Array, ""]:
     """What the monitor says."""
-    return problem.watch.status(state, problem.integrator.conserved(state), reference)
+    return watch.status(state, integrator.conserved(state), reference)
 
 
 def _forces(problem: Problem, neighbors: Neighbors) -> Forces:

@@ -96,9 +96,10 @@ def kinetic_tensor(state: State) -> Float[Array, "3 3"]:
 def pressure(state: State) -> Float[Array, ""]:
     """(2K·3N/N_f − tr(V·σ))/3V in eV/Å³, positive under compression.
 
-    The kinetic part counts all 3N coordinates at the temperature of those that share the kinetic energy: the centre of
-    mass, which rests, stands for one that wanders through the cell.
+    The kinetic part counts all coordinates of mobile atoms, at the temperature of those that share the kinetic energy:
+    the centre of mass, which rests, stands for one that wanders through the cell. Fixed atoms have none.
     """
     assert state.virial is not None and state.cell is not None
-    doubled = 2.0 * kinetic_energy(state) * (state.positions.size / state.freedom)
+    mobile = state.positions.shape[0] if state.mobile is None else jnp.sum(state.mobile)
+    doubled = 2.0 * kinetic_energy(state) * (3 * mobile / state.freedom)
     return (doubled - jnp.trace(state.virial)) / (3.0 * volume(state.cell))

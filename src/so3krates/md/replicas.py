@@ -4,6 +4,7 @@ A replica that the monitor objects to stays as it is from then on; the others go
 """
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +13,8 @@ import numpy as np
 from so3krates._errors import InputError
 from so3krates._typing import Array, Bool
 from so3krates.md.state import Integrator, Snapshot, State
+
+Values = TypeVar("Values")
 
 
 def stacked(states: Sequence[State]) -> State:
@@ -31,9 +34,9 @@ def stacked(states: Sequence[State]) -> State:
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
 
 
-def replica(state: State, number: int) -> State:
-    """One of them."""
-    return jax.tree.map(lambda leaf: leaf[number], state)
+def replica(values: Values, number: int) -> Values:
+    """Of one of them: its state, or anything else with such an axis."""
+    return jax.tree.map(lambda leaf: leaf[number], values)
 
 
 def chosen(those: Bool[Array, " replicas"], new: State, old: State) -> State:

@@ -228,8 +228,8 @@ def _refuse_without_box(start: Snapshot, isolated: bool) -> None:
 
 
 def _refuse_alone(system: System, bond_factor: float, cutoff: float) -> None:
-    """A molecule that is out of reach of its images presses against nothing: what a barostat would take for pressure is
-    its own vibration, and the cell would shrink until the images touch."""
+    """A molecule out of reach of its images presses against nothing: a barostat sees its vibration, and the cell would
+    drift to the 2 k_BT/p of an ideal gas of one, or until the images touch."""
     if alone(system, bond_factor, cutoff):
         assert system.cell is not None
         lengths = " × ".join(f"{length:.4g}" for length in np.linalg.norm(system.cell, axis=1))

@@ -10,6 +10,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from so3krates._typing import Array, Int
 from so3krates.md.loop import Outcome, Problem, Room, advance
 from so3krates.md.state import State
+from so3krates.md.watch import Watch
 from so3krates.neighbors.lists import Neighbors
 from so3krates.neighbors.overflow import combined
 
@@ -44,14 +45,14 @@ def advance_shared(
     ended: Int[Array, " replicas"],
 ) -> tuple[State, Outcome, Int[Array, ""]]:
     """`loop.advance` of replicas that are not exchanged, shared among devices."""
-    reference = problem.reference
-    shared, static = eqx.partition((problem._replace(reference=None), neighbors), eqx.is_array)  # type: ignore[arg-type]
+    alike = problem._replace(watch=None, reference=None)  # type: ignore[arg-type]
+    shared, static = eqx.partition((alike, neighbors), eqx.is_array)
 
-    def share(shared: Any, own: tuple[State, Array, Array], counts: tuple[Array, ...]) -> tuple:
+    def share(shared: Any, own: tuple[State, Watch, Array, Array], counts: tuple[Array, ...]) -> tuple:
         problem, neighbors = eqx.combine(shared, static)
-        state, reference, ended = own
+        state, watch, reference, ended = own
         moved, outcome, overflow = advance(
-            problem._replace(reference=reference), state, neighbors, *counts, room=room, ended=ended
+            problem._replace(watch=watch, reference=reference), state, neighbors, *counts, room=room, ended=ended
         )
         return moved, outcome, overflow[None]
 
@@ -59,5 +60,5 @@ def advance_shared(
     outcome = Outcome(scalars=rows, particles=rows, rows=own, frames=own, status=own)  # type: ignore[arg-type]
     moved, record, overflow = jax.shard_map(
         share, mesh=mesh_of(devices), in_specs=(whole, own, whole), out_specs=(own, outcome, own), check_vma=False
-    )(shared, (state, reference, ended), (steps, every, frames_every))
+    )(shared, (state, problem.watch, problem.reference, ended), (steps, every, frames_every))
     return moved, record, combined(overflow)

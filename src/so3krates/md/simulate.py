@@ -10,7 +10,7 @@ import numpy as np
 from so3krates._errors import InputError
 from so3krates._typing import Int
 from so3krates.md.conduct import Conduct, conduct
-from so3krates.md.exchange import TemperatureExchange, check_ladder
+from so3krates.md.exchange import TemperatureExchange, check_ladder, check_starts
 from so3krates.md.monitor import Monitor
 from so3krates.md.progress import Report
 from so3krates.md.recording import Recording
@@ -264,6 +264,7 @@ def replica_settings(
     check_alike(snapshots, ensembles)
     if exchange is not None:
         check_ladder(ensembles)
+        check_starts(snapshots)
         exchange.steps(timestep_fs)
     settings = []
     for number, (snapshot, integrator, seed) in enumerate(zip(snapshots, ensembles, numbers, strict=True)):

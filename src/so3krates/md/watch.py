@@ -1,6 +1,9 @@
 """What the monitor checks in every step, inside compiled code."""
 
+from collections.abc import Sequence
+
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -15,7 +18,7 @@ from so3krates.units import GPA
 
 
 class Watch(eqx.Module):
-    """Thresholds and bonds as arrays for compiled code; the same ones serve every replica of a batch."""
+    """Thresholds and bonds as arrays for compiled code; those of replicas have a leading axis."""
 
     max_temperature: Float[Array, ""]
     min_distance: Float[Array, ""]
@@ -95,3 +98,16 @@ def make_watch(monitor: Monitor, system: System, dtype: object) -> Watch:
         shifts=jnp.asarray(bonds.shifts, jnp.int32) if system.periodic else None,
         lengths=jnp.asarray(bonds.lengths, dtype),  # type: ignore[arg-type]
     )
+
+
+def make_watches(monitor: Monitor, systems: Sequence[System], dtype: object) -> Watch:
+    """One for each replica, stacked: the bonds of the first start, with lengths and volume of each start of its own.
+
+    Raises:
+        InputError: as `make_watch`.
+    """
+    bonds = watched_bonds(monitor, systems[0])
+    pairs = tuple(zip(bonds.centers.tolist(), bonds.others.tolist(), strict=True))
+    same = monitor.model_copy(update={"bonds": pairs})
+    each = [make_watch(same if number else monitor, system, dtype) for number, system in enumerate(systems)]
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)

@@ -64,7 +64,8 @@ def recorded(neighbors: Searched) -> dict[str, Any]:
         case DenseNeighbors():
             return found | {"kind": "all pairs", "images": neighbors.images}
         case VerletNeighbors():
-            return found | {"kind": "verlet", "reach": neighbors.search.cutoff, "search": recorded(neighbors.search)}
+            own = {"reach": neighbors.search.cutoff, "compressed": neighbors.compressed}
+            return found | {"kind": "verlet", "search": recorded(neighbors.search)} | own
         case CellNeighbors():
             return found | {"kind": "cells", "grid": neighbors.grid, "room": neighbors.room}
 
@@ -87,7 +88,7 @@ def _restored(neighbors: Searched, cutoff: float, record: Mapping[str, Any]) -> 
         case "verlet":
             search = _restored(neighbors, record["reach"], record["search"])
             assert isinstance(search, CellNeighbors)
-            return VerletNeighbors(search, cutoff, capacity)
+            return VerletNeighbors(search, cutoff, capacity, record["compressed"])
         case kind:
             raise FileError(f"the checkpoint holds a neighbour list of kind {kind!r}, which is unknown here.")
 

@@ -17,6 +17,8 @@ COARSE = 16
 FAR = 2
 """By so many bits ROOM and THIN of the far list are shifted where both lists are meant."""
 LIST = ROOM | THIN
+OF_THE_CELL = THIN | THIN << FAR | COARSE
+"""What another cell makes short, and another grid or mesh mends."""
 BITS = 5
 
 

@@ -12,7 +12,7 @@ from so3krates.neighbors import cell_list
 from so3krates.neighbors.cell_list import CellNeighbors, Numbered, times
 from so3krates.neighbors.compress import first_true
 from so3krates.neighbors.overflow import ROOM, THIN, causes
-from so3krates.neighbors.pairs import SPARE, Pairs, rounded, with_slack
+from so3krates.neighbors.pairs import Pairs, rounded, with_slack
 from so3krates.system import System
 
 SKIN = 0.5
@@ -26,7 +26,9 @@ class VerletNeighbors(eqx.Module):
     """With a cutoff that is longer by the skin."""
     cutoff: float = eqx.field(static=True)
     capacity: int = eqx.field(static=True)
-    """Of pairs within the cutoff; that of the search where candidates stay in their places."""
+    """Of pairs within the cutoff, where they are put into a list of their own."""
+    compressed: bool = eqx.field(static=True, default=True)
+    """Whether they are; if not, candidates beyond the cutoff are only masked."""
 
     @property
     def atoms(self) -> int:
@@ -44,11 +46,6 @@ class VerletNeighbors(eqx.Module):
     def update(self, positions: Float[Array, "atoms 3"], cell: Float[Array, "3 3"] | None) -> Pairs:
         """The pairs at these positions, from candidates at the same positions; contract of `CellNeighbors.update`."""
         return self.chosen(self.search.numbered(positions, cell), positions, cell)
-
-    @property
-    def compressed(self) -> bool:
-        """Whether pairs within the cutoff are put into a shorter list, or candidates beyond it are only masked."""
-        return self.capacity < self.search.capacity
 
     def chosen(
         self, candidates: Numbered, positions: Float[Array, "atoms 3"], cell: Float[Array, "3 3"] | None
@@ -83,15 +80,11 @@ class VerletNeighbors(eqx.Module):
         Without a skin where the cell has become too thin for it, and None if it is too thin for a grid.
         """
         system = system if any(self.pbc) else system.without_cell()
-        if self.compressed and not overflow & THIN:
-            plain = cell_list.allocate(system, self.cutoff)
-            if plain is not None and plain.capacity > self.capacity:
-                return replace(self, capacity=max(plain.capacity, rounded(1.5 * self.capacity)))
+        if self.compressed and not overflow & THIN and _pairs_within(self.search, self.cutoff, system) > self.capacity:
+            return replace(self, capacity=rounded(1.5 * self.capacity))
         search = self.search.larger(system, overflow)
         if search is None:
             return cell_list.allocate(system, self.cutoff)
-        if not self.compressed:
-            return replace(self, search=search, capacity=search.capacity)
         # It was the candidates that had too little room, or the list had only later in the chunk.
         later = overflow & ROOM and not self.search.is_short_for(system)
         return replace(self, search=search, capacity=rounded(1.5 * self.capacity) if later else self.capacity)
@@ -109,12 +102,15 @@ def allocate(system: System, cutoff: float, skin: float, *, compressed: bool = T
     search = cell_list.allocate(system, cutoff + skin)
     if search is None:
         return None
-    if not compressed:
-        return VerletNeighbors(search, float(cutoff), search.capacity)
+    capacity = with_slack(_pairs_within(search, cutoff, system)) if compressed else search.capacity
+    return VerletNeighbors(search, float(cutoff), capacity, compressed)
+
+
+def _pairs_within(search: CellNeighbors, cutoff: float, system: System) -> int:
+    """How many there are, as dynamics counts positions; fewer if the search has too little room."""
     positions = jnp.asarray(system.positions - np.round(system.positions.mean(axis=0)))
     cell = None if system.cell is None else jnp.asarray(system.cell)
-    capacity = with_slack(int(_count(search, cutoff, positions, cell)))
-    return VerletNeighbors(search, float(cutoff), min(capacity, search.capacity - SPARE))
+    return int(_count(search, cutoff, positions, cell))
 
 
 @eqx.filter_jit
