@@ -147,7 +147,7 @@ FEW = 20
 
 
 def ideal_gas(atoms: int) -> Case:
-    """Atoms without any interaction, in about the volume they will have. Few atoms tell whether p(V) ∝ V^N or V^(N−1)."""
+    """Atoms without any interaction, in about the volume they will have. Few tell whether p(V) ∝ V^N or V^(N−1)."""
     point = StatePoint(300.0, 0.1)
     assert point.pressure_GPa is not None
     volume = atoms * BOLTZMANN * point.temperature_K / (point.pressure_GPa * so3krates.units.GPA)

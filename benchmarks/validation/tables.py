@@ -15,6 +15,7 @@ FOLDER = ROOT / "benchmarks" / "results" / "validation"
 IDEAL_GAS = """## Ideal gas
 
 Atoms without interaction: p(V) ∝ V^N e^(−pV/k_BT), so ⟨V⟩ is (N + 1)k_BT/p and the width of V over its mean 1/√(N + 1).
+Few atoms tell that from V^(N−1), which ratios of state points cannot.
 """
 DRIFT = """## Drift
 
@@ -145,9 +146,10 @@ def _convergence(found: list[dict[str, Any]]) -> str:
 
 
 def _ideal_gas(found: list[dict[str, Any]]) -> str:
-    columns = "ensemble | samples | ⟨V⟩p/Nk_BT | exact | width of V over its mean | exact"
+    columns = "atoms | ensemble | samples | ⟨V⟩p/Nk_BT | exact | width of V over its mean | exact"
     rows = (
         (
+            str(document["system"]["atoms"]),
             document["ensemble"],
             str(document["samples"]),
             _with_error(document["volume_over_NkT_p"], 4),

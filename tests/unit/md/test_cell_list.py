@@ -9,6 +9,7 @@ import pytest
 
 from so3krates import md
 from so3krates.io.trajectory import Frames, Trajectory
+from so3krates.md import engine, record_room
 from so3krates.md.engine import Engine
 from so3krates.md.inspection import Inspector
 from so3krates.md.output import MemoryOutput
@@ -141,13 +142,41 @@ def test_candidates_hold_while_a_barostat_moves_the_cell(argon) -> None:
     np.testing.assert_allclose(ours.volume, theirs.volume, rtol=1e-11)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("search", list(SEARCHES))
+def test_another_grid_comes_in_at_a_step_of_the_trajectory(
+    argon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, search: str
+) -> None:
+    """The cell becomes too thin for the grid. Long chunks, short ones, and a run that is resumed give the same bits."""
+    system = System(
+        np.stack(np.meshgrid(*[np.arange(5.0) * 4.8] * 3, indexing="ij"), -1).reshape(-1, 3),
+        np.full(125, 18),
+        24.0 * np.eye(3),
+        (True, True, True),
+    )
+    squeezed = md.StochasticCellRescaling(
+        temperature_K=80.0, pressure_GPa=0.2, compressibility_per_GPa=5.0, barostat_time_fs=200.0
+    )
+    start = SEARCHES[search](system)
+    asked = {"ensemble": squeezed, "dtype": "float32"}
+    whole, retries = frames(argon, system, start, **asked)
+    for steps in (60, 120):
+        frames(argon, system, start, **asked, steps=steps, to=tmp_path / "parts.h5", resume=True)
+    monkeypatch.setattr(record_room, "RECORD_BYTES", 1)
+    monkeypatch.setattr(engine, "CHUNK_SECONDS", 1e-9)
+    short, _ = frames(argon, system, start, **asked)
+    assert retries >= 1
+    for other in (short, Trajectory(tmp_path / "parts.h5").read()):
+        for name, values in whole.present().items():
+            np.testing.assert_array_equal(values, other.present()[name], err_msg=name)
+
+
 def test_large_structures_keep_candidates_and_replicas_search_in_every_step(argon) -> None:
     places = np.stack(np.meshgrid(*[np.arange(12.0) * 4.0] * 3, indexing="ij"), -1).reshape(-1, 3)
     system = System(places, np.full(len(places), 18), 48.0 * np.eye(3), (True, True, True))
     asked = {"timestep_fs": 4.0, "steps": 0, "initial_temperature_K": 80.0}
     for start, kept in ((system, True), (System(places[:20], np.full(20, 18)), False)):
-        engine = engine_of(argon("float32"), start, **asked)
-        assert bool(engine.neighbors.verlet_lists) == kept
+        made = engine_of(argon("float32"), start, **asked)
+        assert bool(made.neighbors.verlet_lists) == kept
     assert not engine_of(argon("float32"), system, together=True, **asked).neighbors.verlet_lists
 
 

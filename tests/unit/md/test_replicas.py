@@ -426,3 +426,43 @@ def test_one_replica_is_searched_like_one_structure(cluster: System, monkeypatch
     many = jax.vmap(lambda x: evaluation.evaluate(potential.fast, topology, lists, x, None))(positions[None])
     assert seen == [AllPairs, AllPairs]
     np.testing.assert_array_equal(one.forces, many.forces[0])
+
+
+def test_the_monitor_measures_each_replica_against_its_own_start(crystal: System, argon: Argon) -> None:
+    """The second one has more than twice the volume of the first."""
+    wide = System(1.35 * crystal.positions, crystal.numbers, 1.35 * crystal.cell, crystal.pbc)  # type: ignore[operator]
+    found = md.simulate_replicas(
+        argon("float64"), [crystal, wide], md.NVE(), timestep_fs=2.0, steps=10, initial_temperature_K=20.0
+    )
+    assert [each.ended for each in found.replicas] == [None, None]
+
+
+def test_replicas_that_exchange_share_cell_and_fixed_atoms(crystal: System, argon: Argon) -> None:
+    ladder = [md.Langevin(temperature_K=20.0), md.Langevin(temperature_K=22.0)]
+    asked: dict[str, Any] = {"timestep_fs": 2.0, "steps": 10, "exchange": md.TemperatureExchange(every_fs=10.0)}
+    wide = System(1.01 * crystal.positions, crystal.numbers, 1.01 * crystal.cell, crystal.pbc)  # type: ignore[operator]
+    with pytest.raises(InputError, match="replica 1 differs from replica 0 in its cell; .* Begin all of them"):
+        md.simulate_replicas(argon("float64"), [crystal, wide], ladder, **asked)
+    moved = crystal.moved(crystal.positions + 0.1)
+    starts = [md.Snapshot(crystal, fixed=(3,)), md.Snapshot(moved, fixed=(3,))]
+    with pytest.raises(InputError, match="in the places of its fixed atoms"):
+        md.simulate_replicas(argon("float64"), starts, ladder, **asked)
+
+
+def test_configurations_stay_in_place_when_they_are_exchanged(cluster: System, argon: Argon) -> None:
+    """Starts whose positions are counted from different origins."""
+    ladder = [md.Langevin(temperature_K=20.0), md.Langevin(temperature_K=20.1)]
+    found = md.simulate_replicas(
+        argon("float64"),
+        [cluster, cluster.moved(cluster.positions + 7.0)],
+        ladder,
+        timestep_fs=2.0,
+        steps=60,
+        exchange=md.TemperatureExchange(every_fs=20.0),
+        monitor=QUIET,
+    )
+    assert found.exchanges is not None and found.exchanges.accepted.sum() > 0
+    for each in found.replicas:
+        frames = each.run.frames
+        centers = frames.positions.mean(axis=1) - cluster.positions.mean(axis=0)
+        np.testing.assert_allclose(centers, 7.0 * frames.walker[:, None] * np.ones(3), atol=1e-9)

@@ -245,3 +245,12 @@ def test_what_a_checkpoint_holds_of_a_list_with_a_skin() -> None:
     assert restored(other, recorded(enough)) == enough
     assert restored(enough, recorded(other)) == other
     assert described(enough).endswith(f"within 0.4 Å more, and for {enough.capacity} pairs")
+
+
+def test_a_structure_without_any_pair_has_room_for_some() -> None:
+    places = np.mgrid[:6, :6, :6].reshape(3, -1).T * 6.0
+    system = System(places, np.ones(len(places), int), 36.0 * np.eye(3), (True, True, True))
+    neighbors = Neighbors(listed(system))
+    found = jax.jit(neighbors.update)(system.positions, system.cell)
+    assert neighbors.near.capacity > 0 and not found.near.mask.any()
+    assert float(neighbors.closest(found)) == CUTOFF
