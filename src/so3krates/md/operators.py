@@ -100,6 +100,7 @@ def pressure(state: State) -> Float[Array, ""]:
     the centre of mass, which rests, stands for one that wanders through the cell. Fixed atoms have none.
     """
     assert state.virial is not None and state.cell is not None
-    mobile = state.positions.shape[0] if state.mobile is None else jnp.sum(state.mobile)
-    doubled = 2.0 * kinetic_energy(state) * (3 * mobile / state.freedom)
+    dtype = state.freedom.dtype
+    coordinates = state.positions.size if state.mobile is None else 3.0 * jnp.sum(state.mobile, dtype=dtype)
+    doubled = 2.0 * kinetic_energy(state) * (coordinates / state.freedom)
     return (doubled - jnp.trace(state.virial)) / (3.0 * volume(state.cell))

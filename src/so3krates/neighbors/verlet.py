@@ -80,8 +80,10 @@ class VerletNeighbors(eqx.Module):
         Without a skin where the cell has become too thin for it, and None if it is too thin for a grid.
         """
         system = system if any(self.pbc) else system.without_cell()
-        if self.compressed and not overflow & THIN and _pairs_within(self.search, self.cutoff, system) > self.capacity:
-            return replace(self, capacity=rounded(1.5 * self.capacity))
+        if self.compressed and not overflow & THIN:
+            pairs = _pairs_within(self.search, self.cutoff, system)
+            if pairs > self.capacity:
+                return replace(self, capacity=max(with_slack(pairs), rounded(1.5 * self.capacity)))
         search = self.search.larger(system, overflow)
         if search is None:
             return cell_list.allocate(system, self.cutoff)

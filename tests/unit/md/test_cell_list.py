@@ -142,28 +142,28 @@ def test_candidates_hold_while_a_barostat_moves_the_cell(argon) -> None:
     np.testing.assert_allclose(ours.volume, theirs.volume, rtol=1e-11)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("search", list(SEARCHES))
+@pytest.mark.parametrize("search", [pytest.param("cells", marks=pytest.mark.slow), "skin"])
 def test_another_grid_comes_in_at_a_step_of_the_trajectory(
     argon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, search: str
 ) -> None:
     """The cell becomes too thin for the grid. Long chunks, short ones, and a run that is resumed give the same bits."""
     system = System(
-        np.stack(np.meshgrid(*[np.arange(5.0) * 4.8] * 3, indexing="ij"), -1).reshape(-1, 3),
+        np.stack(np.meshgrid(*[np.arange(5.0) * 4.62] * 3, indexing="ij"), -1).reshape(-1, 3),
         np.full(125, 18),
-        24.0 * np.eye(3),
+        23.1 * np.eye(3),
         (True, True, True),
     )
     squeezed = md.StochasticCellRescaling(
-        temperature_K=80.0, pressure_GPa=0.2, compressibility_per_GPa=5.0, barostat_time_fs=200.0
+        temperature_K=80.0, pressure_GPa=0.05, compressibility_per_GPa=5.0, barostat_time_fs=200.0
     )
     start = SEARCHES[search](system)
     asked = {"ensemble": squeezed, "dtype": "float32"}
-    whole, retries = frames(argon, system, start, **asked)
-    for steps in (60, 120):
+    whole, retries = frames(argon, system, start, **asked, steps=40)
+    for steps in (20, 40):
         frames(argon, system, start, **asked, steps=steps, to=tmp_path / "parts.h5", resume=True)
     monkeypatch.setattr(record_room, "RECORD_BYTES", 1)
     monkeypatch.setattr(engine, "CHUNK_SECONDS", 1e-9)
-    short, _ = frames(argon, system, start, **asked)
+    short, _ = frames(argon, system, start, **asked, steps=40)
     assert retries >= 1
     for other in (short, Trajectory(tmp_path / "parts.h5").read()):
         for name, values in whole.present().items():

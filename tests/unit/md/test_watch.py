@@ -70,7 +70,7 @@ def test_the_pressure_of_an_ideal_gas(crystal: System) -> None:
 def test_fixed_atoms_add_nothing_to_the_pressure(crystal: System) -> None:
     """They follow the cell with it, and their kinetic energy is none: P V = 2K/3 of the others."""
     state = state_of(crystal, np.zeros((3, 3)), np.array([[0.0, 0.0, 0.0], [1.0, 2.0, 3.0]]))
-    state = replace(state, mobile=jnp.asarray([[False], [True]]), freedom=jnp.asarray(3.0))
+    state = replace(state, mobile=jnp.asarray([[False], [True]]), freedom=jnp.asarray(3.0, state.freedom.dtype))
     kinetic = 0.5 * float(jnp.sum(state.masses * state.velocities**2))
     assert float(pressure(state)) == pytest.approx(2.0 * kinetic / (3.0 * VOLUME))
 
