@@ -39,7 +39,10 @@ def test_every_ensemble_is_within_three_standard_errors(tables: ModuleType) -> N
             assert measured["within_3_sigma"] == (max(tables.sigmas(document)) <= 3.0)
             assert measured["within_3_sigma"], (document["system"]["name"], document["ensemble"])
         if measured := document.get("convergence"):
-            assert measured["second_order"], (document["system"]["name"], document["ensemble"])
+            # The noise of the barostat has an error of its own, of first order; the page says why.
+            first = document["ensemble"].startswith("StochasticCellRescaling")
+            enough = measured["exponent"] >= 1.0 - 3.0 * measured["exponent_error"]
+            assert enough if first else measured["second_order"], (document["system"]["name"], document["ensemble"])
         if "volume_over_NkT_p" in document:
             assert document["volume_sigma"] <= 3.0, (document["system"]["atoms"], document["ensemble"])
             assert document["system"]["atoms"] < 100 or abs(document["volume_over_NkT_p"]["mean"] - 1.0) < 0.02

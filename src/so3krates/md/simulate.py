@@ -70,7 +70,8 @@ def simulate(
         recording: everything that can be said about what is stored, in place of these two.
         monitor: when to stop; the defaults of `Monitor` if not given.
         committee: other potentials; how far their forces lie apart shows where the potential extrapolates.
-        neighbors: neighbour list to begin with; allocated from the start structure if not given.
+        neighbors: neighbour list to begin with, which searches in every step unless it has a skin
+            (`Neighbors.with_skin`); if not given, one is allocated from the start, with a skin if that is large.
         resume: go on from the checkpoint; from the beginning if there is none.
         overwrite: replace an existing trajectory.
         wall_time_s: end in time, compilation and the last writing included, so that the run can be resumed.
