@@ -39,6 +39,12 @@ def gas(request: pytest.FixtureRequest) -> System:
     return System(places, np.full(len(places), 18), cell, (True, True, True))
 
 
+def lattice(spacing: float) -> System:
+    """125 atoms of argon in a cube."""
+    places = np.stack(np.meshgrid(*[np.arange(5.0) * spacing] * 3, indexing="ij"), -1).reshape(-1, 3)
+    return System(places, np.full(125, 18), 5.0 * spacing * np.eye(3), (True, True, True))
+
+
 def frames(argon, gas: System, neighbors: Searched, dtype: str = "float64", **options) -> tuple[Frames, int]:
     run = md.simulate(
         argon(dtype),
@@ -125,12 +131,7 @@ def test_a_resumed_run_goes_on_in_the_same_cells(argon, tmp_path: Path, search: 
 
 def test_candidates_hold_while_a_barostat_moves_the_cell(argon) -> None:
     """Pressure enough to make the cell shrink by the skin and more."""
-    system = System(
-        np.stack(np.meshgrid(*[np.arange(5.0) * 4.8] * 3, indexing="ij"), -1).reshape(-1, 3),
-        np.full(125, 18),
-        24.0 * np.eye(3),
-        (True, True, True),
-    )
+    system = lattice(4.8)
     ensemble = md.StochasticCellRescaling(
         temperature_K=80.0, pressure_GPa=0.05, compressibility_per_GPa=5.0, barostat_time_fs=200.0
     )
@@ -147,12 +148,7 @@ def test_another_grid_comes_in_at_a_step_of_the_trajectory(
     argon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, search: str
 ) -> None:
     """The cell becomes too thin for the grid. Long chunks, short ones, and a run that is resumed give the same bits."""
-    system = System(
-        np.stack(np.meshgrid(*[np.arange(5.0) * 4.62] * 3, indexing="ij"), -1).reshape(-1, 3),
-        np.full(125, 18),
-        23.1 * np.eye(3),
-        (True, True, True),
-    )
+    system = lattice(4.62)
     squeezed = md.StochasticCellRescaling(
         temperature_K=80.0, pressure_GPa=0.05, compressibility_per_GPa=5.0, barostat_time_fs=200.0
     )
