@@ -85,6 +85,7 @@ def _mtk(point: StatePoint, around: Surroundings) -> Integrator:
     return md.MTK(  # type: ignore[attr-defined]
         temperature_K=point.temperature_K,
         pressure_GPa=point.pressure_GPa,
+        compressibility_per_GPa=around.compressibility_per_GPa,
         thermostat_period_fs=around.period_fs,
         barostat_period_fs=5.0 * around.period_fs,
     )

@@ -44,7 +44,7 @@ class EnsembleOptions:
     coupling: Literal["isotropic", "anisotropic", "triclinic"] | None = None
     """npt-scr: what of the cell may change; isotropic if not given."""
     compressibility_per_GPa: float | None = None
-    """npt-scr: roughly, since it only sets the speed; 0.46, that of water, if not given."""
+    """npt-scr, npt-mtk: roughly, since it only sets the speed; 0.46, that of water, if not given."""
     thermostat_period_fs: float | None = None
     """npt-mtk: period of the chains; 100 if not given."""
     barostat_period_fs: float | None = None

@@ -12,7 +12,6 @@ from so3krates.md.monitor import Status as Status
 from so3krates.md.mtk import MTK as MTK
 from so3krates.md.nose_hoover import NoseHoover as NoseHoover
 from so3krates.md.nve import NVE as NVE
-from so3krates.md.progress import Report as Report
 from so3krates.md.progress import progress_bar as progress_bar
 from so3krates.md.recording import Recording as Recording
 from so3krates.md.run import Run as Run
@@ -30,4 +29,5 @@ from so3krates.md.state import State as State
 from so3krates.md.summary import Drift as Drift
 from so3krates.md.summary import Summary as Summary
 from so3krates.md.summary import energy_drift as energy_drift
+from so3krates.md.telling import Report as Report
 from so3krates.md.velocities import maxwell_boltzmann as maxwell_boltzmann

@@ -72,16 +72,24 @@ def alone(system: System, factor: float, cutoff: float) -> bool:
     bonds = find_bonds(system, factor)
     if len(np.unique(bonds.molecules(len(system)))) != 1:
         return False
-    shifts = {}
-    for i, j, shift in zip(bonds.centers.tolist(), bonds.others.tolist(), bonds.shifts, strict=True):
-        shifts[i, j], shifts[j, i] = shift, -shift
     # The molecule may lie across faces of the cell: from atom to atom along bonds, the cell in which it goes on.
-    order, before = breadth_first_order(_links(bonds.centers, bonds.others, len(system)), 0, directed=False)
-    cells = np.zeros((len(system), 3), int)
-    for atom in order[1:].tolist():
-        cells[atom] = cells[before[atom]] + shifts[int(before[atom]), atom]
+    cells = _followed(bonds, bonds.shifts, len(system))
     pairs = find_pairs(system, cutoff)
     return not np.any(pairs.shifts + cells[pairs.centers] - cells[pairs.others])
+
+
+def with_images_of(bonds: Bonds, system: System) -> System:
+    """Atoms moved by whole cell vectors so that `bonds`, found in another start with this cell, join nearest images.
+
+    Programs wrap atoms into the cell in different ways; the energy does not know, but a bond across a face does.
+    """
+    if system.cell is None or not len(bonds.lengths):
+        return system
+    vectors = system.positions[bonds.others] - system.positions[bonds.centers] + bonds.shifts @ system.cell
+    off = np.where(system.pbc, -np.round(vectors @ np.linalg.inv(system.cell)), 0.0).astype(int)
+    if not off.any():
+        return system
+    return system.moved(system.positions + _followed(bonds, off, len(system)) @ system.cell)
 
 
 def watched_bonds(monitor: Monitor, system: System) -> Bonds:
@@ -108,6 +116,19 @@ def watched_bonds(monitor: Monitor, system: System) -> Bonds:
     given = monitor.bond_lengths
     lengths = np.linalg.norm(difference, axis=1) if given is None else np.asarray(given)
     return Bonds(index[:, 0], index[:, 1], shifts, lengths)
+
+
+def _followed(bonds: Bonds, steps: Int[np.ndarray, "bonds 3"], atoms: int) -> Int[np.ndarray, "atoms 3"]:
+    """The sum of steps along bonds, from the first atom of each molecule to each of its atoms."""
+    along = {}
+    for i, j, step in zip(bonds.centers.tolist(), bonds.others.tolist(), steps, strict=True):
+        along[i, j], along[j, i] = step, -step
+    links, total = _links(bonds.centers, bonds.others, atoms), np.zeros((atoms, 3), int)
+    for root in np.unique(bonds.molecules(atoms), return_index=True)[1]:
+        order, before = breadth_first_order(links, int(root), directed=False)
+        for atom in order[1:].tolist():
+            total[atom] = total[before[atom]] + along[int(before[atom]), atom]
+    return total
 
 
 def _links(first: Int[np.ndarray, " links"], second: Int[np.ndarray, " links"], atoms: int) -> coo_matrix:

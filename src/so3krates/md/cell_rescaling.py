@@ -32,8 +32,6 @@ from so3krates.units import GPA
 
 Coupling = Literal["isotropic", "anisotropic", "triclinic"]
 
-WATER_PER_GPA = 0.46
-"""Isothermal compressibility of water at room temperature."""
 NOISE_STREAM = 1
 """The thermostat has the other."""
 THERMAL_SHARES = 2.0
@@ -66,9 +64,6 @@ class StochasticCellRescaling(ConstantPressure):
     scaled_by = "velocity rescaling"
 
     coupling: Coupling = Field(default="isotropic", description="what of the cell may change")
-    compressibility_per_GPa: PositiveFloat = Field(
-        default=WATER_PER_GPA, description="isothermal compressibility β, 1/GPa; roughly"
-    )
     barostat_time_fs: PositiveFloat = Field(default=1000.0, description="time constant τ of the volume, fs")
     thermostat_time_fs: PositiveFloat = Field(default=100.0, description="time constant of the thermostat, fs")
 

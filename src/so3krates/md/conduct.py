@@ -14,9 +14,9 @@ from so3krates.md.engine import Ended, Engine
 from so3krates.md.exchange import TemperatureExchange
 from so3krates.md.inspection import Inspector
 from so3krates.md.output import FileOutput, MemoryOutput, refuse_existing, resumable
-from so3krates.md.progress import Report
 from so3krates.md.settings import Settings, joint_hash
 from so3krates.md.state import Snapshot
+from so3krates.md.telling import Report
 from so3krates.md.track import Track
 from so3krates.md.wall_time import Deadline
 from so3krates.neighbors.lists import Neighbors

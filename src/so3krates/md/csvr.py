@@ -43,6 +43,10 @@ class CSVR(ConstantVolume):
         default=False, description="remove the angular momentum at the start; isolated molecules only"
     )
 
+    @property
+    def exchangeable(self) -> bool:
+        return True
+
     def init(self, state: State, timestep_fs: float) -> State:
         thermal = self.thermal(timestep_fs, state.positions.dtype)
         return replace(state, thermostat=make_rescaling(thermal, timestep_fs / self.time_constant_fs))

@@ -21,14 +21,14 @@ from so3krates.md.exchange import TemperatureExchange, begun
 from so3krates.md.loop import Outcome, Problem, Room, advance, first_forces, first_frame
 from so3krates.md.monitor import Status
 from so3krates.md.output import MemoryOutput
-from so3krates.md.progress import Pace, Report
+from so3krates.md.pace import Pace
 from so3krates.md.record_room import record_room
 from so3krates.md.replicas import replica, stacked
 from so3krates.md.run import Run, RunStopped, RunUnfinished
 from so3krates.md.settings import Settings
 from so3krates.md.sharding import advance_shared, devices_for, placed
 from so3krates.md.state import Snapshot, State, make_state
-from so3krates.md.telling import report_on
+from so3krates.md.telling import Report, report_on
 from so3krates.md.track import Seen, Track, first_stop
 from so3krates.md.velocities import maxwell_boltzmann
 from so3krates.md.wall_time import Deadline

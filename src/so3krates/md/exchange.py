@@ -65,12 +65,12 @@ def check_ladder(integrators: list[Integrator]) -> None:
     """Exchange needs a thermostat that any configuration may join at once, and temperatures in order.
 
     Raises:
-        InputError: for other ensembles than Langevin and CSVR, a single replica, ramps, or temperatures that do not
+        InputError: for ensembles that are not `exchangeable`, a single replica, ramps, or temperatures that do not
             increase.
     """
-    kinds = {type(integrator).__name__ for integrator in integrators}
-    if not kinds <= {"Langevin", "CSVR"}:
-        raise InputError(f"replica exchange works with Langevin and CSVR, not with {', '.join(sorted(kinds))}.")
+    others = sorted({type(integrator).__name__ for integrator in integrators if not integrator.exchangeable})
+    if others:
+        raise InputError(f"replica exchange works with Langevin and CSVR, not with {', '.join(others)}.")
     temperatures = [integrator.temperature_K for integrator in integrators]  # type: ignore[attr-defined]
     if len(temperatures) < 2:
         raise InputError("replica exchange needs at least two replicas.")

@@ -11,7 +11,7 @@ from scipy.sparse.csgraph import minimum_spanning_tree
 
 from so3krates._typing import Bool, Float, Int
 from so3krates.io.trajectory import Frames
-from so3krates.md import reports
+from so3krates.md import sentences
 from so3krates.md.bonds import Bonds, connected, covalent, find_bonds, watched_bonds
 from so3krates.md.committee import Committee
 from so3krates.md.findings import Disagreement, Event, Findings
@@ -123,7 +123,7 @@ class Inspector:
                 "committee_disagrees",
                 (atom := int(series.atom[row]),),
                 value := float(series.largest[row]),
-                reports.disagreement(self._system, atom, value, limit),
+                sentences.disagreement(self._system, atom, value, limit),
             )
             for row in rows
         ]
@@ -165,7 +165,7 @@ class _BondsSeen:
             row = int(np.argmax(long[:, bond]))
             i, j = int(self._bonds.centers[bond]), int(self._bonds.others[bond])
             length, before = float(lengths[row, bond]), float(self._bonds.lengths[bond])
-            text = reports.broken(self._system, i, j, length, before, self._broken_factor)
+            text = sentences.broken(self._system, i, j, length, before, self._broken_factor)
             found.append(_event(frames, row, "bond_broken", (i, j), length, text))
             self._broken[bond] = True
         return found
@@ -179,7 +179,7 @@ class _BondsSeen:
             for i, j, length in self._contacts(_system(self._system, frames, row), self._formed_factor):
                 if (pair := _pair(i, j)) not in self._known:
                     self._known.add(pair)
-                    text = reports.formed(self._system, i, j, length)
+                    text = sentences.formed(self._system, i, j, length)
                     found.append(_event(frames, row, "bond_formed", pair, length, text))
         return found
 
@@ -244,7 +244,7 @@ class _Parts:
                 shared = np.intersect1d(self._molecules[piece], self._molecules[rest])
                 kind: Kind = "torn_apart" if len(shared) else "evaporated"
                 i, j, gap = _gap(frames.positions[row], piece, rest)
-                text = reports.parted(self._system, kind, piece.tolist(), i, j, gap, self._gap)
+                text = sentences.parted(self._system, kind, piece.tolist(), i, j, gap, self._gap)
                 found.append(_event(frames, row, kind, tuple(piece.tolist()), gap, text))
         return found
 

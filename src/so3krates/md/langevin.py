@@ -57,6 +57,10 @@ class Langevin(Config):
     def moves_cell(self) -> bool:
         return False
 
+    @property
+    def exchangeable(self) -> bool:
+        return True
+
     def degrees_of_freedom(self, start: Snapshot) -> int:
         return degrees_of_freedom(start.system, start.fixed, fix_center=self.fix_center, fix_rotation=False)
 

@@ -2,6 +2,10 @@
 
 The isotropic cell has a velocity ε̇ = V̇/3V and a mass W; a Nosé–Hoover chain is coupled to the atoms, another to the
 cell. Splitting: both chains, cell, velocities, positions, and back.
+
+W is not the (N_f + 3) k_BT τ² of the paper, with which only a gas oscillates with about the period asked for: the cell
+of a stiff solid would move faster than its atoms, part from them, and keep the amplitude it began with. With the
+compressibility β in it, W ε̈ = −9V/β ε has the same period in a gas and in a solid.
 """
 
 from dataclasses import replace
@@ -18,7 +22,7 @@ from so3krates.md.operators import kinetic_energy, refresh, scale, volume
 from so3krates.md.scaling import ConstantPressure
 from so3krates.md.schedule import Schedule
 from so3krates.md.state import Forces, State
-from so3krates.units import BOLTZMANN, FEMTOSECOND
+from so3krates.units import BOLTZMANN, FEMTOSECOND, GPA
 
 
 class Cylinder(eqx.Module):
@@ -34,7 +38,7 @@ class Cylinder(eqx.Module):
     rate: Float[Array, ""]
     """ε̇."""
     mass: Float[Array, ""]
-    """W = (N_f + 3) k_BT τ²."""
+    """W = 9 V₀ τ²/β, with τ = period/2π."""
     work: Heat
     """Of the pressure from outside, and of the centre of mass."""
 
@@ -43,8 +47,9 @@ class MTK(ConstantPressure):
     """Constant temperature and pressure without noise, for structures that are periodic along all three axes; the cell
     is scaled as a whole. The centre of mass rests, 3N − 3 degrees of freedom; its own pressure k_BT/V is added.
 
-    The volume oscillates with the period of the barostat and needs a system that is ergodic by itself; far from
-    equilibrium, begin with `StochasticCellRescaling`, whose volume relaxes instead.
+    The volume oscillates with the period of the barostat where the compressibility is right, otherwise with that times
+    the root of the true one over the given one. It should be longer than the periods of the atoms. The system has to be
+    ergodic by itself; far from equilibrium, begin with `StochasticCellRescaling`, whose volume relaxes instead.
     """
 
     scaled_by = "a Nosé–Hoover chain"
@@ -55,14 +60,16 @@ class MTK(ConstantPressure):
 
     def init(self, state: State, timestep_fs: float) -> State:
         dtype, start = state.positions.dtype, BOLTZMANN * self.start_temperature_K
+        assert state.cell is not None
         tau = self.barostat_period_fs * FEMTOSECOND / (2.0 * pi)
+        stiffness = 9.0 * volume(state.cell) * GPA / self.compressibility_per_GPa
         cylinder = Cylinder(
             chain=make_chain(self.chain, state.freedom, start, self.thermostat_period_fs, dtype),
             cell_chain=make_chain(self.chain, 1.0, start, self.barostat_period_fs, dtype),
             thermal=self.thermal(timestep_fs, dtype),
             pressure=self.pressure(timestep_fs, dtype),
             rate=jnp.zeros((), dtype),
-            mass=(state.freedom + 3.0) * start * tau * tau,
+            mass=stiffness * tau * tau,
             work=Heat.zero(dtype),
         )
         return replace(state, thermostat=cylinder)

@@ -31,6 +31,10 @@ class NVE(Config):
     def start_temperature_K(self) -> None:
         return None
 
+    @property
+    def exchangeable(self) -> bool:
+        return False
+
     def degrees_of_freedom(self, start: Snapshot) -> int:
         return degrees_of_freedom(start.system, start.fixed, fix_center=self.fix_center, fix_rotation=self.fix_rotation)
 

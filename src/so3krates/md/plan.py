@@ -11,12 +11,12 @@ from so3krates.md.engine import Engine
 from so3krates.md.exchange import TemperatureExchange
 from so3krates.md.inspection import Inspector
 from so3krates.md.output import MemoryOutput, extras
-from so3krates.md.progress import Report
 from so3krates.md.record_room import record_bytes
 from so3krates.md.recording import estimated_bytes
 from so3krates.md.run import RunUnfinished
 from so3krates.md.settings import Settings
 from so3krates.md.state import Snapshot
+from so3krates.md.telling import Report
 from so3krates.md.track import Track
 from so3krates.md.writer import WAITING
 from so3krates.potential import Potential

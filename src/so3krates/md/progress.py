@@ -1,54 +1,18 @@
-"""Progress of a run: what is reported after each chunk, and a bar for terminals."""
+"""Progress of a run on a terminal, or as lines elsewhere."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from math import inf
 from time import perf_counter
-from typing import NamedTuple
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from so3krates.md.findings import Event
+from so3krates.md.telling import Report
 
 SECONDS_PER_LINE = 30.0
 """Between two lines of progress where the output is no terminal."""
 EVENTS_TOLD = 5
 """Of each report at most; all of them are in `Run.events`."""
-CAUTION = 0.5
-"""Share of the time left that a chunk may be expected to take: the machine may slow down, and another one follows."""
-
-
-class Report(NamedTuple):
-    """Where a run is."""
-
-    step: int
-    steps: int
-    temperature_K: float
-    total_energy_eV: float
-    """With the reference energies of the elements."""
-    steps_per_second: float
-    ns_per_day: float
-    pressure_GPa: float | None = None
-    """Where the structure is periodic along all axes."""
-    volume_A3: float | None = None
-    """Å³, where the cell moves."""
-    thermalising: bool = False
-    """Before the run itself; nothing is recorded yet."""
-    remarks: tuple[str, ...] = ()
-    """What happened during the chunk that people should know."""
-    events: tuple[Event, ...] = ()
-    """What the monitor noticed since the last report."""
-    replicas: int = 1
-    """Of which the quantities above are means; speeds are those of all of them together."""
-    running: int = 1
-    """As many of them have not ended."""
-
-    @property
-    def seconds_left(self) -> float | None:
-        """At this speed; None before it is known."""
-        done = self.steps_per_second / max(self.running, 1)
-        return (self.steps - self.step) / done if done else None
 
 
 class Lines:
@@ -62,43 +26,6 @@ class Lines:
         if (now := perf_counter()) - self._last >= SECONDS_PER_LINE:
             self._last = now
             self._console.print(sentence, highlight=False, soft_wrap=True)
-
-
-class Pace:
-    """Chooses how many steps the next chunk makes, and measures speed."""
-
-    def __init__(self, seconds: float, most: int) -> None:
-        self._seconds, self._most = seconds, most
-        self._next = max(1, min(16, most))
-        self._rate = 0.0
-        self._steps, self._time = 0, 0.0
-        self._begin = self._mark = perf_counter()
-
-    def start(self) -> None:
-        """The clock of the whole run."""
-        self._begin = perf_counter()
-
-    def next(self, remaining: int, room: float) -> int:
-        """Steps of the next chunk, which may take `room` seconds; 0 if there is no time for one."""
-        self._mark = perf_counter()
-        steps = min(self._next, remaining)
-        if room == inf:
-            return steps
-        # Chunks of equal length differ; a first step tells how long they are at all.
-        affordable = CAUTION * room * self._rate if self._rate else float(room > 0)
-        return max(0, min(steps, int(affordable)))
-
-    def computed(self, steps: int) -> None:
-        """A chunk of so many steps is computed."""
-        now = perf_counter()
-        self._rate = steps / max(now - self._mark, 1e-9)
-        self._next = max(1, min(int(self._seconds * self._rate), 8 * self._next, self._most))
-        self._steps, self._time = self._steps + steps, now - self._begin
-
-    @property
-    def steps_per_second(self) -> float:
-        """Of all chunks; 0 before the first is computed."""
-        return self._steps / self._time if self._steps else 0.0
 
 
 @contextmanager

@@ -4,7 +4,7 @@ rests."""
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, PositiveFloat
 
 from so3krates._errors import InputError
 from so3krates.config import Config
@@ -12,6 +12,9 @@ from so3krates.md.schedule import Ramp, Schedule, every_pressure, every_temperat
 from so3krates.md.state import Snapshot
 from so3krates.md.velocities import degrees_of_freedom, kinetic_energy, rotates, without_center, without_rotation
 from so3krates.units import BOLTZMANN, FEMTOSECOND, GPA
+
+WATER_PER_GPA = 0.46
+"""Isothermal compressibility of water at room temperature."""
 
 
 class Scaling(Config):
@@ -31,6 +34,10 @@ class Scaling(Config):
     @property
     def start_temperature_K(self) -> float:
         return start_of(self.temperature_K)
+
+    @property
+    def exchangeable(self) -> bool:
+        return False
 
     def thermal(self, timestep_fs: float, dtype: object) -> Schedule:
         """k_BT in the course of a run, eV."""
@@ -60,6 +67,9 @@ class ConstantPressure(Scaling):
 
     pressure_GPa: Annotated[float | Ramp, AfterValidator(every_pressure)] = Field(
         default=1e-4, description="pressure, GPa, or a ramp of it; 1e-4 GPa is 1 bar"
+    )
+    compressibility_per_GPa: PositiveFloat = Field(
+        default=WATER_PER_GPA, description="isothermal compressibility β, 1/GPa; roughly, since it only sets the speed"
     )
 
     @property

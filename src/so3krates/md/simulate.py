@@ -1,7 +1,7 @@
 """Run dynamics, of one structure or of many replicas: commit chunk by chunk, stop when the monitor says so, resume."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 
@@ -9,15 +9,16 @@ import numpy as np
 
 from so3krates._errors import InputError
 from so3krates._typing import Int
+from so3krates.md.bonds import watched_bonds, with_images_of
 from so3krates.md.conduct import Conduct, conduct
 from so3krates.md.exchange import TemperatureExchange, check_ladder, check_starts
 from so3krates.md.monitor import Monitor
-from so3krates.md.progress import Report
 from so3krates.md.recording import Recording
 from so3krates.md.replicas import check_alike
 from so3krates.md.run import Run, RunStopped
 from so3krates.md.settings import Settings, make_settings
 from so3krates.md.state import Integrator, Snapshot
+from so3krates.md.telling import Report
 from so3krates.md.wall_time import Deadline
 from so3krates.neighbors.lists import Neighbors
 from so3krates.potential import Potential
@@ -266,6 +267,8 @@ def replica_settings(
     if exchange is not None:
         check_ladder(ensembles)
         check_starts(snapshots)
+        bonds = watched_bonds(monitor, snapshots[0].system)
+        snapshots = [replace(each, system=with_images_of(bonds, each.system)) for each in snapshots]
         exchange.steps(timestep_fs)
     settings = []
     for number, (snapshot, integrator, seed) in enumerate(zip(snapshots, ensembles, numbers, strict=True)):

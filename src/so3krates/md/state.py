@@ -150,6 +150,12 @@ class Integrator(Protocol):
         """Whether the cell changes: the structure has to be periodic along three axes, and no atom may be fixed."""
         ...
 
+    @property
+    def exchangeable(self) -> bool:
+        """Whether configurations may change between two temperatures at once: the thermostat holds one, and remembers
+        nothing of the one before."""
+        ...
+
     def degrees_of_freedom(self, start: Snapshot) -> int:
         """Of the ensemble sampled."""
         ...

@@ -1,16 +1,49 @@
 """What a run says of itself after each chunk: means over the replicas that run, what was noticed, what ended."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import jax
 import numpy as np
 
 from so3krates._typing import Float
+from so3krates.md.findings import Event
 from so3krates.md.operators import pressure
-from so3krates.md.progress import Report
 from so3krates.md.state import State
 from so3krates.md.track import Track
 from so3krates.units import BOLTZMANN, GPA
+
+
+class Report(NamedTuple):
+    """Where a run is."""
+
+    step: int
+    steps: int
+    temperature_K: float
+    total_energy_eV: float
+    """With the reference energies of the elements."""
+    steps_per_second: float
+    ns_per_day: float
+    pressure_GPa: float | None = None
+    """Where the structure is periodic along all axes."""
+    volume_A3: float | None = None
+    """Å³, where the cell moves."""
+    thermalising: bool = False
+    """Before the run itself; nothing is recorded yet."""
+    remarks: tuple[str, ...] = ()
+    """What happened during the chunk that people should know."""
+    events: tuple[Event, ...] = ()
+    """What the monitor noticed since the last report."""
+    replicas: int = 1
+    """Of which the quantities above are means; speeds are those of all of them together."""
+    running: int = 1
+    """As many of them have not ended."""
+
+    @property
+    def seconds_left(self) -> float | None:
+        """At this speed; None before it is known."""
+        done = self.steps_per_second / max(self.running, 1)
+        return (self.steps - self.step) / done if done else None
 
 
 def report_on(

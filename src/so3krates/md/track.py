@@ -15,9 +15,9 @@ from so3krates.md.inspection import Inspector, Stop
 from so3krates.md.loop import Outcome
 from so3krates.md.monitor import Status
 from so3krates.md.output import Output
-from so3krates.md.reports import sentence
 from so3krates.md.run import Run, RunStopped
 from so3krates.md.run_file import write_summary
+from so3krates.md.sentences import sentence
 from so3krates.md.settings import Settings
 from so3krates.md.state import Snapshot, State, origin_of, snapshot_of
 from so3krates.md.summary import summarize

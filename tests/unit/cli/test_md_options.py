@@ -86,12 +86,18 @@ def test_options_of_the_barostats_arrive() -> None:
         ensemble="npt-mtk",
         temperature_K="300",
         pressure_GPa="1",
+        compressibility_per_GPa=0.02,
         thermostat_period_fs=50.0,
         barostat_period_fs=700.0,
         chain=5,
     )
     assert config.integrator == MTK(
-        temperature_K=300.0, pressure_GPa=1.0, thermostat_period_fs=50.0, barostat_period_fs=700.0, chain=5
+        temperature_K=300.0,
+        pressure_GPa=1.0,
+        compressibility_per_GPa=0.02,
+        thermostat_period_fs=50.0,
+        barostat_period_fs=700.0,
+        chain=5,
     )
 
 

@@ -7,6 +7,7 @@ from rich.console import Console
 
 from so3krates.cli._progress import TrainingProgress
 from so3krates.md import progress as md_progress
+from so3krates.md.telling import Report
 
 
 def test_errors_fit_below_the_bar_in_eighty_columns() -> None:
@@ -35,7 +36,7 @@ def test_dynamics_say_where_they_are_every_half_minute(monkeypatch: pytest.Monke
     written = StringIO()
     with md_progress.progress_bar(Console(file=written, width=80, force_terminal=False)) as show:
         for step in (1, 2, 3):
-            show(md_progress.Report(step, 5, 300.0, -1.0, 10.0, 0.4))
+            show(Report(step, 5, 300.0, -1.0, 10.0, 0.4))
     lines = [line.split("  ")[0] for line in written.getvalue().splitlines()]
     assert lines == ["compiling", "step 1 of 5", "step 3 of 5"]
 
@@ -43,7 +44,7 @@ def test_dynamics_say_where_they_are_every_half_minute(monkeypatch: pytest.Monke
 @pytest.mark.parametrize("terminal", [False, True])
 def test_what_happens_in_a_run_is_said_with_time_left_and_pressure(terminal: bool) -> None:
     written = StringIO()
-    report = md_progress.Report(
+    report = Report(
         step=100, steps=400_100, temperature_K=300.0, total_energy_eV=-1.0, steps_per_second=4.0, ns_per_day=0.2
     )
     with md_progress.progress_bar(Console(file=written, width=200, force_terminal=terminal)) as show:

@@ -47,7 +47,11 @@ CALM = {
     for coupling in COUPLINGS
 }
 BAROSTATS["mtk"] = CALM["mtk"] = md.MTK(
-    temperature_K=TEMPERATURE_K, pressure_GPa=PRESSURE_GPA, thermostat_period_fs=200.0, barostat_period_fs=600.0
+    temperature_K=TEMPERATURE_K,
+    pressure_GPa=PRESSURE_GPA,
+    compressibility_per_GPa=1 / PRESSURE_GPA,
+    thermostat_period_fs=200.0,
+    barostat_period_fs=600.0,
 )
 
 
@@ -95,6 +99,28 @@ def test_a_cell_with_springs(name: str) -> None:
     assert mean_error(found) < 0.01
     assert abs(found.mean() - mean) < 3 * mean_error(found)
     assert abs(np.mean((found - mean) ** 2) - variance) < 3 * mean_error((found - mean) ** 2)
+
+
+@pytest.mark.parametrize("stiffness", [100.0, 10_000.0])
+def test_the_cell_of_mtk_oscillates_with_its_period(stiffness: float) -> None:
+    """However stiff it is: U = κ/2 (ln V/V₀)² has the compressibility V₀/κ. Its chain slows it by a seventh."""
+    period, timestep, stride, samples = 400.0, 1.0, 4, 8_000
+    integrator = md.MTK(
+        temperature_K=TEMPERATURE_K,
+        pressure_GPa=1e-4,
+        compressibility_per_GPa=MEAN_VOLUME * GPA / stiffness,
+        thermostat_period_fs=1e6,
+        barostat_period_fs=period,
+    )
+
+    def energy(cell: jax.Array) -> jax.Array:
+        return 0.5 * stiffness * jnp.log(jnp.abs(jnp.linalg.det(cell)) / MEAN_VOLUME) ** 2
+
+    state = begun(integrator, timestep=timestep)
+    found = np.log(np.asarray(sampled(integrator, elastic(energy), state, samples, stride, _volume)))
+    power = np.abs(np.fft.rfft((found - found.mean()) * np.hanning(samples))) ** 2
+    frequency = np.fft.rfftfreq(samples, stride * timestep)
+    assert np.sum(power * frequency) / np.sum(power) == pytest.approx(1.0 / period, rel=0.2)
 
 
 def test_strains_of_a_stiff_cell_are_equipartitioned() -> None:

@@ -466,3 +466,24 @@ def test_configurations_stay_in_place_when_they_are_exchanged(cluster: System, a
         frames = each.run.frames
         centers = frames.positions.mean(axis=1) - cluster.positions.mean(axis=0)
         np.testing.assert_allclose(centers, 7.0 * frames.walker[:, None] * np.ones(3), atol=1e-9)
+
+
+def test_bonds_hold_between_starts_that_are_wrapped_differently(crystal: System, argon: Argon) -> None:
+    """A configuration that is exchanged keeps its own images, which must be those of the bonds watched."""
+    length = float(np.diag(crystal.cell).min())  # type: ignore[arg-type]
+    distances = np.linalg.norm(crystal.positions - crystal.positions[0], axis=1)
+    bonds = tuple((0, other) for other in np.flatnonzero(distances < 4.0).tolist() if other)
+    wrapped = crystal.moved((crystal.positions + 0.9 * length) % length)
+    assert len(bonds) > 2 and np.linalg.norm(wrapped.positions - wrapped.positions[0], axis=1)[bonds[0][1]] > 4.0
+    ladder = [md.Langevin(temperature_K=20.0), md.Langevin(temperature_K=20.1)]
+    found = md.simulate_replicas(
+        argon("float64"),
+        [crystal, wrapped],
+        ladder,
+        timestep_fs=2.0,
+        steps=60,
+        exchange=md.TemperatureExchange(every_fs=20.0),
+        monitor=md.Monitor(bonds=bonds, max_bond_deviation=None),
+    )
+    assert found.exchanges is not None and found.exchanges.accepted.sum() > 0
+    assert [each.run.events for each in found.replicas] == [(), ()]

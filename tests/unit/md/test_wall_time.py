@@ -12,7 +12,7 @@ from so3krates._errors import InputError
 from so3krates.io.trajectory import Trajectory
 from so3krates.md import progress
 from so3krates.md.checkpoint import checkpoint_path
-from so3krates.md.progress import Pace
+from so3krates.md.pace import Pace
 from so3krates.md.run_file import read_summary
 from so3krates.md.wall_time import LEAST_MARGIN_S, MOST_MARGIN_S, Deadline, parse_wall_time
 from so3krates.system import System

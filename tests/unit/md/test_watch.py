@@ -11,7 +11,7 @@ from so3krates import md
 from so3krates._errors import ConfigError
 from so3krates.md.monitor import Status
 from so3krates.md.operators import pressure
-from so3krates.md.reports import sentence
+from so3krates.md.sentences import sentence
 from so3krates.md.state import State, make_state
 from so3krates.md.watch import Watch, make_watch
 from so3krates.system import System

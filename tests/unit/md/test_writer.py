@@ -2,11 +2,16 @@
 
 import errno
 import threading
+from collections.abc import Callable
 
 import pytest
 
+from so3krates import md
 from so3krates._errors import FileError
+from so3krates.md import engine
 from so3krates.md.writer import WAITING, Writer
+from so3krates.potential import Potential
+from so3krates.system import System
 
 
 def test_everything_is_committed_in_order_by_another_thread() -> None:
@@ -89,3 +94,18 @@ def test_it_can_be_waited_for() -> None:
             assert done == [0]
             writer.put(1)
             writer.wait()
+
+
+def test_the_writer_of_a_run_gets_no_candidates_of_neighbours(
+    cluster: System, argon: Callable[[str], Potential], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They may be larger than all else, and would be kept alive as long as the chunk waits."""
+    put, kept = Writer.put, []
+
+    def seen(writer: Writer[engine.Chunk], chunk: engine.Chunk) -> None:
+        kept.append(chunk.checkpoint.state.verlet)
+        put(writer, chunk)
+
+    monkeypatch.setattr(Writer, "put", seen)
+    md.simulate(argon("float64"), cluster, md.NVE(), timestep_fs=2.0, steps=20, initial_temperature_K=20.0)
+    assert kept and all(verlet is not None and verlet.candidates is None for verlet in kept)
