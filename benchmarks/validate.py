@@ -26,7 +26,7 @@ from rich.console import Console
 from validation import cases, checks, controls
 from validation.cases import Case
 from validation.convergence import measured_convergence
-from validation.ensembles import Ensemble, Kind, Maker, StatePoint, present
+from validation.ensembles import ENSEMBLES, Ensemble, Maker, StatePoint, present
 from validation.sampling import Samples, independent, inefficiency, sample
 
 from so3krates.units import BOLTZMANN, GPA
@@ -77,17 +77,17 @@ def main(
     }[what]()
     folder = output or (None if quick else FOLDER)
 
-    def planned(kind: Kind) -> Case:
-        chosen = case.sampling(kind).planned(trajectories, sample_ps)
+    def planned(entry: Ensemble) -> Case:
+        chosen = case.sampling(entry).planned(trajectories, sample_ps)
         return chosen.quick() if quick else chosen
 
     if what == "controls":
-        case = planned("NVT")
+        case = planned(ENSEMBLES["CSVR"])
         _store(folder, "controls", _controls(case, dtype, seed), case, dtype, seed)
         return
     for name, entry in _chosen(case, ensemble).items():
         console.print(f"{case.name}, {name}", style="bold")
-        run = planned(entry.kind)
+        run = planned(entry)
         if what == "ideal-gas":
             found: dict[str, Any] = _ideal_gas(run, entry, dtype, seed)
         else:

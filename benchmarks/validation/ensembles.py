@@ -44,6 +44,8 @@ class Ensemble:
     """Whether its noise reaches every mode by itself; if not, a harmonic crystal needs many starts."""
     rotates: bool = True
     """Whether it can make an isolated molecule rotate: otherwise 3N − 6 degrees of freedom."""
+    oscillates: bool = False
+    """Whether its cell oscillates instead of relaxing: then it forgets slowly that it began at rest."""
 
 
 def _nve(point: StatePoint, around: Surroundings) -> Integrator:
@@ -99,7 +101,7 @@ ENSEMBLES: dict[str, Ensemble] = {
     "StochasticCellRescaling": Ensemble("NPT", _cell_rescaling("isotropic"), stirs=False, rotates=False),
     "StochasticCellRescaling, anisotropic": Ensemble("NPT", _cell_rescaling("anisotropic"), stirs=False, rotates=False),
     "StochasticCellRescaling, triclinic": Ensemble("NPT", _cell_rescaling("triclinic"), stirs=False, rotates=False),
-    "MTK": Ensemble("NPT", _mtk, stirs=False, rotates=False),
+    "MTK": Ensemble("NPT", _mtk, stirs=False, rotates=False, oscillates=True),
 }
 """Name → what it samples and how it is made for a state point."""
 

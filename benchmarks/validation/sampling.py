@@ -1,6 +1,6 @@
 """Independent samples of an ensemble: several trajectories, thinned by how long anything in them is remembered."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from validation.cases import Case, monitor
@@ -127,7 +127,28 @@ def observables(samples: Samples, masses: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def independent(samples: Samples, masses: np.ndarray) -> tuple[Samples, dict[str, float]]:
-    """Thinned by the longest memory, and the memory of each observable in frames."""
-    memory = {name: inefficiency(values) for name, values in observables(samples, masses).items()}
-    every = min(int(np.ceil(max(memory.values()))), samples.kinetic.shape[1])
-    return replace(samples.thinned(every)), {name: round(value, 2) for name, value in memory.items()}
+    """Thinned by the longest memory, further where trajectories still differ, and the memory of each observable in
+    frames."""
+    found = observables(samples, masses)
+    memory = {name: inefficiency(values) for name, values in found.items()}
+    trajectories, frames = samples.kinetic.shape
+    every = min(int(np.ceil(max(memory.values()))), frames)
+    most = 1.0 + 4.0 * np.sqrt(2.0 / trajectories)
+    while every < frames and any(overcounted(values[:, ::every]) > most for values in found.values()):
+        every += 1
+    return samples.thinned(every), {name: round(value, 2) for name, value in memory.items()}
+
+
+def overcounted(values: np.ndarray) -> float:
+    """By how much frames of trajectories are too many samples: the variance of the trajectories' means, or of their
+    mean squared deviations, times the number of frames, over that of all frames; 1 for independent ones.
+
+    Unlike the sum of correlations it sees what is remembered for ever behind an oscillation: how a cell, or a mode,
+    oscillates.
+    """
+    centred = values - values.mean()
+    squares = centred**2 - np.mean(centred**2)
+    return max(
+        values.shape[1] * float(np.var(each.mean(axis=1), ddof=1)) / max(float(np.var(each)), 1e-300)
+        for each in (centred, squares)
+    )

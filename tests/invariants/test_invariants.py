@@ -19,6 +19,8 @@ from so3krates.prediction import ElementTable
 from so3krates.system import System
 from so3krates.term import Sum
 
+RARE = ("high degrees", "neighbors")
+"""Looked at by the slow tests alone."""
 ELEMENTS = ElementTable(numbers=(1, 6, 8, 11, 14, 17), energies=(-13.6, -1030.0, -2042.0, -4412.0, -7880.0, -12520.0))
 
 
@@ -45,7 +47,7 @@ def lennard_jones(dtype: str) -> LennardJones:
     return LennardJones(0.02, 1.3, 3.5, dtype=dtype)
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in RARE)) for name in CONFIGS])
 def test_network_in_float64(name: str) -> None:
     config = CONFIGS[name]
     charged = [molecule(-1.0, 1.0)] if config.charge_embedding else []
@@ -53,7 +55,7 @@ def test_network_in_float64(name: str) -> None:
     testing.assert_potential_is_physical(potential, [molecule(), *charged, silicon()])
 
 
-@pytest.mark.parametrize("name", ["article", "so3lr"])
+@pytest.mark.parametrize("name", ["article", pytest.param("so3lr", marks=pytest.mark.slow)])
 def test_network_in_float32(name: str) -> None:
     potential = Potential(random_model(CONFIGS[name], dtype="float32"), ELEMENTS)
     testing.assert_potential_is_physical(potential, [molecule(), silicon()])
@@ -70,7 +72,8 @@ def test_sum_of_network_and_lennard_jones() -> None:
     testing.assert_potential_is_physical(Potential(term, ELEMENTS), [molecule(), salt()])
 
 
-@pytest.mark.parametrize("dtype", [pytest.param("float32", marks=pytest.mark.slow), "float64"])
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_network_with_analytic_terms(dtype: str) -> None:
     """Two lists; an ion, and a crystal whose long-range list holds many images."""
     testing.assert_potential_is_physical(long_range_potential(dtype=dtype), [molecule(-1.0, 1.0), silicon()])

@@ -140,7 +140,7 @@ def cramped(searched: Searched) -> Searched:
     return searched if searched.whole_table else replace(searched, capacity=8)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("searches", ["dense", "far table", "cells"])
 def test_forced_overflow_leaves_every_bit_as_it_is(searches: str, dtype: str) -> None:
     """Both lists too small from the start, in a cell that becomes too thin for either later on."""

@@ -132,6 +132,7 @@ def test_the_same_trajectory_many_times_is_refused(
     assert not np.allclose(one.velocities, other.velocities)
 
 
+@pytest.mark.slow
 def test_replicas_at_their_own_pressures(files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ase.io.write(tmp_path / "box.extxyz", ase.build.molecule("CH3OH", cell=(6, 6, 6), pbc=True))
     options = ("--ensemble", "npt-mtk", "--temperature-K", "100", "--pressures-GPa", "0", "0.02")
@@ -146,6 +147,7 @@ def test_replicas_at_their_own_pressures(files: Path, tmp_path: Path, capsys: py
     np.testing.assert_allclose(densities, [np.mean(mass / each[1:]) for each in volumes], rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_replicas_out_of_time_go_on(files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "run.yaml").write_text("monitor: {min_distance: null, max_gap: null}\nensemble: {kind: nve}\n")
     two = ("--config", str(tmp_path / "run.yaml"), "--temperature-K", "20", "--replicas", "2")
@@ -184,6 +186,7 @@ def test_a_dry_run_of_replicas_writes_nothing(files: Path, tmp_path: Path, capsy
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_committee_is_asked(files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     second = str(files / "second.safetensors")
     options = (*SHORT, "--temperature-K", "50", "--committee", second)

@@ -117,6 +117,7 @@ def test_a_local_copy_is_converted_with_its_elements(shared_dir: Path, tmp_path:
     assert said["licence"] == "MIT" and "10.1021/jacs.5c09558" in said["citation"]
 
 
+@pytest.mark.slow
 def test_a_damaged_file_in_the_cache_is_not_called_ready(
     registry: dict[str, Published], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -132,6 +133,7 @@ def test_a_damaged_file_in_the_cache_is_not_called_ready(
     assert path.read_bytes() == whole
 
 
+@pytest.mark.slow
 def test_altered_files_are_not_stamped_as_published(
     shared_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

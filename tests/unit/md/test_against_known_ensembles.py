@@ -133,6 +133,17 @@ def test_memory_is_that_of_an_autoregression(harness: SimpleNamespace, rng: np.r
     assert harness.sampling.inefficiency(rng.standard_normal((rows, length))) < 1.1
 
 
+def test_what_is_remembered_behind_an_oscillation_is_seen(harness: SimpleNamespace, rng: np.random.Generator) -> None:
+    """Oscillators that keep their amplitudes: their correlation is negative after a quarter of a period."""
+    rows, times = 200, np.arange(20.0)
+    amplitudes, phases = rng.exponential(size=(rows, 1)), rng.uniform(0.0, 2 * np.pi, (rows, 1))
+    values = np.sqrt(amplitudes) * np.cos(1.9 * times + phases)
+    assert harness.sampling.inefficiency(values) < 1.1
+    # Of the squares A cos², whose variance is ⟨A²⟩·3/8 − 1/4 = 1/2, the mean A/2 of a trajectory makes a half.
+    assert harness.sampling.overcounted(values) == pytest.approx(0.5 * len(times), rel=0.4)
+    assert harness.sampling.overcounted(rng.standard_normal((rows, 20))) < 1.4
+
+
 def test_starts_of_the_crystal_are_canonical(harness: SimpleNamespace) -> None:
     """⟨U − U₀⟩ = N_f k_BT/2, within a percent for what is not harmonic."""
     case = harness.cases.crystal()

@@ -27,7 +27,7 @@ CUTOFF = 9.0
 QUIET = md.Monitor(max_bond_deviation=None)
 
 
-@pytest.fixture(params=["box", "molecule"])
+@pytest.fixture(params=[pytest.param("box", marks=pytest.mark.slow), "molecule"])
 def gas(request: pytest.FixtureRequest) -> System:
     """Argon on a grid, in a cell of two and a half cutoffs or without one."""
     edge = 23.0
@@ -51,7 +51,7 @@ def frames(argon, gas: System, neighbors: Searched, dtype: str = "float64", **op
         gas,
         options.pop("ensemble", md.Langevin(temperature_K=80.0)),
         timestep_fs=4.0,
-        steps=options.pop("steps", 120),
+        steps=options.pop("steps", 60),
         neighbors=Neighbors(neighbors),
         monitor=QUIET,
         save_forces=True,
@@ -78,7 +78,7 @@ SEARCHES = {"cells": cells, "skin": skin}
 
 @pytest.mark.parametrize("search", list(SEARCHES))
 def test_a_run_in_cells_equals_one_over_all_pairs(argon, gas: System, search: str) -> None:
-    """In double precision the order of sums is all that differs: 120 steps amplify the rounding by very little."""
+    """In double precision the order of sums is all that differs: 60 steps amplify the rounding by very little."""
     (ours, _), (theirs, _) = (frames(argon, gas, each) for each in (SEARCHES[search](gas), dense.allocate(gas, CUTOFF)))
     np.testing.assert_allclose(ours.forces[0], theirs.forces[0], atol=1e-13)
     np.testing.assert_allclose(ours.forces, theirs.forces, atol=1e-10)
@@ -129,6 +129,7 @@ def test_a_resumed_run_goes_on_in_the_same_cells(argon, tmp_path: Path, search: 
         np.testing.assert_array_equal(values, parts.present()[name], err_msg=name)
 
 
+@pytest.mark.slow
 def test_candidates_hold_while_a_barostat_moves_the_cell(argon) -> None:
     """Pressure enough to make the cell shrink by the skin and more."""
     system = lattice(4.8)
@@ -136,7 +137,8 @@ def test_candidates_hold_while_a_barostat_moves_the_cell(argon) -> None:
         temperature_K=80.0, pressure_GPa=0.05, compressibility_per_GPa=5.0, barostat_time_fs=200.0
     )
     ours, theirs = (
-        frames(argon, system, each, ensemble=ensemble)[0] for each in (skin(system), dense.allocate(system, CUTOFF))
+        frames(argon, system, each, ensemble=ensemble, steps=120)[0]
+        for each in (skin(system), dense.allocate(system, CUTOFF))
     )
     assert ours.volume[-1] < 0.95 * ours.volume[0]  # type: ignore[index]
     np.testing.assert_allclose(ours.positions, theirs.positions, atol=1e-9)

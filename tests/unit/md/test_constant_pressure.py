@@ -61,7 +61,9 @@ def begun(integrator: Integrator, seed: int = 3, dtype: str = "float64", timeste
     return started(integrator, start, timestep, seed, dtype)
 
 
-@pytest.mark.parametrize("name", BAROSTATS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name == "anisotropic")) for name in BAROSTATS]
+)
 def test_volume_of_an_ideal_gas(name: str) -> None:
     """⟨V⟩ = (N + 1)k_BT/p within 2 % and three standard errors; var V = ⟨V⟩k_BT/p."""
     integrator = BAROSTATS[name]

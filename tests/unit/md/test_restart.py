@@ -71,7 +71,13 @@ def crystal(rng: np.random.Generator) -> System:
     )
 
 
-@pytest.fixture(params=[*ENSEMBLES, *BAROSTATS])
+RARE = ("CSVR, ramp", "triclinic", "isotropic, ramps")
+"""Looked at by the slow tests alone: each has something in common with two others."""
+
+
+@pytest.fixture(
+    params=[pytest.param(name, marks=[pytest.mark.slow] * (name in RARE)) for name in (*ENSEMBLES, *BAROSTATS)]
+)
 def ensemble(request: pytest.FixtureRequest, cluster: System, crystal: System) -> tuple[System, md.Integrator]:
     """Every ensemble, and something that it moves."""
     name = request.param

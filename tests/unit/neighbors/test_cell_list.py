@@ -68,9 +68,20 @@ def box(seed: int, atoms: int = ATOMS, edge: float = 9.0, skew: float = 3.0) -> 
     return System(fractional @ cell @ rotation, np.ones(atoms, int), cell @ rotation, (True, True, True))
 
 
-@settings(max_examples=30, deadline=None, derandomize=True)
+@settings(max_examples=12, deadline=None, derandomize=True)
 @given(kind=st.sampled_from(KINDS), cutoff=st.floats(0.4, 2.5), seed=st.integers(0, 2**32 - 1))
 def test_equals_the_host_list(kind: str, cutoff: float, seed: int) -> None:
+    check(kind, cutoff, seed)
+
+
+@pytest.mark.slow
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(kind=st.sampled_from(KINDS), cutoff=st.floats(0.4, 2.5), seed=st.integers(0, 2**32 - 1))
+def test_equals_the_host_list_for_many(kind: str, cutoff: float, seed: int) -> None:
+    check(kind, cutoff, seed)
+
+
+def check(kind: str, cutoff: float, seed: int) -> None:
     system = random_system(kind, ATOMS, seed)
     neighbors = cell_list.allocate(system, cutoff, capacity=ROOM)
     if neighbors is None:
@@ -85,7 +96,7 @@ def test_equals_the_host_list(kind: str, cutoff: float, seed: int) -> None:
     assert not (report := fault(system, cutoff, pairs)), report
 
 
-@settings(max_examples=10, deadline=None, derandomize=True)
+@settings(max_examples=6, deadline=None, derandomize=True)
 @given(
     seed=st.integers(0, 2**32 - 1),
     cutoff=st.floats(0.8, 3.0),
@@ -109,7 +120,7 @@ def test_equals_the_dense_list(seed: int, cutoff: float, pbc: tuple[bool, bool, 
     assert not (report := fault(system, cutoff, ours)), report
 
 
-@settings(max_examples=10, deadline=None, derandomize=True)
+@settings(max_examples=6, deadline=None, derandomize=True)
 @given(seed=st.integers(0, 2**32 - 1), cutoff=st.floats(1.5, 3.0), speed=st.floats(0.0, 0.06))
 def test_a_cell_that_changes_is_right_or_overflows(seed: int, cutoff: float, speed: float) -> None:
     """Shrunk and sheared step after step: right as long as the list says so, and again once it is enlarged."""

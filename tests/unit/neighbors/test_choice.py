@@ -1,5 +1,6 @@
 """Which search is chosen, and how a list is enlarged or read from a checkpoint."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -36,7 +37,7 @@ def test_a_cell_that_became_too_thin_is_left_to_the_search_over_all_pairs() -> N
     assert isinstance(start, CellNeighbors)
     squeezed = 0.6 * np.eye(3) + 0.4 * np.diag([1.0, 1.0, 0.0])
     thin = System(slab.positions @ squeezed, slab.numbers, np.diag([48.0, 144.0, 3.6]), slab.pbc)
-    assert bool(start.update(jnp.asarray(thin.positions), jnp.asarray(thin.cell)).overflow)
+    assert bool(jax.jit(start.update)(jnp.asarray(thin.positions), jnp.asarray(thin.cell)).overflow)
     larger = enlarged(start, thin)
     assert isinstance(larger, DenseNeighbors) and larger.images[2] > 0
 
@@ -45,7 +46,7 @@ def test_near_and_far_pairs_in_cells() -> None:
     system = crystal(12)
     both = Neighbors.of(system, 3.5, 5.0)
     assert isinstance(both.near, CellNeighbors) and isinstance(both.far, CellNeighbors)
-    found = both.update(jnp.asarray(system.positions), jnp.asarray(system.cell))
+    found = jax.jit(both.update)(jnp.asarray(system.positions), jnp.asarray(system.cell))
     assert found.far is not None and not bool(found.overflow)
     assert int(jnp.sum(found.near.mask)) == 3 * len(system)
     assert int(jnp.sum(found.far.mask)) == (3 + 6) * len(system)

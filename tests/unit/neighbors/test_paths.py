@@ -139,7 +139,6 @@ FAST = [
     Case("ordinary", "pairs", 2.0),
     Case("ordinary", "cells", 2.0, "float32"),
     Case("skewed", "pairs", 2.0, "float32"),
-    Case("skewed", "cells", 1.5),
     Case("left-handed", "cells", 2.0),
     Case("thin", "cells", 2.0),
     Case("thin", "table", 2.0, "float32"),

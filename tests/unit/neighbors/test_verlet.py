@@ -152,7 +152,8 @@ def test_candidates_hold_until_two_atoms_have_gone_half_of_the_skin(share: float
     """They come from where they were no candidates, against each other, as fast as can be."""
     system = start("box")
     positions = np.stack([system.positions, system.positions])
-    i, j, _ = min(within(system, 3.5), key=lambda pair: abs(within(system, 3.5)[pair] - CUTOFF - SKIN - 1e-3))
+    distances = within(system, 3.5)
+    i, j, _ = min(distances, key=lambda pair: abs(distances[pair] - CUTOFF - SKIN - 1e-3))
     for atom, sign in ((i, 1.0), (j, -1.0)):
         positions[1, atom] += sign * share * SKIN * np.array([1.0, 0.0, 0.0])
     *_, new = followed(Neighbors(listed(system)), positions, np.stack([system.cell] * 2))  # type: ignore[list-item]
@@ -219,7 +220,7 @@ def test_a_cell_too_thin_for_the_skin_is_searched_without() -> None:
     enough = verlet.allocate(system, CUTOFF, SKIN)
     assert enough is not None
     thinner = System(0.85 * system.positions, system.numbers, 0.85 * system.cell, system.pbc)  # type: ignore[operator]
-    found = enough.update(jnp.asarray(thinner.positions), jnp.asarray(thinner.cell))
+    found = jax.jit(enough.update)(jnp.asarray(thinner.positions), jnp.asarray(thinner.cell))
     assert int(found.overflow) & THIN
     assert isinstance(enlarged(enough, thinner, THIN), cell_list.CellNeighbors)
     tiny = System(0.6 * system.positions, system.numbers, 0.6 * system.cell, system.pbc)  # type: ignore[operator]

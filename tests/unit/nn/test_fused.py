@@ -247,7 +247,7 @@ def test_batches_of_replicas_are_what_each_is_alone() -> None:
 
 
 @pytest.mark.parametrize("name", ["article", "so3lr"])
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.slow)])
 def test_potentials_with_the_kernel_are_physical(name: str, dtype: str) -> None:
     potential = Potential(random_model(CONFIGS[name], dtype=dtype), tolerance=1e-4)
     crystal = System(

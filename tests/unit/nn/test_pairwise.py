@@ -45,7 +45,9 @@ def loss_and_gradient(model: SO3krates, graph: Graph) -> tuple[np.ndarray, np.nd
     return np.asarray(value), np.asarray(gradient)
 
 
-@pytest.mark.parametrize(("largest", "dense"), [(0, True), (7, True), (12, True), (12, False)])
+@pytest.mark.parametrize(
+    ("largest", "dense"), [(0, True), pytest.param(7, True, marks=pytest.mark.slow), (12, True), (12, False)]
+)
 def test_losses_and_their_gradients_are_those_of_the_other_form(
     largest: int, dense: bool, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -24,7 +24,7 @@ from so3krates.potential import Potential
 
 pytestmark = pytest.mark.skipif(preferred() is None, reason="there is no compiled kernel for this device")
 
-RARE = ("invariant", "neighbors", "embedded charge")
+RARE = ("invariant", "neighbors", "embedded charge", "high degrees", "narrow chunks", "one wide chunk")
 RELATIVE = {"float64": 1e-11, "float32": 2e-4}
 ALL = {
     **CONFIGS,
@@ -104,7 +104,7 @@ def assert_same(found: Found, expected: Found, relative: float) -> None:
         np.testing.assert_allclose(gradient, other_gradient, rtol=relative, atol=relative * largest)
 
 
-@pytest.mark.parametrize(("name", "dtype"), [*CASES, ("wide", "float32")])
+@pytest.mark.parametrize(("name", "dtype"), [*CASES, pytest.param("wide", "float32", marks=pytest.mark.slow)])
 def test_losses_and_gradients_are_those_of_xla(name: str, dtype: str, rng: np.random.Generator) -> None:
     model, relative = made(name, dtype), RELATIVE[dtype]
     with precision_scope(dtype):
@@ -114,7 +114,7 @@ def test_losses_and_gradients_are_those_of_xla(name: str, dtype: str, rng: np.ra
         assert_same(losses_and_gradients(model, replace(graph, purpose="training"), of), expected, relative)
 
 
-@pytest.mark.parametrize("kinds", [0, 3, 9])
+@pytest.mark.parametrize("kinds", [3, *(pytest.param(kinds, marks=pytest.mark.slow) for kinds in (0, 9))])
 def test_a_first_layer_by_kinds_is_one_by_atoms(kinds: int, rng: np.random.Generator) -> None:
     """Not said, just enough, and with room for more."""
     model = made("article")
@@ -124,7 +124,7 @@ def test_a_first_layer_by_kinds_is_one_by_atoms(kinds: int, rng: np.random.Gener
         assert_same(losses_and_gradients(model, replace(graph, purpose="training")), expected, 1e-11)
 
 
-@pytest.mark.parametrize("name", ["article", "so3lr"])
+@pytest.mark.parametrize("name", ["article", pytest.param("so3lr", marks=pytest.mark.slow)])
 def test_gradients_are_differences_of_losses(name: str, rng: np.random.Generator) -> None:
     model = made(name)
     with precision_scope("float64"):

@@ -120,6 +120,7 @@ def test_an_interrupt_that_is_lost_before_the_first_step_ends_the_run_all_the_sa
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+@pytest.mark.slow
 def test_two_devices_give_the_losses_of_one(tmp_path: Path) -> None:
     losses = []
     for devices in (1, 2):
