@@ -13,6 +13,7 @@ from so3krates._version import __version__
 from so3krates.inference import TOLERANCE
 from so3krates.io.model_file import load
 from so3krates.md import NVE
+from so3krates.md.beginning import begin
 from so3krates.md.engine import Engine
 from so3krates.md.inspection import Inspector
 from so3krates.md.loop import Outcome, Room, advance
@@ -78,7 +79,7 @@ class Dynamics:
         track = Track(settings, Snapshot(system), inspector, MemoryOutput())
         # A list that searches in every step: samples from one start would hardly ever look for new candidates.
         self.engine = Engine.of(potential, [track], neighbors=potential.allocate(system))
-        begun = self.engine.begin()
+        begun = begin(self.engine)
         self.start, self.neighbors = begun.state, begun.neighbors
         self.steps = 4
 

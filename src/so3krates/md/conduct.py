@@ -8,6 +8,7 @@ from so3krates._interrupts import deferred_interrupts
 from so3krates._precision import precision_scope
 from so3krates.io.run_lock import RunLock
 from so3krates.io.trajectory import Trajectory
+from so3krates.md.beginning import begin, template
 from so3krates.md.checkpoint import Checkpoint, checkpoint_path, load_checkpoint, save_checkpoint
 from so3krates.md.committee import Committee
 from so3krates.md.engine import Ended, Engine
@@ -112,7 +113,7 @@ def _run(
             deadline=asked.deadline,
         )
         if asked.to is None:
-            return tracks, engine.run(engine.begin())
+            return tracks, engine.run(begin(engine))
         target, joint = checkpoint_path(asked.to), joint_hash(settings, exchange)
 
         def store(checkpoint: Checkpoint) -> None:
@@ -123,7 +124,7 @@ def _run(
         if resuming:
             for output in outputs:
                 output.refuse_other_settings()
-            checkpoint = load_checkpoint(target, engine.template(), engine.neighbors, joint)
+            checkpoint = load_checkpoint(target, template(engine), engine.neighbors, joint)
             engine.resume(checkpoint)
         else:
             overwrite = asked.overwrite or asked.resume
@@ -132,7 +133,7 @@ def _run(
             target.unlink(missing_ok=True)
             for output in outputs:
                 output.create()
-            checkpoint = engine.begin()
+            checkpoint = begin(engine)
         return tracks, engine.run(checkpoint)
 
 

@@ -1,4 +1,4 @@
-"""The engine behind `simulate`: begin, chunk after chunk, commit, stop; of one structure or of many replicas."""
+"""The engine behind `simulate`: chunk after chunk, commit, stop; of one structure or of many replicas."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,29 +15,25 @@ from so3krates._interrupts import Interrupts
 from so3krates._precision import precision_scope
 from so3krates._typing import Int
 from so3krates.evaluation import Topology
-from so3krates.md import thermalise
 from so3krates.md.checkpoint import Checkpoint
-from so3krates.md.exchange import TemperatureExchange, begun
-from so3krates.md.loop import Outcome, Problem, Room, advance, first_forces, first_frame
+from so3krates.md.exchange import TemperatureExchange
+from so3krates.md.loop import Outcome, Problem, Room, advance
 from so3krates.md.monitor import Status
-from so3krates.md.output import MemoryOutput
 from so3krates.md.pace import Pace
 from so3krates.md.record_room import record_room
-from so3krates.md.replicas import replica, stacked
-from so3krates.md.run import Run, RunStopped, RunUnfinished
+from so3krates.md.replicas import replica
+from so3krates.md.run import Run, RunUnfinished
 from so3krates.md.settings import Settings
-from so3krates.md.sharding import advance_shared, devices_for, placed
-from so3krates.md.state import Snapshot, State, make_state
+from so3krates.md.sharding import advance_shared, devices_for
+from so3krates.md.state import Snapshot, State
 from so3krates.md.telling import Report, report_on
 from so3krates.md.track import Seen, Track, first_stop
-from so3krates.md.velocities import maxwell_boltzmann
 from so3krates.md.wall_time import Deadline
 from so3krates.md.watch import Watch, make_watch, make_watches
 from so3krates.md.writer import Writer
 from so3krates.neighbors.lists import Neighbors, roomiest
-from so3krates.neighbors.overflow import OF_THE_CELL, combined
+from so3krates.neighbors.overflow import OF_THE_CELL
 from so3krates.neighbors.verlet import SKIN
-from so3krates.neighbors.verlet_state import VerletState
 from so3krates.potential import Potential
 from so3krates.rollout import run_chunk
 from so3krates.system import System
@@ -143,39 +139,6 @@ class Engine:
         """Of the first replica; all share lengths and intervals."""
         return self.tracks[0].settings
 
-    def template(self, snapshots: Sequence[Snapshot] | None = None) -> State:
-        """A state of the right structure, shapes and types; of the starts if nothing else is given."""
-        states = []
-        for number, track in enumerate(self.tracks):
-            snapshot = track.start if snapshots is None else snapshots[number]
-            settings, integrator = track.settings, track.settings.integrator
-            freedom = integrator.degrees_of_freedom(track.start)
-            state = make_state(snapshot, track.origin, settings.timestep_fs, settings.seed, freedom, settings.dtype)
-            state = integrator.init(state, settings.timestep_fs)
-            if settings.isolated:
-                state = replace(state, virial=None)
-            if not self.together:
-                state = replace(state, verlet=VerletState(state.positions, state.cell))
-            states.append(state if self.problem.exchange_every is None else replace(state, exchanged=begun(number)))
-        if not self.together:
-            return states[0]
-        return placed(stacked(states), self.devices) if self.devices > 1 else stacked(states)
-
-    def begin(self) -> Checkpoint:
-        """Velocities, thermalisation, first forces, first frame, first checkpoint."""
-        snapshots = [_drawn(track) for track in self.tracks]
-        if self.settings.initial_temperature_K is not None and self.settings.thermalise_steps:
-            snapshots = self._thermalised(snapshots)
-        integrators = [track.settings.integrator for track in self.tracks]
-        ready = [integrator.prepare(each) for integrator, each in zip(integrators, snapshots, strict=True)]
-        state, neighbors, retries = self._with_forces(self.template(ready))
-        first = first_frame(self.problem, state)
-        checkpoint = Checkpoint(state, neighbors, retries, ())
-        self._commit(Chunk(first, checkpoint, 0.0, 0))
-        if all(track.ended for track in self.tracks):
-            raise next(track.stopped for track in self.tracks if track.stopped is not None)
-        return checkpoint
-
     def resume(self, checkpoint: Checkpoint) -> None:
         """Put the tracks where a checkpoint left them."""
         for track, progress in zip(self.tracks, checkpoint.progress, strict=True):
@@ -192,7 +155,7 @@ class Engine:
             # No step: this compiles, so that the chunks show what a step takes.
             self._chunk(checkpoint, 0, None)
         pace.start()
-        with Writer[Chunk](self._commit) as writer:
+        with Writer[Chunk](self.commit) as writer:
             while step < settings.steps and not self.interrupts.requested and not self._all_ended():
                 count = pace.next(settings.steps - step, self.deadline.room(writer.slowest_s))
                 if not count:
@@ -243,7 +206,7 @@ class Engine:
             raise unfinished
         return results
 
-    def _commit(self, chunk: Chunk) -> None:
+    def commit(self, chunk: Chunk) -> None:
         """Frames, then the state behind them; a state that failed is none to go on from. In the writer's thread."""
         with precision_scope(self.settings.dtype):  # which belongs to a thread
             seen = self._look(chunk.outcome) if chunk.seen is None else chunk.seen
@@ -276,7 +239,7 @@ class Engine:
         reached: list[State] = []
 
         def compiled(state: State, neighbors: Neighbors) -> tuple:
-            state, ended, steps = _with_room(state, neighbors), None, jnp.asarray(count, jnp.int32)
+            state, ended, steps = with_room(state, neighbors), None, jnp.asarray(count, jnp.int32)
             if self.together:
                 # Asked again when the chunk is run again: frames of the chunk before may have been looked at since.
                 before = [Status.RUNNING if track.ended is None else Status.ENDED for track in self.tracks]
@@ -299,7 +262,7 @@ class Engine:
                 # the chunks are: go up to the step before, from where the next chunk finds the same.
                 count = valid
                 return neighbors
-            return self._enlarged(state, neighbors, overflow)
+            return self.enlarged(state, neighbors, overflow)
 
         done = run_chunk(compiled, checkpoint.state, checkpoint.neighbors, enlarged)
         retries = checkpoint.retries + done.retries
@@ -330,54 +293,13 @@ class Engine:
             again = checkpoint._replace(neighbors=after.neighbors, retries=after.retries)
             outcome, after = self._chunk(again, last - checkpoint.step, status)
 
-    def _with_forces(self, state: State) -> tuple[State, Neighbors, int]:
-        def compiled(state: State, neighbors: Neighbors) -> tuple:
-            found = first_forces(self.problem, _with_room(state, neighbors), neighbors)
-            return found, None, combined(found.overflow)
-
-        done = run_chunk(compiled, state, self.neighbors, self._enlarged)
-        return done.state, done.neighbors, done.retries
-
-    def _enlarged(self, state: State, neighbors: Neighbors, overflow: int) -> Neighbors:
+    def enlarged(self, state: State, neighbors: Neighbors, overflow: int) -> Neighbors:
+        """Lists with more of what was short, for all replicas that run."""
         alive = [number for number, track in enumerate(self.tracks) if track.ended is None] or range(len(self.tracks))
         systems = (self.tracks[number].snapshot(self._of(state, number)).system for number in alive)
         larger = roomiest(neighbors.larger(system, overflow) for system in systems)
         self.changes.append(neighbors.change(larger))
         return larger
-
-    def _thermalised(self, snapshots: Sequence[Snapshot]) -> list[Snapshot]:
-        """The starts behind a Langevin run in memory, watched by the same monitor."""
-        baths = [thermalise.settings_for(track.settings) for track in self.tracks]
-        inner = [
-            track.before(bath, each, MemoryOutput())
-            for track, bath, each in zip(self.tracks, baths, snapshots, strict=True)
-        ]
-        problem = self.problem._replace(integrator=baths[0].integrator, exchange_every=None)
-        engine = replace(self, problem=problem, tracks=tuple(inner), store=None, thermalising=True)
-        try:
-            results = engine.run(engine.begin()).results
-        except KeyboardInterrupt as interrupt:
-            raise KeyboardInterrupt("while thermalising; begin again, since nothing was recorded yet.") from interrupt
-        except RunUnfinished as error:
-            raise RunUnfinished(
-                f"{REASONS[error.reason]} while thermalising, after step {error.step} of {baths[0].steps}; begin "
-                "again, since nothing was recorded yet, and allow more time than thermalising takes.",
-                error.reason,
-                error.step,
-                None,
-                None,
-            ) from error
-        except RunStopped as error:
-            raise thermalise.stopped(error) from error
-        ready = []
-        for track, own, (final, _) in zip(self.tracks, inner, results, strict=True):
-            if own.stopped is not None:
-                raise thermalise.stopped(own.stopped) from own.stopped
-            assert final is not None
-            frames = own.output.frames()
-            assert frames is not None
-            ready.append(thermalise.chosen(final, frames, track.start, track.settings))
-        return ready
 
     @property
     def room(self) -> Room:
@@ -410,16 +332,6 @@ class Engine:
         return RunUnfinished(f"{REASONS[reason]} {where}", reason, step, final, run)
 
 
-def _drawn(track: Track) -> Snapshot:
-    """The start, with velocities if it came without."""
-    temperature, start = track.settings.initial_temperature_K, track.start
-    if temperature is None:
-        return start
-    center = track.settings.integrator.fix_center
-    drawn = maxwell_boltzmann(start.system, temperature, track.settings.seed, fix_center=center, fixed=start.fixed)
-    return replace(start, velocities=drawn)
-
-
 def _of_replica(outcome: Outcome, number: int) -> Outcome:
     scalars, particles = jax.tree.map(lambda rows: rows[:, number], (outcome.scalars, outcome.particles))
     return Outcome(scalars, particles, outcome.rows[number], outcome.frames[number], outcome.status[number])
@@ -442,6 +354,6 @@ def _allocated(potential: Potential, systems: Sequence[System], together: bool) 
     return lists if together else lists.with_skin(systems[0], SKIN)
 
 
-def _with_room(state: State, neighbors: Neighbors) -> State:
+def with_room(state: State, neighbors: Neighbors) -> State:
     """With room for the candidates of these lists."""
     return state if state.verlet is None else replace(state, verlet=state.verlet.with_room(neighbors.verlet_lists))

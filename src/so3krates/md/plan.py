@@ -6,6 +6,7 @@ from time import perf_counter
 
 from so3krates._interrupts import Interrupts
 from so3krates._precision import precision_scope
+from so3krates.md.beginning import begin
 from so3krates.md.committee import Committee
 from so3krates.md.engine import Engine
 from so3krates.md.exchange import TemperatureExchange
@@ -97,7 +98,7 @@ def plan(
             report=enough,
         )
         try:
-            run = next((run for _, run in engine.run(engine.begin()).results if run is not None), None)
+            run = next((run for _, run in engine.run(begin(engine)).results if run is not None), None)
         except RunUnfinished as ended:
             run = ended.run
     for track in tracks:
