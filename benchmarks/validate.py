@@ -210,9 +210,9 @@ def _ideal_gas(case: Case, entry: Ensemble, dtype: str, seed: int) -> dict[str, 
 
 def _controls(case: Case, dtype: str, seed: int) -> dict[str, Any]:
     rows = {}
-    for name, make in controls.CONTROLS.items():
+    for name, entry in controls.CONTROLS.items():
         console.print(f"control: {name}", style="bold")
-        found = _at_state_points(case, make, Ensemble("NVT", make), dtype, seed)
+        found = _at_state_points(case, entry.make, entry, dtype, seed)
         assert found is not None
         rows[name] = {**found, "found_beyond_3_sigma": not found["within_3_sigma"]}
     return {"controls": rows}
