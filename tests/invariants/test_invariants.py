@@ -19,7 +19,7 @@ from so3krates.prediction import ElementTable
 from so3krates.system import System
 from so3krates.term import Sum
 
-RARE = ("high degrees", "neighbors")
+RARE = ("high degrees", "neighbors", "invariant")
 """Looked at by the slow tests alone."""
 ELEMENTS = ElementTable(numbers=(1, 6, 8, 11, 14, 17), energies=(-13.6, -1030.0, -2042.0, -4412.0, -7880.0, -12520.0))
 

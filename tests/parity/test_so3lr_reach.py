@@ -40,6 +40,7 @@ def test_the_cutoff_moves_the_energy_of_one_water(so3lr_file: Path) -> None:
             assert prediction.components[name] == pytest.approx(far.components[name], abs=1e-9)
 
 
+@pytest.mark.slow
 def test_a_liquid_against_a_molecule(reference: Path, so3lr_file: Path) -> None:
     """Unbound with the defaults, bound at one cutoff, and by another amount with all images."""
     box, _ = liquid(reference)

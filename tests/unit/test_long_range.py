@@ -77,7 +77,12 @@ def liquid() -> System:
 
 
 @pytest.mark.parametrize(
-    ("system", "table"), [(methanol(1.0), True), (silicon(), False), (liquid(), True)], ids=["ion", "crystal", "liquid"]
+    ("system", "table"),
+    [
+        pytest.param(methanol(1.0), True, id="ion"),
+        pytest.param(silicon(), False, id="crystal", marks=pytest.mark.slow),
+        pytest.param(liquid(), True, id="liquid", marks=pytest.mark.slow),
+    ],
 )
 def test_compiled_evaluation_equals_prediction(system: System, table: bool) -> None:
     potential = long_range_potential()

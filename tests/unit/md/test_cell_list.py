@@ -74,9 +74,11 @@ def skin(gas: System) -> VerletNeighbors:
 
 
 SEARCHES = {"cells": cells, "skin": skin}
+SEARCHED = [pytest.param("cells", marks=pytest.mark.slow), "skin"]
+"""Candidates are searched for in cells too."""
 
 
-@pytest.mark.parametrize("search", list(SEARCHES))
+@pytest.mark.parametrize("search", SEARCHED)
 def test_a_run_in_cells_equals_one_over_all_pairs(argon, gas: System, search: str) -> None:
     """In double precision the order of sums is all that differs: 60 steps amplify the rounding by very little."""
     (ours, _), (theirs, _) = (frames(argon, gas, each) for each in (SEARCHES[search](gas), dense.allocate(gas, CUTOFF)))
@@ -102,7 +104,7 @@ def scarce(enough: Searched, short: str) -> tuple[Searched, Searched]:
 
 
 @pytest.mark.parametrize("short", ["pairs", "images"])
-@pytest.mark.parametrize("search", list(SEARCHES))
+@pytest.mark.parametrize("search", SEARCHED)
 def test_forced_overflow_gives_the_trajectory_of_a_large_list(argon, gas: System, search: str, short: str) -> None:
     small, large = scarce(SEARCHES[search](gas), short)
     (few, retries), (many, none) = frames(argon, gas, small, "float32"), frames(argon, gas, large, "float32")
@@ -111,7 +113,7 @@ def test_forced_overflow_gives_the_trajectory_of_a_large_list(argon, gas: System
         np.testing.assert_array_equal(values, many.present()[name], err_msg=name)
 
 
-@pytest.mark.parametrize("search", list(SEARCHES))
+@pytest.mark.parametrize("search", SEARCHED)
 def test_a_resumed_run_goes_on_in_the_same_cells(argon, tmp_path: Path, search: str) -> None:
     """With a skin too, whose candidates are older than the checkpoint."""
     rng = np.random.default_rng(1)
@@ -145,7 +147,8 @@ def test_candidates_hold_while_a_barostat_moves_the_cell(argon) -> None:
     np.testing.assert_allclose(ours.volume, theirs.volume, rtol=1e-11)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("search", [pytest.param("cells", marks=pytest.mark.slow), "skin"])
+@pytest.mark.slow
+@pytest.mark.parametrize("search", SEARCHES)
 def test_another_grid_comes_in_at_a_step_of_the_trajectory(
     argon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, search: str
 ) -> None:

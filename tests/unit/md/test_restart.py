@@ -375,7 +375,11 @@ def test_a_full_disk_loses_nothing(cluster: System, argon, tmp_path: Path, monke
 
 
 @pytest.mark.parametrize(
-    ("number", "error"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, md.RunUnfinished)], ids=["INT", "TERM"]
+    ("number", "error"),
+    [
+        pytest.param(signal.SIGINT, KeyboardInterrupt, id="INT"),
+        pytest.param(signal.SIGTERM, md.RunUnfinished, id="TERM", marks=pytest.mark.slow),
+    ],
 )
 def test_an_interrupt_ends_after_the_chunk_with_a_checkpoint(
     cluster: System,

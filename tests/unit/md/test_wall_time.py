@@ -10,7 +10,7 @@ import pytest
 from so3krates import md
 from so3krates._errors import InputError
 from so3krates.io.trajectory import Trajectory
-from so3krates.md import progress
+from so3krates.md import pace as pace_module
 from so3krates.md.checkpoint import checkpoint_path
 from so3krates.md.pace import Pace
 from so3krates.md.run_file import read_summary
@@ -55,7 +55,7 @@ def test_room_leaves_time_for_writing() -> None:
 
 def test_chunks_shrink_towards_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = 0.0
-    monkeypatch.setattr(progress, "perf_counter", lambda: clock)
+    monkeypatch.setattr(pace_module, "perf_counter", lambda: clock)
     pace = Pace(2.0, 10**6)
     pace.start()
     assert pace.next(10**6, 100.0) == 1  # it is not known yet how long a step takes

@@ -53,7 +53,7 @@ def held(neighbors: Neighbors, start: System, later: System) -> Neighbors:
     raise AssertionError(f"still overflows: {overflow}, {neighbors}")
 
 
-@pytest.mark.parametrize("shrunk", [1.0, 0.8, 0.6])
+@pytest.mark.parametrize("shrunk", [1.0, 0.8, pytest.param(0.6, marks=pytest.mark.slow)])
 def test_near_pairs_from_far_ones_that_reach_over_many_images(shrunk: float) -> None:
     """A long-range cutoff of 12 Å in a box of 12.4 Å, and in what a barostat makes of it."""
     system = box()

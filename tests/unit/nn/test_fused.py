@@ -246,7 +246,7 @@ def test_batches_of_replicas_are_what_each_is_alone() -> None:
         np.testing.assert_allclose(batched[n], forces(graph.vectors, graph), rtol=1e-12, atol=1e-14)
 
 
-@pytest.mark.parametrize("name", ["article", "so3lr"])
+@pytest.mark.parametrize("name", ["article", pytest.param("so3lr", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.slow)])
 def test_potentials_with_the_kernel_are_physical(name: str, dtype: str) -> None:
     potential = Potential(random_model(CONFIGS[name], dtype=dtype), tolerance=1e-4)

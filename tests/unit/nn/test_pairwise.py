@@ -46,7 +46,8 @@ def loss_and_gradient(model: SO3krates, graph: Graph) -> tuple[np.ndarray, np.nd
 
 
 @pytest.mark.parametrize(
-    ("largest", "dense"), [(0, True), pytest.param(7, True, marks=pytest.mark.slow), (12, True), (12, False)]
+    ("largest", "dense"),
+    [(0, True), *(pytest.param(each, True, marks=pytest.mark.slow) for each in (7, 12)), (12, False)],
 )
 def test_losses_and_their_gradients_are_those_of_the_other_form(
     largest: int, dense: bool, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch

@@ -24,7 +24,16 @@ from so3krates.potential import Potential
 
 pytestmark = pytest.mark.skipif(preferred() is None, reason="there is no compiled kernel for this device")
 
-RARE = ("invariant", "neighbors", "embedded charge", "high degrees", "narrow chunks", "one wide chunk")
+RARE = (
+    "invariant",
+    "neighbors",
+    "embedded charge",
+    "high degrees",
+    "narrow chunks",
+    "one wide chunk",
+    "wide",
+    "charges and ratios",
+)
 RELATIVE = {"float64": 1e-11, "float32": 2e-4}
 ALL = {
     **CONFIGS,

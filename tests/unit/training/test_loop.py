@@ -44,7 +44,7 @@ def test_training_learns_and_the_model_file_is_the_best_model(tmp_path: Path) ->
     assert np.abs(errors).mean() == pytest.approx(best["forces_mae"], rel=1e-3)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.slow)])
 def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(
     dtype: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -236,6 +236,7 @@ def test_contradictions_are_refused(tmp_path: Path, changes: dict, message: str)
         run_config(tmp_path, **changes)
 
 
+@pytest.mark.slow
 def test_dipoles_and_ratios_are_learned_beside_forces(tmp_path: Path) -> None:
     """Labels made by fixed charges and ratios, which a network with both heads must find."""
     for name, count, seed in (("train.extxyz", 24, 1), ("valid.extxyz", 8, 2)):
