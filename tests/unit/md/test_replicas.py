@@ -394,7 +394,7 @@ def test_an_overflow_behind_the_frame_that_ended_a_run_does_not_hide_why(
             if all(track.ended for track in self.tracks):
                 break
             sleep(0.01)
-        assert self._enlarged(checkpoint.state, checkpoint.neighbors, ROOM).near.capacity
+        assert self.enlarged(checkpoint.state, checkpoint.neighbors, ROOM).near.capacity
         raise CapacityError("the neighbour list overflows whatever is tried.")
 
     monkeypatch.setattr(Track, "commit", committed)
