@@ -9,6 +9,7 @@ error is that of the slopes of blocks. The root mean square of the energy about 
 the time step.
 """
 
+import json
 import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -84,15 +85,16 @@ def main(
     folder = structures or shared("structures")
     length = Length(0.1, 0.2, 0.05) if quick else Length(thermalise_ps, time_ps, convergence_ps)
     target = output or (None if quick else RESULT)
-    load_before = os.getloadavg()[0]
-    rows = {}
     for name in only or FILES:
+        load_before = os.getloadavg()[0]
         source = ethanol if name == "ethanol" and ethanol is not None else model
-        rows[name] = _measured(so3krates.load(source), _system(name, folder), length, timesteps_fs, convergence_fs)
-        _show(name, rows[name])
+        found = _measured(so3krates.load(source), _system(name, folder), length, timesteps_fs, convergence_fs)
+        _show(name, found)
         if target is not None:
-            # After each structure, so that a run that is interrupted leaves what it has.
-            write(_document(rows, length, load_before), target)
+            # After each structure, beside those of earlier calls: large ones in float64 take hours.
+            known = json.loads(target.read_text(encoding="utf-8"))["rows"] if target.exists() else {}
+            row = {"model": source.stem, **_circumstances(length, load_before), **found}
+            write(_document(known | {name: row}), target)
 
 
 def _system(name: str, folder: Path) -> System:
@@ -186,9 +188,8 @@ def slope_error(time: np.ndarray, energy: np.ndarray) -> float:
     return float(np.sqrt(scatter / np.sum((t - t.mean()) ** 2)))
 
 
-def _document(rows: dict[str, Any], length: Length, load_before: float) -> dict[str, Any]:
+def _circumstances(length: Length, load_before: float) -> dict[str, Any]:
     return {
-        "benchmark": "energy drift at constant energy",
         "date": datetime.now(UTC).date().isoformat(),
         "machine": machine(load_before),
         "versions": {name: version(name) for name in ("so3krates", "jax", "numpy")},
@@ -198,6 +199,12 @@ def _document(rows: dict[str, Any], length: Length, load_before: float) -> dict[
             "drift_ps": length.drift_ps,
             "convergence_ps": length.convergence_ps,
         },
+    }
+
+
+def _document(rows: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "benchmark": "energy drift at constant energy",
         "openmm_kT_per_ns_per_dof": OPENMM,
         "rows": rows,
     }

@@ -176,12 +176,15 @@ def _controls(document: dict[str, Any] | None) -> str:
 
 
 def _drift(document: dict[str, Any] | None) -> str:
-    columns = "structure | precision, time step | meV/atom/ps | k_BT/ns per degree of freedom | over σ(kinetic energy)"
+    columns = (
+        "structure | precision, time step | ps | meV/atom/ps | k_BT/ns per degree of freedom | over σ(kinetic energy)"
+    )
     structures = (document or {"rows": {}})["rows"]
     rows = [
         (
             name,
             label,
+            f"{drift['time_ps']:g}",
             f"{drift['meV_per_atom_per_ps']:.1e} ± {drift['error_meV_per_atom_per_ps']:.0e}",
             f"{drift['kT_per_ns_per_dof']:.1e} ± {drift['error_kT_per_ns_per_dof']:.0e}",
             f"{drift['over_kinetic_spread']:.1e}",
@@ -193,7 +196,8 @@ def _drift(document: dict[str, Any] | None) -> str:
         errors = ", ".join(f"{value:.1e}" for value in row["convergence"]["rms_meV_per_atom"].values())
         steps = ", ".join(row["convergence"]["rms_meV_per_atom"])
         exponent = f"∝ Δt^{row['convergence']['exponent']:.2f}"
-        rows.append((name, f"error at {steps}", f"{errors} meV/atom", exponent, "–"))
+        length = f"{row['protocol']['convergence_ps']:g}"
+        rows.append((name, f"error at {steps}", length, f"{errors} meV/atom", exponent, "–"))
     return _section(DRIFT, _table(columns, rows))
 
 
