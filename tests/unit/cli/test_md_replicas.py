@@ -136,7 +136,8 @@ def test_the_same_trajectory_many_times_is_refused(
 def test_replicas_at_their_own_pressures(files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ase.io.write(tmp_path / "box.extxyz", ase.build.molecule("CH3OH", cell=(6, 6, 6), pbc=True))
     options = ("--ensemble", "npt-mtk", "--temperature-K", "100", "--pressures-GPa", "0", "0.02")
-    options += ("--barostat-period-fs", "200", "--time-ps", "0.02", "--min-distance", "0.01", "--save-every-fs", "1")
+    options += ("--barostat-period-fs", "200", "--compressibility-per-GPa", "20")
+    options += ("--time-ps", "0.02", "--min-distance", "0.01", "--save-every-fs", "1")
     assert run(files, tmp_path / "run.h5", *options, start=tmp_path / "box.extxyz") == 0
     table = rows(capsys.readouterr().out)
     assert [row[:2] for row in table.values()] == [["100", "0"], ["100", "0.02"]]
