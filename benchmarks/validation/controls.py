@@ -5,7 +5,6 @@ from pydantic import PositiveFloat
 from validation.ensembles import Ensemble, StatePoint, Surroundings
 
 from so3krates import md
-from so3krates._typing import Array, Float
 from so3krates.md import Integrator, State
 from so3krates.md.operators import scale, temperature
 from so3krates.md.state import Forces
@@ -38,13 +37,6 @@ class AllDegrees(md.NoseHoover):
         return super().degrees_of_freedom(system) + 3
 
 
-class WithoutNoise(md.StochasticCellRescaling):
-    """Berendsen's barostat: the cell follows the pressure, and its fluctuations are too small."""
-
-    def _strain(self, state: State, pull: Float[Array, "3 3"]) -> Float[Array, "3 3"]:
-        return state.thermostat.mobility * pull
-
-
 def weak_coupling(point: StatePoint, around: Surroundings) -> Integrator:
     return WeakCoupling(temperature_K=point.temperature_K, time_constant_fs=around.period_fs)
 
@@ -57,20 +49,9 @@ def all_degrees(point: StatePoint, around: Surroundings) -> Integrator:
     return AllDegrees(temperature_K=point.temperature_K, period_fs=around.period_fs)
 
 
-def without_noise(point: StatePoint, around: Surroundings) -> Integrator:
-    return WithoutNoise(
-        temperature_K=point.temperature_K,
-        pressure_GPa=point.pressure_GPa,
-        compressibility_per_GPa=around.compressibility_per_GPa,
-        barostat_time_fs=5.0 * around.period_fs,
-        thermostat_time_fs=around.period_fs,
-    )
-
-
 CONTROLS = {
     "velocities scaled towards the mean (Berendsen)": Ensemble("NVT", weak_coupling),
     "temperature 3 % too high": Ensemble("NVT", warm),
     "3N degrees of freedom instead of 3N − 3": Ensemble("NVT", all_degrees),
-    "cell scaled towards the pressure (Berendsen)": Ensemble("NPT", without_noise),
 }
 """What is wrong → how it is made."""

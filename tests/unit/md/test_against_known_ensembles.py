@@ -35,16 +35,16 @@ def gas() -> System:
 
 def drawn(harness: SimpleNamespace, system: System, point: Any, rng: np.random.Generator, count: int = 2000) -> Any:
     """An ideal gas in N, p, T with the centre of mass at rest: V is Gamma(N + 1), velocities are normal."""
-    thermal = BOLTZMANN * point.temperature_K
+    atoms, thermal = len(system), BOLTZMANN * point.temperature_K
     masses = system.masses[:, None]
-    velocities = rng.standard_normal((count, ATOMS, 3)) * np.sqrt(thermal / masses)
+    velocities = rng.standard_normal((count, atoms, 3)) * np.sqrt(thermal / masses)
     velocities -= (masses * velocities).sum(axis=1, keepdims=True) / masses.sum()
     pressure = 1.0 if point.pressure_GPa is None else point.pressure_GPa
     return harness.sampling.Samples(
         kinetic=0.5 * np.sum(masses * velocities**2, axis=(1, 2)),
         potential=np.zeros(count),
-        volume=rng.gamma(ATOMS + 1, thermal / (pressure * GPA), count),
-        positions=np.zeros((count, ATOMS, 3)),
+        volume=rng.gamma(atoms + 1, thermal / (pressure * GPA), count),
+        positions=np.zeros((count, atoms, 3)),
         velocities=velocities,
     )
 
@@ -72,6 +72,17 @@ def test_canonical_velocities_pass_and_a_wrong_count_of_freedom_is_found(
         for part in ("mean", "width")
     }
     assert off(0)["kinetic energy, mean"] > 5.0
+
+
+def test_groups_of_few_atoms_are_compared_with_what_they_are(
+    harness: SimpleNamespace, gas: System, rng: np.random.Generator
+) -> None:
+    """While the centre of mass rests, the kinetic energy of four of eight atoms is 4 % narrower than their share."""
+    few = System(gas.positions[:8], gas.numbers[:8], gas.cell, gas.pbc)
+    point = harness.ensembles.StatePoint(150.0)
+    samples = drawn(harness, few, point, rng, 20_000)
+    off = harness.checks.deviations_of_one(samples, few, np.arange(8), "NVT", point, harness.checks.Freedom(3, 0))
+    assert max(off.values()) < 4.0
 
 
 def test_a_temperature_three_percent_off_is_found(
