@@ -173,11 +173,12 @@ def _means(samples: Samples, freedom: int) -> dict[str, Any]:
 
 
 def _over_harmonic(case: Case, means: dict[str, Any], point: StatePoint, freedom: checks.Freedom) -> dict[str, float]:
-    """⟨U − U₀⟩ over N_f k_BT/2, which is 1 but for what is not harmonic in the springs."""
-    least = case.make("float64").energy(case.system)
+    """⟨U − U₀⟩ over N_f k_BT/2, which is 1 but for what is not harmonic. Frames are without the elements' energies."""
+    potential = case.make("float64")
+    least = potential.energy(case.system) - potential.reference_energy(case.system.numbers)
     expected = 0.5 * freedom.count(case.system) * BOLTZMANN * point.temperature_K
-    potential = means["potential_energy_eV"]
-    return {"mean": (potential["mean"] - least) / expected, "error": potential["error"] / expected}
+    found = means["potential_energy_eV"]
+    return {"mean": (found["mean"] - least) / expected, "error": found["error"] / expected}
 
 
 def _ideal_gas(case: Case, entry: Ensemble, dtype: str, seed: int) -> dict[str, Any]:

@@ -38,6 +38,9 @@ def test_every_ensemble_is_within_three_standard_errors(tables: ModuleType) -> N
         if measured := document.get("state_points"):
             assert measured["within_3_sigma"] == (max(tables.sigmas(document)) <= 3.0)
             assert measured["within_3_sigma"], (document["system"]["name"], document["ensemble"])
+            for point in measured["points"]:
+                over = point.get("potential_over_harmonic", {"mean": 1.0, "error": 0.0})
+                assert abs(over["mean"] - 1.0) < 0.05 + 3.0 * over["error"], (document["system"]["name"], point)
         if measured := document.get("convergence"):
             # The noise of the barostat has an error of its own, of first order; the page says why.
             first = document["ensemble"].startswith("StochasticCellRescaling")
