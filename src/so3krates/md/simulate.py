@@ -194,7 +194,8 @@ def simulate_replicas(
         timestep_fs: fs.
         steps: total number of steps, those before a resume included.
         seeds: of velocities and noise, one for each; 0, 1, 2, … if not given.
-        exchange: exchange of temperatures between neighbouring replicas (Langevin, CSVR).
+        exchange: exchange of temperatures between neighbouring replicas (Langevin, CSVR). Starts in a periodic cell are
+            moved by whole cell vectors, so that the bonds of the first one join the same images in all of them.
         to: run.h5 stands for run_000.h5, run_001.h5, …; the checkpoint of all is beside them.
         initial_temperature_K: of all velocities drawn at the start; that of each thermostat if not given.
         thermalise_ps: as in `simulate`.

@@ -96,7 +96,7 @@ def check(kind: str, cutoff: float, seed: int) -> None:
     assert not (report := fault(system, cutoff, pairs)), report
 
 
-@settings(max_examples=6, deadline=None, derandomize=True)
+@settings(max_examples=10, deadline=None, derandomize=True)
 @given(
     seed=st.integers(0, 2**32 - 1),
     cutoff=st.floats(0.8, 3.0),
@@ -120,7 +120,7 @@ def test_equals_the_dense_list(seed: int, cutoff: float, pbc: tuple[bool, bool, 
     assert not (report := fault(system, cutoff, ours)), report
 
 
-@settings(max_examples=6, deadline=None, derandomize=True)
+@settings(max_examples=10, deadline=None, derandomize=True)
 @given(seed=st.integers(0, 2**32 - 1), cutoff=st.floats(1.5, 3.0), speed=st.floats(0.0, 0.06))
 def test_a_cell_that_changes_is_right_or_overflows(seed: int, cutoff: float, speed: float) -> None:
     """Shrunk and sheared step after step: right as long as the list says so, and again once it is enlarged."""
