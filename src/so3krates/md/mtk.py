@@ -48,8 +48,8 @@ class MTK(ConstantPressure):
     is scaled as a whole. The centre of mass rests, 3N − 3 degrees of freedom; its own pressure k_BT/V is added.
 
     The volume oscillates with about the period of the barostat where the compressibility is right, otherwise with that
-    times the root of the true one over the given one. It should be longer than the periods of the atoms. The system has to be
-    ergodic by itself; far from equilibrium, begin with `StochasticCellRescaling`, whose volume relaxes instead.
+    times the root of the true one over the given one. It should be longer than the periods of the atoms. The system has
+    to be ergodic by itself; far from equilibrium, begin with `StochasticCellRescaling`, whose volume relaxes instead.
     """
 
     scaled_by = "a Nosé–Hoover chain"

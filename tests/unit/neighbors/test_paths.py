@@ -154,7 +154,7 @@ ALL = [
     for kind in ("ordinary", "left-handed", "thin", "two axes", "one axis", "molecule", "skewed")
     for search, cutoff, dtype in SEARCHES
     if (kind, search) != ("skewed", "table")
-] + [Case("tiny", "pairs", cutoff, "float32") for cutoff in (1.2, 2.5)]
+] + [Case("skewed", "cells", 1.5), *(Case("tiny", "pairs", cutoff, "float32") for cutoff in (1.2, 2.5))]
 
 
 @pytest.mark.parametrize("case", FAST, ids=lambda case: "-".join(map(str, case)))
