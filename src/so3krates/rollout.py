@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from so3krates._errors import CapacityError
+from so3krates._programs import forget_if_too_many
 from so3krates._typing import Array, Int
 
 State = TypeVar("State")
@@ -46,6 +47,7 @@ def run_chunk(
         if not int(overflow):
             return Committed(new_state, record, neighbors, retries)
         del new_state, record  # large, and invalid
+        forget_if_too_many()  # of smaller lists, which nobody needs again
         neighbors = enlarge(state, neighbors, int(overflow))
     raise CapacityError(
         f"the neighbour list overflowed {MAX_ATTEMPTS} times in a row although it was enlarged each time; "

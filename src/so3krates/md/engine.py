@@ -13,6 +13,7 @@ import numpy as np
 from so3krates._errors import CapacityError
 from so3krates._interrupts import Interrupts
 from so3krates._precision import precision_scope
+from so3krates._programs import forget_if_too_many
 from so3krates._typing import Int
 from so3krates.evaluation import Topology
 from so3krates.md.checkpoint import Checkpoint
@@ -113,6 +114,7 @@ class Engine:
             report: called after each chunk.
             deadline: when to be over.
         """
+        forget_if_too_many()  # a script may run one structure after another
         settings, system = tracks[0].settings, tracks[0].start.system
         problem = Problem(
             term=potential.fast,

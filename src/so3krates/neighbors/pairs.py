@@ -14,8 +14,12 @@ from so3krates.neighbors.overflow import causes
 
 SLACK = 1.05
 SPARE = 8
-"""Room given on allocation: a list of n pairs may grow to SLACK·n + SPARE, rounded up to a multiple of SPARE, before it
-overflows. A padded pair costs as much as a real one; an overflow costs a chunk of steps and a compilation."""
+"""Room given on allocation: a list of n pairs may grow to SLACK·n + SPARE, rounded up, before it overflows. A padded
+pair costs as much as a real one; an overflow costs a chunk of steps and a compilation."""
+
+FEWEST_SIZES, COARSEST = 16, 64
+"""Structures whose lists are about as long get lists of one length, and so share compiled programs: lengths are
+multiples of a power of two that is at most this part of them, and at most so many pairs."""
 
 
 class Pairs(eqx.Module):
@@ -71,5 +75,8 @@ def with_slack(pairs: int) -> int:
 
 
 def rounded(pairs: float) -> int:
-    """Up to a multiple of SPARE."""
-    return SPARE * ceil(pairs / SPARE)
+    """Up to a multiple of SPARE, or of more for longer lists."""
+    step = SPARE
+    while 2 * step <= min(COARSEST, pairs / FEWEST_SIZES):
+        step *= 2
+    return step * ceil(pairs / step)
