@@ -11,6 +11,8 @@ the trace (isotropic), the diagonal (anisotropic) or the symmetric part (triclin
 the same everywhere, so this is exact for the distribution dV·exp(−(U + K + pV)/k_BT) in the limit of small steps; the
 authors take V in place of V₀, which only changes how fast the volume moves. Of the two k_BT, one belongs to that
 measure, and one is the pressure of the centre of mass, which rests here but stands anywhere in the cell.
+Where the shape moves, the measure is dL_x dL_y dL_z (anisotropic), or dH/V² with the nine elements of H (triclinic):
+volumes are distributed alike for all couplings, while dH alone would give an ideal gas V^(N + 2).
 """
 
 from dataclasses import replace

@@ -26,9 +26,13 @@ class NoseHoover(ConstantVolume):
     """Canonical ensemble by a deterministic chain of thermostats; the centre of mass rests, 3N − 3 degrees of freedom.
 
     A chain scales velocities and turns nothing: an isolated molecule that does not rotate never will. With
-    `fix_rotation` the angular momentum is removed at the start and 3N − 6 degrees of freedom (3N − 5 for a linear
-    molecule) share the kinetic energy; an isolated molecule at rest is refused without it, since its vibrations would
-    become too hot. A chain needs a system that is ergodic by itself: for a few stiff oscillators take Langevin.
+    `fix_rotation` the angular momentum is removed at the start and 3N − 6 degrees of freedom share the kinetic energy;
+    an isolated molecule at rest is refused without it, since its vibrations would become too hot. A chain needs a
+    system that is ergodic by itself: for a few stiff oscillators take Langevin.
+
+    The mass of the first link is N_f k_BT τ² at the first temperature of a ramp. The period is `period_fs` where
+    kinetic and potential energy share alike, as in a solid; in a gas it is shorter by √2, and at a higher temperature
+    of a ramp by the root of the ratio.
     """
 
     scaled_by = "a Nosé–Hoover chain"

@@ -8,14 +8,15 @@ from so3krates._typing import Array, Float
 from so3krates.config import Config
 from so3krates.md.operators import drift, kick, kinetic_energy, refresh
 from so3krates.md.state import Forces, Snapshot, State
-from so3krates.md.velocities import degrees_of_freedom, without_center, without_rotation
+from so3krates.md.velocities import center_rests, degrees_of_freedom, without_center, without_rotation
 
 
 class NVE(Config):
     """Velocity Verlet (B A B): symplectic, time-reversible, second order.
 
-    The centre of mass rests, so the kinetic energy is shared by 3N − 3 degrees of freedom; 3N − 6 (3N − 5 for a
-    linear molecule) with `fix_rotation`, which removes the angular momentum at the start. Both are conserved.
+    The centre of mass rests, so the kinetic energy is shared by 3N − 3 degrees of freedom; 3N − 6 with `fix_rotation`,
+    which removes the angular momentum at the start. Both are conserved. With `fix_center=False` they are 3N if the
+    centre moves at the start, as it does with drawn velocities.
     """
 
     fix_center: bool = Field(default=True, description="remove the motion of the centre of mass at the start")
@@ -36,7 +37,8 @@ class NVE(Config):
         return False
 
     def degrees_of_freedom(self, start: Snapshot) -> int:
-        return degrees_of_freedom(start.system, start.fixed, fix_center=self.fix_center, fix_rotation=self.fix_rotation)
+        rests = self.fix_center or (start.velocities is not None and center_rests(start.system, start.velocities))
+        return degrees_of_freedom(start.system, start.fixed, fix_center=rests, fix_rotation=self.fix_rotation)
 
     def prepare(self, snapshot: Snapshot) -> Snapshot:
         system, velocities = snapshot.system, snapshot.velocities

@@ -10,7 +10,14 @@ from so3krates._errors import InputError
 from so3krates.config import Config
 from so3krates.md.schedule import Ramp, Schedule, every_pressure, every_temperature, make_schedule, start_of
 from so3krates.md.state import Snapshot
-from so3krates.md.velocities import degrees_of_freedom, kinetic_energy, rotates, without_center, without_rotation
+from so3krates.md.velocities import (
+    cannot_turn,
+    degrees_of_freedom,
+    in_vacuum,
+    kinetic_energy,
+    without_center,
+    without_rotation,
+)
 from so3krates.units import BOLTZMANN, FEMTOSECOND, GPA
 
 WATER_PER_GPA = 0.46
@@ -106,7 +113,12 @@ def _prepared(snapshot: Snapshot, thermostat: str, *, fix_rotation: bool) -> Sna
         velocities = without_center(system, velocities)
     if fix_rotation:
         velocities = without_rotation(system, velocities)
-    elif not snapshot.fixed and not rotates(system, velocities):
+    elif cannot_turn(system, velocities, snapshot.fixed):
+        if snapshot.fixed or not in_vacuum(system):
+            raise InputError(
+                f"{system.formula} could turn about what holds it and does not, and {thermostat} cannot make it: start "
+                "from other velocities, or use Langevin dynamics."
+            )
         count = degrees_of_freedom(system, fix_center=True, fix_rotation=True)
         raise InputError(
             f"{system.formula} does not rotate, and {thermostat} cannot make it: with fix_rotation=True its {count} "

@@ -6,15 +6,15 @@ import numpy as np
 
 from so3krates._errors import InputError
 from so3krates._typing import Float
-from so3krates.system import System
+from so3krates.system import System, in_empty_box
 from so3krates.units import BOLTZMANN, FEMTOSECOND
 
 LINEAR = 1e-6
 """A principal moment of inertia below this fraction of the largest counts as zero."""
 
 AT_REST = 1e-4
-"""An angular momentum below this fraction of those of the atoms counts as zero; velocities may come from a file in
-single precision."""
+"""A momentum, or an angular momentum, below this fraction of those of the atoms counts as zero; velocities may come
+from a file in single precision."""
 
 
 def maxwell_boltzmann(
@@ -82,26 +82,62 @@ def without_rotation(system: System, velocities: Float[np.ndarray, "atoms 3"]) -
     return velocities - np.cross(omega, arms)
 
 
-def rotates(system: System, velocities: Float[np.ndarray, "atoms 3"]) -> bool:
-    """Whether a structure has angular momentum about its centre of mass, or could not have any: it is periodic, or a
-    single atom, or at rest."""
+def in_vacuum(system: System) -> bool:
+    """Without images, or in a cell that only stands for vacuum: its angular momentum is conserved."""
+    return not system.periodic or in_empty_box(system)
+
+
+def center_rests(system: System, velocities: Float[np.ndarray, "atoms 3"]) -> bool:
+    """Whether the atoms move and their centre of mass does not."""
+    momenta = system.masses[:, None] * velocities
+    return float(np.linalg.norm(momenta.sum(axis=0))) < AT_REST * float(np.linalg.norm(momenta))
+
+
+def cannot_turn(system: System, velocities: Float[np.ndarray, "atoms 3"], fixed: Sequence[int] = ()) -> bool:
+    """Whether a structure could rotate as a whole and does not: angular momentum that is conserved, and zero.
+
+    It is conserved about the centre of mass in vacuum, about an atom that is fixed, and about an axis: that of a
+    structure periodic along one, or the line that fixed atoms lie on.
+    """
     masses = system.masses[:, None]
-    arms = system.positions - (masses * system.positions).sum(axis=0) / masses.sum()
-    each = np.cross(arms, masses * velocities)
-    return system.periodic or float(np.linalg.norm(each.sum(axis=0))) >= AT_REST * float(np.linalg.norm(each))
+    center = (masses * system.positions).sum(axis=0) / masses.sum()
+    arms = system.positions - (system.positions[fixed[0]] if fixed else center)
+    held = arms[list(fixed)]
+    if system.cell is not None and not in_vacuum(system):
+        held = np.vstack([held, system.cell[list(system.pbc)]])
+    axes = _free_axes(held)
+    if not axes.size:
+        return False
+    momentum = axes @ np.cross(arms, masses * velocities).sum(axis=0)
+    levers = arms if len(axes) == 3 else np.cross(arms, axes[0])
+    # A single atom has no lever, and what rests is refused for that.
+    most = float(np.sum(masses[:, 0] * np.linalg.norm(levers, axis=1) * np.linalg.norm(velocities, axis=1)))
+    return float(np.linalg.norm(momentum)) < AT_REST * most
+
+
+def _free_axes(held: Float[np.ndarray, "vectors 3"]) -> Float[np.ndarray, "axes 3"]:
+    """About which space may turn while these vectors stay: all, their own line, or none."""
+    if not held.size or not np.any(held):
+        return np.eye(3)
+    _, sizes, directions = np.linalg.svd(held)
+    return directions[:1] if len(sizes) < 2 or sizes[1] < LINEAR * sizes[0] else np.zeros((0, 3))
 
 
 def degrees_of_freedom(system: System, fixed: Sequence[int] = (), *, fix_center: bool, fix_rotation: bool) -> int:
-    """3N, less 3 if the centre of mass rests, less 3 (2 for a linear molecule) if nothing rotates.
+    """3N, less 3 if the centre of mass rests, less 3 if nothing rotates.
 
-    With atoms that are fixed, three for each of the others: neither momentum is conserved then.
+    Two atoms have two rotations. A linear molecule of more atoms has three: it bends, and in a plane only if it does
+    not turn about its axis, so of every two bends that are alike one is left (and 3N − 5 counts vibrations, in which
+    both are).
+
+    With atoms that are fixed, three for each of the others: they hold the centre of mass.
 
     Raises:
         InputError: if none is left, or for `fix_rotation` with a periodic structure or with fixed atoms.
     """
     if fixed:
         if fix_rotation:
-            raise InputError("with atoms that are fixed nothing rotates freely; leave out fix_rotation.")
+            raise InputError("fix_rotation is for structures that are free; leave it out where atoms are fixed.")
         freedom = 3 * (len(system) - len(set(fixed)))
         if not freedom:
             raise InputError(f"all atoms of {system.formula} are fixed; leave some free to move.")
@@ -109,8 +145,7 @@ def degrees_of_freedom(system: System, fixed: Sequence[int] = (), *, fix_center:
     freedom = 3 * len(system) - (3 if fix_center else 0)
     if fix_rotation:
         _refuse_periodic(system)
-        moments = np.linalg.eigvalsh(_inertia(system))
-        freedom -= int(np.sum(moments > LINEAR * max(moments.max(), 1e-12)))
+        freedom -= {1: 0, 2: 2}.get(len(system), 3)
     if freedom < 1:
         raise InputError(
             f"{system.formula} has no degree of freedom left once its centre of mass is fixed; "
@@ -132,5 +167,5 @@ def _inertia(system: System) -> Float[np.ndarray, "3 3"]:
 
 
 def _refuse_periodic(system: System) -> None:
-    if system.periodic:
+    if not in_vacuum(system):
         raise InputError(f"{system.formula} is periodic and has no conserved angular momentum; use fix_rotation=False.")

@@ -10,8 +10,9 @@ from ase.md.verlet import VelocityVerlet
 
 from so3krates import md
 from so3krates._errors import InputError
+from so3krates.md.velocities import kinetic_energy, without_center
 from so3krates.system import System
-from so3krates.units import FEMTOSECOND
+from so3krates.units import BOLTZMANN, FEMTOSECOND
 
 
 class HandMade(Calculator):
@@ -108,11 +109,39 @@ def test_degrees_of_freedom_and_temperature(cluster: System, argon) -> None:
     assert np.abs(run.frames.velocities.mean(axis=1)).max() < 1e-15
 
 
-def test_linear_molecules_lose_two_rotations(argon) -> None:
+def test_a_linear_molecule_without_rotation_moves_in_a_plane(argon) -> None:
+    """So both bends that are alike count as one, and 3N − 6 is left: also of velocities drawn where it bends."""
     rod = System(np.array([[0.0, 0, 0], [3.8, 0, 0], [7.6, 0, 0]]), np.full(3, 18))
-    assert md.NVE(fix_rotation=True).degrees_of_freedom(md.Snapshot(rod)) == 9 - 5
+    integrator = md.NVE(fix_rotation=True)
+    freedom = integrator.degrees_of_freedom(md.Snapshot(rod))
+    assert freedom == 3
+    start = md.Snapshot(rod, md.maxwell_boltzmann(rod, 20.0, seed=4))
+    _, run = md.simulate(argon("float64"), start, integrator, timestep_fs=4.0, steps=500, save_every_fs=20.0)
+    arms = (run.frames.positions - run.frames.positions.mean(axis=1, keepdims=True)).reshape(-1, 3)
+    widths = np.linalg.svd(arms, compute_uv=False)
+    assert widths[1] > 1e-2 * widths[0]
+    assert widths[2] < 1e-10 * widths[0]
+    bent = rod.moved(rod.positions + np.array([[0, 0, 0], [0, 0.1, 0], [0, 0, 0]]))
+    drawn = [md.maxwell_boltzmann(bent, 20.0, seed, fix_rotation=True) for seed in range(2000)]
+    energies = np.array([kinetic_energy(bent, each) for each in drawn]) / (0.5 * BOLTZMANN * 20.0)
+    assert abs(energies.mean() - freedom) < 4.0 * energies.std() / np.sqrt(len(drawn))
+
+
+def test_what_few_atoms_have_left() -> None:
+    pair = System(np.array([[0.0, 0, 0], [3.8, 0, 0]]), np.full(2, 18))
+    assert md.NVE(fix_rotation=True).degrees_of_freedom(md.Snapshot(pair)) == 1
+    atom = System(np.zeros((1, 3)), np.array([18]))
     with pytest.raises(InputError, match="no degree of freedom"):
-        md.NVE().degrees_of_freedom(md.Snapshot(System(np.zeros((1, 3)), np.array([18]))))
+        md.NVE().degrees_of_freedom(md.Snapshot(atom))
+    assert md.NVE(fix_center=False).degrees_of_freedom(md.Snapshot(atom)) == 3
+
+
+def test_a_center_that_may_move_and_rests_has_no_energy(cluster: System) -> None:
+    """The end of most runs: nothing will set it in motion."""
+    free = md.NVE(fix_center=False)
+    moving = md.maxwell_boltzmann(cluster, 30.0, seed=1, fix_center=False)
+    assert free.degrees_of_freedom(md.Snapshot(cluster, moving)) == 39
+    assert free.degrees_of_freedom(md.Snapshot(cluster, without_center(cluster, moving))) == 36
 
 
 def test_rotation_of_a_periodic_structure_is_refused(argon) -> None:

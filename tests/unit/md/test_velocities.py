@@ -84,3 +84,42 @@ def test_a_chain_refuses_a_molecule_that_cannot_begin_to_rotate(molecule: System
     prepared = fixed.prepare(md.Snapshot(molecule, turning)).velocities
     assert prepared is not None
     np.testing.assert_allclose(angular_momentum(molecule, prepared), 0.0, atol=1e-12)
+
+
+def test_a_cell_that_is_only_vacuum_counts_as_none(molecule: System) -> None:
+    boxed = System(
+        molecule.positions, molecule.numbers, 1000.0 * np.eye(3), (True,) * 3, isotope_masses=molecule.isotope_masses
+    )
+    still = md.Snapshot(boxed, without_rotation(boxed, maxwell_boltzmann(boxed, TEMPERATURE_K, 2)))
+    with pytest.raises(InputError, match="does not rotate"):
+        md.CSVR(temperature_K=TEMPERATURE_K).prepare(still)
+    assert md.CSVR(temperature_K=TEMPERATURE_K, fix_rotation=True).degrees_of_freedom(still) == 9
+
+
+def test_what_is_held_along_a_line_could_turn_about_it(molecule: System) -> None:
+    thermostat = md.CSVR(temperature_K=TEMPERATURE_K)
+    for fixed, free in (((1,), np.eye(3)), ((1, 3), molecule.positions[[3]] - molecule.positions[1])):
+        turning = maxwell_boltzmann(molecule, TEMPERATURE_K, 3, fixed=fixed)
+        assert thermostat.prepare(md.Snapshot(molecule, turning, fixed=fixed)).velocities is not None
+        # Rotations about the held atom, or the line, taken off by least squares in the kinetic energy.
+        arms, root = molecule.positions - molecule.positions[1], np.sqrt(molecule.masses)[:, None]
+        rotations = np.stack([(root * np.cross(axis, arms)).ravel() for axis in free], axis=1)
+        amount = np.linalg.lstsq(rotations, (root * turning).ravel(), rcond=None)[0]
+        still = turning - np.cross(amount @ free, arms)
+        still[list(fixed)] = 0.0  # they are, up to rounding
+        with pytest.raises(InputError, match="could turn about what holds it"):
+            thermostat.prepare(md.Snapshot(molecule, still, fixed=fixed))
+    three = maxwell_boltzmann(molecule, TEMPERATURE_K, 3, fixed=(0, 1, 3))
+    assert thermostat.prepare(md.Snapshot(molecule, three, fixed=(0, 1, 3))).velocities is not None
+
+
+def test_a_chain_of_atoms_through_its_images_could_turn_about_its_axis() -> None:
+    """Periodic along one axis, as a polymer is."""
+    sites, cell = np.array([[0.0, 0.3, 0.0], [1.2, -0.3, 0.0]]), np.diag([2.4, 20.0, 20.0])
+    zigzag = System(sites, np.array([6, 6]), cell, (True, False, False))
+    thermostat = md.CSVR(temperature_K=TEMPERATURE_K)
+    about = np.cross([1.0, 0.0, 0.0], zigzag.positions)
+    along = np.array([[1.0, 0.0, 0.0], [-1.0, 0.0, 0.0]])
+    assert thermostat.prepare(md.Snapshot(zigzag, 1e-3 * (along + about))).velocities is not None
+    with pytest.raises(InputError, match="could turn about what holds it"):
+        thermostat.prepare(md.Snapshot(zigzag, 1e-3 * along + 1e-3 * zigzag.positions))
