@@ -172,7 +172,7 @@ def _drift(run: md.Run) -> dict[str, float]:
         "error_kT_per_ns_per_dof": 1e3 * error / (2.0 * kinetic),
         "over_kinetic_spread": drift.over_kinetic_spread,
         "fluctuation_meV_per_atom": drift.fluctuation_meV_per_atom,
-        "mean_temperature_K": run.summary.mean_temperature_K,
+        "mean_temperature_K": run.summary.temperature_K.mean,
         "time_ps": run.summary.time_ps,
     }
 

@@ -61,7 +61,7 @@ def test_long_runs_with_so3lr_are_those_measured(name: str) -> None:
     shown = row({"ala15": "Ala15"}.get(name, name.replace("_", " ")), SO3LR)
     drift = run["drift"]
     assert run["time_ps"] == 20.0 and abs(drift["over_kinetic_spread"]) < 1.0
-    assert f"| {run['atoms']} | {run['mean_temperature_K']:.0f} |" in shown
+    assert f"| {run['atoms']} | {run['temperature_K']['mean']:.0f} |" in shown
     for quantity in ("meV_per_atom_per_ps", "kT_per_ns_per_dof", "over_kinetic_spread"):
         assert f"{drift[quantity]:.1e}" in shown
     assert run["bonds"]["intact"]
@@ -72,7 +72,7 @@ def test_the_run_of_water_is_the_one_measured() -> None:
     run = result("so3lr_water_512")
     shown, drift = row("512 waters", SO3LR), run["drift"]
     assert run["time_ps"] == 5.0 and run["bonds"]["intact"]
-    temperatures = f"| {run['mean_temperature_K']:.1f} | {run['temperature_spread_K']:.1f} |"
+    temperatures = f"| {run['temperature_K']['mean']:.1f} | {run['temperature_K']['spread']:.1f} |"
     assert f"| {run['atoms']} {temperatures} {drift['meV_per_atom_per_ps']:.1e} |" in shown
     assert f"| {drift['over_kinetic_spread']:.1e} | {drift['fluctuation_meV_per_atom']:.3f} |" in shown
     assert shown.endswith(f"| {run['bonds']['largest_deviation_A']:.2f} |")

@@ -161,6 +161,6 @@ def test_the_whole_demonstration(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert metrics["errors"]["forces"]["mae"] < 0.060
     assert metrics["dynamics"]["time_ps"] == pytest.approx(20.0)
     assert metrics["dynamics"]["drift"]["over_kinetic_spread"] < 1.0
-    assert 300.0 < metrics["dynamics"]["mean_temperature_K"] < 750.0
+    assert 300.0 < metrics["dynamics"]["temperature_K"]["mean"] < 750.0
     load(tmp_path / "model.safetensors")
     assert (tmp_path / "report.html").stat().st_size > 100_000

@@ -140,13 +140,18 @@ def _results(output: Path, moves_cell: bool) -> list[str]:
     if not summary_path(output).exists():
         return [""] * (len(RESULTS) + (2 if moves_cell else 0))
     results = read_summary(output)["results"]
-    error, drift = results["temperature_error_K"], results["drift"]
-    temperature = f"{results['mean_temperature_K']:.2f}" + ("" if error is None else f" ± {error:.2g}")
+    temperature, drift = _mean(results["temperature_K"], ".2f"), results["drift"]
     found = [temperature, "" if drift is None else f"{drift['meV_per_atom_per_ps']:.3g}", f"{results['steps']}"]
-    for average in (results["pressure_GPa"], results["density_g_cm3"]) if moves_cell else ():
-        error = average["standard_error"]
-        found.append(f"{average['mean']:.4g}" + ("" if error is None else f" ± {error:.2g}"))
+    found += [_mean(results[key], ".4g") for key in ("pressure_GPa", "density_g_cm3")] if moves_cell else []
     return found
+
+
+def _mean(average: dict[str, Any], form: str) -> str:
+    """With its standard error, or the least it can be."""
+    error = average["standard_error"]
+    if error is None:
+        return format(average["mean"], form)
+    return f"{average['mean']:{form}} ± {'' if average['converged'] else '≥ '}{error:.2g}"
 
 
 def _accepted(exchanges: Exchanges, number: int) -> str:
@@ -169,10 +174,8 @@ def print_summary(console: Console, run: Run, output: Path) -> None:
     summary = run.summary
     table = Table(title=str(output), show_header=False)
     table.add_row("simulated", f"{summary.time_ps:.4g} ps, {summary.steps} steps, {summary.frames} frames")
-    error = "" if summary.temperature_error_K is None else f"; standard error {summary.temperature_error_K:.2g} K"
-    spread = f"{summary.mean_temperature_K:.2f} ± {summary.temperature_spread_K:.2f} K"
-    table.add_row("temperature", f"{spread}{error}")
     for name, average, unit in (
+        ("temperature", summary.temperature_K, "K"),
         ("pressure", summary.pressure_GPa, "GPa"),
         ("volume", summary.volume_A3, "Å³"),
         ("density", summary.density_g_cm3, "g/cm³"),
@@ -191,7 +194,10 @@ def print_summary(console: Console, run: Run, output: Path) -> None:
 
 
 def _average(average: Average, unit: str) -> str:
-    error = "" if average.standard_error is None else f"; standard error {average.standard_error:.2g} {unit}"
+    error = ""
+    if average.standard_error is not None:
+        short = "" if average.converged else " or more: the run is too short to tell"
+        error = f"; standard error {average.standard_error:.2g} {unit}{short}"
     return f"{average.mean:.5g} ± {average.spread:.2g} {unit}{error}"
 
 

@@ -60,7 +60,7 @@ def _print(made: "Demonstration", console: object) -> None:
     table = Table(title="what the model can do", title_justify="left", show_header=False)
     table.add_row("force MAE on the test frames", f"{1e3 * errors['forces'].mae:.1f} meV/Å")
     table.add_row("energy MAE on the test frames", f"{1e3 * errors['energy'].mae:.1f} meV")
-    table.add_row("dynamics", f"{summary.time_ps:.4g} ps at {summary.mean_temperature_K:.0f} K")
+    table.add_row("dynamics", f"{summary.time_ps:.4g} ps at {summary.temperature_K.mean:.0f} K")
     table.add_row("speed", f"{summary.ns_per_day:.3g} ns/day, {summary.steps_per_second:.4g} steps/s")
     if summary.drift is not None:
         table.add_row("energy drift", f"{summary.drift.meV_per_atom_per_ps:.2g} meV/atom/ps")

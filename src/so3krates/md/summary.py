@@ -36,10 +36,7 @@ class Summary:
     """Saved positions; scalars may be saved more often."""
     atoms: int
     degrees_of_freedom: int
-    mean_temperature_K: float
-    temperature_spread_K: float
-    temperature_error_K: float | None
-    """Standard error of the mean, by block averaging; None with fewer than 16 rows of scalars."""
+    temperature_K: Average
     potential_energy_eV: Average
     """Without the reference energies of the elements."""
     kinetic_energy_eV: Average
@@ -114,7 +111,6 @@ def summarize(
     """
     rows = len(series["step"])
     late = {name: values[min(1, rows - 1) :] for name, values in series.items()}
-    temperature = block_average(late["temperature"])
     volume = late.get("volume")
     drift = None
     if rows > 2:
@@ -131,9 +127,7 @@ def summarize(
         frames=frames,
         atoms=atoms,
         degrees_of_freedom=degrees_of_freedom,
-        mean_temperature_K=temperature.mean,
-        temperature_spread_K=temperature.spread,
-        temperature_error_K=temperature.standard_error,
+        temperature_K=block_average(late["temperature"]),
         potential_energy_eV=block_average(late["potential_energy"]),
         kinetic_energy_eV=block_average(late["kinetic_energy"]),
         pressure_GPa=block_average(late["pressure"]) if "pressure" in late else None,

@@ -104,14 +104,14 @@ def _found(results: Mapping[str, Any]) -> list[tuple[str, str]]:
     freedom = f"{results['degrees_of_freedom']} degrees of freedom"
     rows = [
         ("simulated", f"{number(results['time_ps'], 4)} ps, {results['steps']:,} steps, {results['frames']:,} frames"),
-        ("temperature", f"{_uncertain(results['mean_temperature_K'], results['temperature_error_K'])} K, {freedom}"),
+        ("temperature", f"{_average(results['temperature_K'])} K, {freedom}"),
     ]
     for name, key, unit in (
         ("pressure", "pressure_GPa", "GPa"),
         ("density", "density_g_cm3", "g/cm³"),
     ):
         if results[key] is not None:
-            rows.append((name, f"{_uncertain(results[key]['mean'], results[key]['standard_error'])} {unit}"))
+            rows.append((name, f"{_average(results[key])} {unit}"))
     if results["drift"] is not None:
         rows.append(("drift", f"{number(results['drift']['kT_per_ns_per_dof'], 2, signed=True)} kT/ns/dof"))
     retries = results["neighbor_retries"]
@@ -125,7 +125,7 @@ def _temperature(ax: Any, time: np.ndarray, series: Mapping[str, np.ndarray], su
     trace(ax, time, series["temperature"], "orange", "temperature")
     results = summary["results"]
     target = summary["settings"]["ensemble"].get("temperature_K")
-    text = f"temperature: mean {_uncertain(results['mean_temperature_K'], results['temperature_error_K'])} K"
+    text = f"temperature: mean {_average(results['temperature_K'])} K"
     if isinstance(target, int | float):
         ax.axhline(target, color=COLORS["ink"], linestyle=(0, (4, 2)), linewidth=1.0)
         text += f", bath {number(target, 4)} K (dashed)"
@@ -189,15 +189,13 @@ def _ensemble(settings: Mapping[str, Any]) -> str:
 
 
 def _average(average: Mapping[str, Any]) -> str:
-    return _uncertain(average["mean"], average["standard_error"])
-
-
-def _uncertain(mean: float, error: float | None) -> str:
-    """Value ± standard error, both to the second digit of the error."""
+    """Value ± standard error, both to the second digit of the error; ≥ where that is the least it can be."""
+    mean, error = average["mean"], average["standard_error"]
     if not error:
         return number(mean, 4)
     digits = max(0, 1 - int(np.floor(np.log10(error))))
-    return f"{mean:.{digits}f} ± {error:.{digits}f}".replace("-", "−")
+    least = "" if average["converged"] else "≥ "
+    return f"{mean:.{digits}f} ± {least}{error:.{digits}f}".replace("-", "−")
 
 
 def _shortened(text: str, most: int = 150) -> str:

@@ -245,7 +245,7 @@ def test_the_summary_is_beside_the_trajectory(files: Path, tmp_path: Path, capsy
     assert summary["system"]["formula"] == "CH4O" and summary["versions"]["jax"] == jax.__version__
     assert summary["settings"]["model"] == trajectory.settings["model"]
     temperatures = trajectory.series()["temperature"][1:]
-    assert summary["results"]["mean_temperature_K"] == pytest.approx(temperatures.mean())
+    assert summary["results"]["temperature_K"]["mean"] == pytest.approx(temperatures.mean())
     assert summary["results"]["steps"] == 40 and summary["results"]["frames"] == 21
     picture = (tmp_path / "run.summary.png").stat().st_mtime_ns
     assert run(files, tmp_path / "run.h5", *LANGEVIN, "--resume") == 0

@@ -44,7 +44,7 @@ def test_replicas_with_their_own_temperatures_exchange(
     for name, (_, temperature, drift, steps, *_, ended) in table.items():
         stem = name.removesuffix(".h5")
         summary = json.loads((tmp_path / f"{stem}.summary.json").read_text(encoding="utf-8"))
-        assert temperature.startswith(f"{summary['results']['mean_temperature_K']:.2f}")
+        assert temperature.startswith(f"{summary['results']['temperature_K']['mean']:.2f}")
         assert float(drift) == pytest.approx(summary["results"]["drift"]["meV_per_atom_per_ps"], rel=1e-2)
         assert (steps, ended) == ("40", "complete") and (tmp_path / f"{stem}.summary.png").exists()
     # 40 steps of 0.5 fs, an attempt after each 4 of them but the last, even and odd pairs in turns

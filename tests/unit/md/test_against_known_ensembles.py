@@ -190,4 +190,4 @@ def test_every_ensemble_of_the_package_is_in_the_table(harness: SimpleNamespace)
     made = {
         name for name in dir(md) if isinstance(getattr(md, name), type) and hasattr(getattr(md, name), "conserved")
     } - {"Integrator"}
-    assert {name.partition(",")[0] for name in harness.ensembles.present()} == made
+    assert {name.partition(",")[0] for name in harness.ensembles.ENSEMBLES} == made

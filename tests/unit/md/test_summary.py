@@ -32,10 +32,10 @@ def test_speed_and_temperature_without_the_start() -> None:
         series, steps=13, frames=2, atoms=1, degrees_of_freedom=3, steps_per_second=1000.0, timestep_fs=0.5, retries=2
     )
     assert summary.steps == 13 and summary.time_ps == pytest.approx(6.5e-3) and summary.frames == 2
-    assert summary.mean_temperature_K == 300.0
+    assert summary.temperature_K.mean == 300.0
     assert summary.drift is None and summary.neighbor_retries == 2
     assert summary.ns_per_day == pytest.approx(1000 * 0.5e-6 * 86400)
-    assert summary.potential_energy_eV.mean == -2.0 and summary.temperature_error_K is None
+    assert summary.potential_energy_eV.mean == -2.0 and summary.temperature_K.standard_error is None
     assert summary.pressure_GPa is None and summary.volume_A3 is None and summary.density_g_cm3 is None
 
 

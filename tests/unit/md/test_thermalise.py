@@ -56,7 +56,7 @@ def test_an_atom_on_its_own_can_be_thermalised_and_moves() -> None:
         thermalise_ps=1.0,
     )
     assert run.summary.degrees_of_freedom == 3
-    assert run.summary.mean_temperature_K > 0.0
+    assert run.summary.temperature_K.mean > 0.0
     assert np.abs(run.frames.positions[-1] - run.frames.positions[0]).max() > 0.0
 
 

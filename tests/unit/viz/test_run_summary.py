@@ -61,7 +61,7 @@ def test_temperature_energies_and_drift(series: dict[str, np.ndarray]) -> None:
     said = texts(picture.figure)
     mean = block_average(series["temperature"][1:])
     assert mean.standard_error is not None
-    assert f"{document['results']['mean_temperature_K']:.0f}"[:2] in said and "bath 300 K" in said
+    assert f"{document['results']['temperature_K']['mean']:.0f}"[:2] in said and "bath 300 K" in said
     slope = document["results"]["drift"]["meV_per_atom_per_ps"]
     assert f"slope +{slope:.2g}"[:11] in said and "1 chunks run again" in said
     assert picture.figure.axes[-1].get_xlabel() == "time (ps)"
