@@ -5,7 +5,7 @@
     python benchmarks/validate.py trained --model ethanol.safetensors
     python benchmarks/validate.py trained-crystal --model silicon.safetensors
     python benchmarks/validate.py ideal-gas                   # and --atoms 8
-    python benchmarks/validate.py controls
+    python benchmarks/validate.py controls                    # and barostat-controls
 
 Needs `pip install physical_validation`. Each result is a file in benchmarks/results/validation;
 `python benchmarks/validation/tables.py` puts them into docs/validation.md.
@@ -26,7 +26,7 @@ from rich.console import Console
 from validation import cases, checks, controls
 from validation.cases import Case
 from validation.convergence import measured_convergence
-from validation.ensembles import ENSEMBLES, Ensemble, Maker, StatePoint, present
+from validation.ensembles import ENSEMBLES, Ensemble, Maker, StatePoint
 from validation.sampling import Samples, independent, inefficiency, sample
 
 from so3krates.units import BOLTZMANN, GPA
@@ -39,7 +39,7 @@ console = Console()
 
 
 def main(
-    what: Literal["argon", "crystal", "ideal-gas", "trained", "trained-crystal", "controls"],
+    what: Literal["argon", "crystal", "ideal-gas", "trained", "trained-crystal", "controls", "barostat-controls"],
     *,
     ensemble: Annotated[list[str] | None, cyclopts.Parameter(consume_multiple=True)] = None,
     model: Path | None = None,
@@ -54,7 +54,8 @@ def main(
     """Simulate and check.
 
     Args:
-        what: the system; `controls` are wrong integrators on argon.
+        what: the system; `controls` are wrong thermostats on argon, `barostat-controls` wrong barostats on eight
+            atoms of ideal gas.
         ensemble: only these.
         model: model file, of ethanol for `trained`, of silicon for `trained-crystal`.
         atoms: of the ideal gas.
@@ -70,6 +71,7 @@ def main(
     case = {
         "argon": cases.argon,
         "controls": cases.argon,
+        "barostat-controls": lambda: cases.ideal_gas(cases.FEWEST),
         "crystal": cases.crystal,
         "ideal-gas": lambda: cases.ideal_gas(atoms),
         "trained": lambda: cases.trained(model),  # type: ignore[arg-type]
@@ -85,6 +87,13 @@ def main(
         case = planned(ENSEMBLES["CSVR"])
         _store(folder, "controls", _controls(case, dtype, seed), case, dtype, seed)
         return
+    if what == "barostat-controls":
+        made = {}
+        for name, entry in controls.BAROSTATS.items():
+            console.print(f"control: {name}", style="bold")
+            made[name] = _ideal_gas(planned(entry), entry, dtype, seed)
+        _store(folder, "barostat_controls", {"controls": made}, case, dtype, seed)
+        return
     for name, entry in _chosen(case, ensemble).items():
         console.print(f"{case.name}, {name}", style="bold")
         run = planned(entry)
@@ -99,11 +108,10 @@ def main(
 
 
 def _chosen(case: Case, asked: list[str] | None) -> dict[str, Ensemble]:
-    have = present()
-    unknown = sorted(set(asked or ()) - set(have))
+    unknown = sorted(set(asked or ()) - set(ENSEMBLES))
     if unknown:
-        raise SystemExit(f"no ensemble {unknown[0]!r}; choose from {', '.join(have)}.")
-    wanted = {name: entry for name, entry in have.items() if asked is None or name in asked}
+        raise SystemExit(f"no ensemble {unknown[0]!r}; choose from {', '.join(ENSEMBLES)}.")
+    wanted = {name: entry for name, entry in ENSEMBLES.items() if asked is None or name in asked}
     # At constant energy there are no state points on a fluid, but the energy must converge.
     only = ("NPT",) if case.name.startswith("ideal gas") else ("NVE", "NVT", "NPT")
     vacuum = not case.system.periodic
@@ -195,7 +203,9 @@ def _ideal_gas(case: Case, entry: Ensemble, dtype: str, seed: int) -> dict[str, 
     memory = inefficiency(samples.volume)
     ratio = float(samples.volume.mean()) / expected
     error = float(samples.volume.std(ddof=1) * np.sqrt(memory / frames)) / expected
-    console.print(f"  V p/NkT = {ratio:.4f} ± {error:.4f}")
+    width, width_error = _relative_width(samples.volume[:, :: int(np.ceil(memory))].ravel())
+    exact_width = float((atoms + 1) ** -0.5)
+    console.print(f"  V p/NkT = {ratio:.4f} ± {error:.4f}, width {width:.4f} ± {width_error:.4f}")
     return {
         **asdict(point),
         "samples": int(frames / memory),
@@ -203,10 +213,18 @@ def _ideal_gas(case: Case, entry: Ensemble, dtype: str, seed: int) -> dict[str, 
         "volume_over_NkT_p": {"mean": ratio, "error": error},
         "exact_volume_over_NkT_p": 1.0 + 1.0 / atoms,
         "volume_sigma": abs(ratio - 1.0 - 1.0 / atoms) / error,
-        "relative_width": float(samples.volume.std() / samples.volume.mean()),
-        "exact_relative_width": float((atoms + 1) ** -0.5),
+        "relative_width": {"mean": width, "error": width_error},
+        "exact_relative_width": exact_width,
+        "width_sigma": abs(width - exact_width) / width_error,
         "within_2_percent": abs(ratio - 1.0) <= 0.02,
     }
+
+
+def _relative_width(volumes: np.ndarray) -> tuple[float, float]:
+    """Of independent volumes, over their mean, and its standard error by resampling them."""
+    generator = np.random.default_rng(1)
+    drawn = [generator.choice(volumes, len(volumes)) for _ in range(400)]
+    return float(volumes.std() / volumes.mean()), float(np.std([each.std() / each.mean() for each in drawn]))
 
 
 def _controls(case: Case, dtype: str, seed: int) -> dict[str, Any]:

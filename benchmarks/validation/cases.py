@@ -152,7 +152,7 @@ def crystal() -> Case:
     )
 
 
-FEW = 20
+FEW, FEWEST = 20, 8
 """Atoms of an ideal gas."""
 
 

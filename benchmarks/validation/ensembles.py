@@ -62,7 +62,7 @@ def _nose_hoover(point: StatePoint, around: Surroundings) -> Integrator:
 
 
 def _csvr(point: StatePoint, around: Surroundings) -> Integrator:
-    return md.CSVR(  # type: ignore[attr-defined]
+    return md.CSVR(
         temperature_K=point.temperature_K,
         time_constant_fs=around.period_fs,
         fix_rotation=around.isolated,
@@ -71,7 +71,7 @@ def _csvr(point: StatePoint, around: Surroundings) -> Integrator:
 
 def _cell_rescaling(coupling: str) -> Maker:
     def make(point: StatePoint, around: Surroundings) -> Integrator:
-        return md.StochasticCellRescaling(  # type: ignore[attr-defined]
+        return md.StochasticCellRescaling(
             temperature_K=point.temperature_K,
             pressure_GPa=point.pressure_GPa,
             compressibility_per_GPa=around.compressibility_per_GPa,
@@ -84,7 +84,7 @@ def _cell_rescaling(coupling: str) -> Maker:
 
 
 def _mtk(point: StatePoint, around: Surroundings) -> Integrator:
-    return md.MTK(  # type: ignore[attr-defined]
+    return md.MTK(
         temperature_K=point.temperature_K,
         pressure_GPa=point.pressure_GPa,
         compressibility_per_GPa=around.compressibility_per_GPa,
@@ -104,8 +104,3 @@ ENSEMBLES: dict[str, Ensemble] = {
     "MTK": Ensemble("NPT", _mtk, stirs=False, rotates=False, oscillates=True),
 }
 """Name → what it samples and how it is made for a state point."""
-
-
-def present() -> dict[str, Ensemble]:
-    """The entries whose integrator the installed package has."""
-    return {name: entry for name, entry in ENSEMBLES.items() if hasattr(md, name.partition(",")[0])}

@@ -7,6 +7,7 @@ from validation.cases import Case, monitor
 from validation.ensembles import StatePoint
 
 from so3krates import md
+from so3krates.io.trajectory import Frames
 from so3krates.md import Integrator
 from so3krates.units import FEMTOSECOND
 
@@ -64,7 +65,7 @@ def sample(case: Case, integrator: Integrator, point: StatePoint, dtype: str, se
     ended = [replica.ended for replica in found if replica.ended]
     if ended:
         raise SystemExit(f"{len(ended)} of {len(own)} trajectories ended early: {ended[0]}")
-    rows = [_kept(replica.run.frames[slice(skipped + 1, None)], case, point) for replica in found]  # type: ignore[union-attr,index]
+    rows = [_kept(replica.run.frames[slice(skipped + 1, None)], case) for replica in found]  # type: ignore[union-attr,index]
     return Samples(
         **{
             name: np.stack([getattr(row, name) for row in rows])
@@ -73,15 +74,12 @@ def sample(case: Case, integrator: Integrator, point: StatePoint, dtype: str, se
     )
 
 
-def _kept(frames: "so3krates.io.trajectory.Frames", case: Case, point: StatePoint) -> Samples:
-    cells = getattr(frames, "cells", None)
-    if cells is None:
-        if point.pressure_GPa is not None:
-            raise SystemExit("the frames hold no cells, although the pressure is given and the cell should move.")
+def _kept(frames: Frames, case: Case) -> Samples:
+    if frames.cells is None:
         cell = case.system.cell
         volume = np.full(len(frames), np.nan if cell is None else abs(np.linalg.det(cell)))
     else:
-        volume = np.abs(np.linalg.det(np.asarray(cells, np.float64)))
+        volume = np.abs(np.linalg.det(np.asarray(frames.cells, np.float64)))
     return Samples(
         kinetic=frames.kinetic_energy,
         potential=frames.potential_energy,

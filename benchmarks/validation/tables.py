@@ -54,7 +54,7 @@ def tables(folder: Path = FOLDER) -> dict[str, str]:
         "averages": _averages(found),
         "convergence": _convergence(found),
         "ideal gas": _ideal_gas(found),
-        "controls": _controls(result("controls", folder)),
+        "controls": _controls(result("controls", folder), result("barostat_controls", folder)),
         "drift": _drift(result("nve_drift", folder)),
         "long runs": _long_runs(result("long_runs", folder)),
         "counts": sentence(counted(folder)) + "\n",
@@ -72,7 +72,7 @@ def sigmas(document: dict[str, Any]) -> list[float]:
     """Every deviation of a document."""
     found = document.get("state_points")
     if not found:
-        return [document["volume_sigma"]] if "volume_sigma" in document else []
+        return [document[key] for key in ("volume_sigma", "width_sigma") if key in document]
     one = [value for point in found["points"] for value in point["sigma"].values()]
     return one + [value for pair in found["pairs"] for value in pair["sigma"]]
 
@@ -155,7 +155,7 @@ def _ideal_gas(found: list[dict[str, Any]]) -> str:
             str(document["samples"]),
             _with_error(document["volume_over_NkT_p"], 4),
             f"{document['exact_volume_over_NkT_p']:.4f}",
-            f"{document['relative_width']:.4f}",
+            _with_error(document["relative_width"], 4),
             f"{document['exact_relative_width']:.4f}",
         )
         for document in found
@@ -164,15 +164,18 @@ def _ideal_gas(found: list[dict[str, Any]]) -> str:
     return _section(IDEAL_GAS, _table(columns, rows))
 
 
-def _controls(document: dict[str, Any] | None) -> str:
+def _controls(thermostats: dict[str, Any] | None, barostats: dict[str, Any] | None) -> str:
     def row(name: str, control: dict[str, Any]) -> tuple[str, ...]:
+        if "volume_sigma" in control:
+            gas = [(control["volume_sigma"], "mean"), (control["width_sigma"], "width")]
+            return name, f"{max(gas)[0]:.1f}", f"volume of the ideal gas, {max(gas)[1]}"
         named = [(value, where) for point in control["points"] for where, value in point["sigma"].items()]
         named += [(value, "ratio of two state points") for pair in control["pairs"] for value in pair["sigma"]]
         value, where = max(named)
         return name, f"{value:.1f}", where
 
-    controls = (document or {"controls": {}})["controls"]
-    return _table("what is wrong | largest deviation | where", (row(*each) for each in controls.items()))
+    found = [each for document in (thermostats, barostats) if document for each in document["controls"].items()]
+    return _table("what is wrong | largest deviation | where", (row(*each) for each in found))
 
 
 def _drift(document: dict[str, Any] | None) -> str:
@@ -212,20 +215,15 @@ def _long_runs(document: dict[str, Any] | None) -> str:
     rows = []
     for name, row in (document or {"rows": {}})["rows"].items():
         found, late = row["results"], row["equilibrated"]
-        average = {"mean": found["mean_temperature_K"], "error": found["temperature_error_K"]}
+        average = found["temperature_K"]
         density = "–"
         if late:
-            average, dense = (
-                {"mean": late[key]["mean"], "error": late[key]["standard_error"]}
-                for key in ("temperature_K", "density_g_cm3")
-            )
-            density = f"{_with_error(dense, 3)} (from {late['from_ps']:g} ps on)"
+            average, dense = late["temperature_K"], late["density_g_cm3"]
+            density = f"{_mean(dense, 3)} (from {late['from_ps']:g} ps on)"
         bath = f"{row['ensemble']['temperature_K']:g}"
         drift, noticed = f"{found['drift']['kT_per_ns_per_dof']:.1e}", "; ".join(row["events"]) or "nothing"
         length = f"{found['time_ps']:,.0f}"
-        rows.append(
-            [name, row["model"], f"{found['atoms']}", length, bath, _with_error(average, 1), drift, density, noticed]
-        )
+        rows.append([name, row["model"], f"{found['atoms']}", length, bath, _mean(average, 1), drift, density, noticed])
     columns = "run | model | atoms | time, ps | bath, K | temperature, K | drift, k_BT/ns | density, g/cm³ | noticed"
     return _section(LONG_RUNS, _table(columns, rows))
 
@@ -236,6 +234,12 @@ def _each(values: Any, form: str = ".1f") -> str:
 
 def _with_error(value: dict[str, float], digits: int) -> str:
     return f"{value['mean']:.{digits}f} ± {value['error']:.{digits}f}"
+
+
+def _mean(average: dict[str, Any], digits: int) -> str:
+    """With its standard error, or the least it can be where the run is short against its own memory."""
+    least = "" if average["converged"] else "≥ "
+    return f"{average['mean']:.{digits}f} ± {least}{average['standard_error']:.{digits}f}"
 
 
 def _section(text: str, table: str) -> str:
