@@ -17,7 +17,7 @@ SPARE = 8
 """Room given on allocation: a list of n pairs may grow to SLACK·n + SPARE, rounded up, before it overflows. A padded
 pair costs as much as a real one; an overflow costs a chunk of steps and a compilation."""
 
-FEWEST_SIZES, COARSEST = 16, 64
+FINENESS, COARSEST = 16, 64
 """Structures whose lists are about as long get lists of one length, and so share compiled programs: lengths are
 multiples of a power of two that is at most this part of them, and at most so many pairs."""
 
@@ -77,6 +77,6 @@ def with_slack(pairs: int) -> int:
 def rounded(pairs: float) -> int:
     """Up to a multiple of SPARE, or of more for longer lists."""
     step = SPARE
-    while 2 * step <= min(COARSEST, pairs / FEWEST_SIZES):
+    while 2 * step <= min(COARSEST, pairs / FINENESS):
         step *= 2
     return step * ceil(pairs / step)
