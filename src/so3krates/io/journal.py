@@ -56,7 +56,7 @@ def changing(path: Path) -> Iterator[PatchedFile]:
         recover(path)
         changed = PatchedFile(file, [], os.fstat(file.fileno()).st_size)
         yield changed
-        write_atomically(_journal(path), _packed(changed.writes, changed.size))
+        write_atomically(journal_path(path), _packed(changed.writes, changed.size))
         _apply(path, changed.writes, changed.size)
 
 
@@ -71,7 +71,7 @@ def reading(path: Path) -> Iterator[Path | PatchedFile]:
     """
     with open(path, "rb") as handle:
         hold(handle, exclusively=False)
-        if _journal(path).exists():
+        if journal_path(path).exists():
             let_go(handle)
             _recover_alone(path)
             hold(handle, exclusively=False)
@@ -111,7 +111,7 @@ def before_replacing(path: Path) -> None:
         left = None
     if left is not None and path.exists():
         _apply(path, *left)
-    _journal(path).unlink(missing_ok=True)
+    journal_path(path).unlink(missing_ok=True)
 
 
 def _recover_alone(path: Path) -> None:
@@ -133,13 +133,14 @@ def _changed(path: Path) -> FileError:
     return FileError(f"{path} was written to while it was read; read it again, or fewer frames at once.")
 
 
-def _journal(path: Path) -> Path:
+def journal_path(path: Path) -> Path:
+    """run.h5 → run.h5.journal."""
     return path.with_name(path.name + ".journal")
 
 
 def _left(path: Path) -> Commit | None:
     """A commit that is not finished, or not yet."""
-    journal = _journal(path)
+    journal = journal_path(path)
     try:
         content = journal.read_bytes()
     except FileNotFoundError:
@@ -175,7 +176,7 @@ def _apply(path: Path, writes: Writes, size: int) -> None:
             handle.flush()
             os.fsync(handle.fileno())
         # Gone already where somebody else finished the same work.
-        _journal(path).unlink(missing_ok=True)
+        journal_path(path).unlink(missing_ok=True)
     except OSError as error:
         raise FileError(
             f"'{path}' cannot be written: {error.strerror or error}; its journal is complete, so the next opening "
