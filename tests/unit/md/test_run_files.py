@@ -11,7 +11,6 @@ from so3krates._errors import FileError, InputError
 from so3krates.io import atomic
 from so3krates.io.run_lock import RunLock
 from so3krates.io.trajectory import Trajectory
-from so3krates.md.checkpoint import checkpoint_path
 from so3krates.md.output import stopped_path
 from so3krates.md.run_file import read_summary, summary_path
 from so3krates.system import System
