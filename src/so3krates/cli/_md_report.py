@@ -43,14 +43,16 @@ def print_plan(
     table.add_row("degrees of freedom", f"{plan.degrees_of_freedom}" + (f"; {fixed} atoms are fixed" if fixed else ""))
     table.add_row("velocities", _velocities(settings))
     table.add_row("length", f"{config.time_ps:g} ps, {plan.steps} steps of {config.timestep_fs:g} fs")
-    if plan.thermalise_steps:
+    if plan.done:
+        table.add_row("left", f"{plan.left} steps; {plan.done} are made")
+    elif plan.thermalise_steps:
         table.add_row("before that", f"{config.thermalise_ps:g} ps to thermalise, {plan.thermalise_steps} steps")
     if config.replicas is not None:
         every = config.replicas.exchange_every_fs
         exchange = "" if every is None else f", exchanged every {every:g} fs"
         seeds = f"seeds {settings[0].seed} to {settings[-1].seed}"
         table.add_row("replicas", f"{len(settings)}, {seeds}{exchange}; the numbers below are of each")
-    table.add_row("output", f"{_files(outputs)}: {_rows(plan)}, {_size(plan.file_bytes)} uncompressed")
+    table.add_row("output", f"{_files(outputs, plan)}: {_rows(plan)}, {_size(plan.file_bytes)} uncompressed")
     table.add_row("memory of the frames of a chunk", f"at most {_size(plan.chunk_bytes)}" + _of_all(settings))
     ns_per_day = plan.steps_per_second * config.timestep_fs * 0.0864
     table.add_row("speed", f"{ns_per_day:.4g} ns/day, {plan.steps_per_second:.4g} steps/s, timed over some steps")
@@ -86,8 +88,9 @@ def _velocities(settings: Sequence[Settings]) -> str:
     return "those of the start" if not known else f"drawn at {words} K"
 
 
-def _files(outputs: Sequence[Path]) -> str:
-    exists = " (exists: --resume or --overwrite)" if any(output.exists() for output in outputs) else ""
+def _files(outputs: Sequence[Path], plan: Plan) -> str:
+    there = not plan.done and any(output.exists() for output in outputs)
+    exists = " (exists: --resume or --overwrite)" if there else ""
     return (f"{outputs[0]}" if len(outputs) == 1 else f"{outputs[0]} to {outputs[-1].name}") + exists
 
 

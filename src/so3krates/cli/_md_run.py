@@ -12,7 +12,9 @@ from rich.console import Console
 from so3krates._errors import FileError, SimulationStopped
 from so3krates.cli._md_report import print_plan, print_replicas, print_summary
 from so3krates.md import RunStopped, RunUnfinished, Snapshot, progress_bar, simulate, simulate_replicas
+from so3krates.md.checkpoint import checkpoint_path, glance
 from so3krates.md.conduct import replica_paths
+from so3krates.md.output import resumable
 from so3krates.md.plan import plan
 from so3krates.md.run_config import RunConfig
 from so3krates.md.run_file import summary_path
@@ -44,8 +46,7 @@ class Command:
     @property
     def outputs(self) -> list[Path]:
         """The trajectory of each replica, or that of the run."""
-        path = self.config.output
-        return [path] if self.config.replicas is None else replica_paths(path, len(self.starts))
+        return trajectories(self.config, len(self.starts))
 
     @property
     def asked(self) -> dict[str, Any]:
@@ -61,8 +62,17 @@ class Command:
         }
 
 
-def dry(command: Command) -> None:
-    """Say what would run."""
+def trajectories(config: RunConfig, count: int) -> list[Path]:
+    """The trajectory of each of so many replicas, or that of the run."""
+    return [config.output] if config.replicas is None else replica_paths(config.output, count)
+
+
+def dry(command: Command, *, resume: bool) -> None:
+    """Say what would run.
+
+    Raises:
+        FileError: for what cannot be resumed.
+    """
     config, potential, asked = command.config, command.potential, command.asked
     starts: Sequence[Snapshot] = command.starts
     if config.replicas is None:
@@ -72,6 +82,8 @@ def dry(command: Command) -> None:
         starts, settings = replica_settings(
             potential, starts, integrators, seeds=command.seeds, exchange=config.exchange, **asked
         )
+    checkpoint, count = checkpoint_path(config.output), None if config.replicas is None else len(starts)
+    going_on = resume and resumable(checkpoint, command.outputs, count)
     planned = plan(
         potential,
         starts,
@@ -79,6 +91,7 @@ def dry(command: Command) -> None:
         together=config.replicas is not None,
         exchange=config.exchange,
         committee=command.committee,
+        done=glance(checkpoint).step if going_on else 0,
     )
     print_plan(command.console, config, starts, settings, command.outputs, planned)
 

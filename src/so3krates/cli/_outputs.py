@@ -25,6 +25,27 @@ def check_output(output: Path, what: str, suffixes: tuple[str, ...], inputs: Ite
         raise InputError(f"cannot write {what} to '{output}'; give a file that ends in {' or '.join(suffixes)}.")
 
 
+def check_companions(output: Path, files: Iterable[Path], inputs: Iterable[Path | str | None]) -> None:
+    """Refuse an output whose files, which it replaces or deletes, include an input.
+
+    Args:
+        output: as the user named it.
+        files: that belong to it.
+        inputs: as `check_output` takes them.
+
+    Raises:
+        InputError: if one of the files is one of the inputs.
+    """
+    given = [_file(each) for each in inputs if each is not None]
+    for file in files:
+        for each in given:
+            if _same_file(file, each):
+                raise InputError(
+                    f"'{file}', which belongs to the output '{output}' and would be replaced or deleted, is the input "
+                    f"'{each}'; name another output."
+                )
+
+
 def refuse_existing(output: Path, overwrite: bool) -> None:
     """Refuse to replace a file unless that was asked for.
 

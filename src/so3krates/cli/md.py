@@ -68,19 +68,21 @@ def md(
     wall_time
         End within this time, compilation included, so that the run can be resumed: H:MM:SS, D-HH:MM:SS or MM:SS.
     resume
-        Go on from the checkpoint, or begin if there is none.
+        Go on from the checkpoint, or begin if there is neither that nor a trajectory.
     overwrite
-        Replace an existing trajectory.
+        Replace an existing run; not together with --resume.
     dry_run
         Say what would run, how large the files become and how long it takes, after timing some steps; write nothing.
+        With --resume the time is that of the steps that are left.
     """
     began = monotonic()
     from rich.console import Console
 
     from so3krates.cli._md_options import assemble
-    from so3krates.cli._md_run import Command, dry, go
+    from so3krates.cli._md_run import Command, dry, go, trajectories
     from so3krates.cli._md_start import read_starts, remarks, said_of_fixed
-    from so3krates.cli._outputs import check_output
+    from so3krates.cli._outputs import check_companions, check_output
+    from so3krates.md.conduct import files_of, refuse_ignored
 
     options = {
         "model": model,
@@ -104,9 +106,11 @@ def md(
         monitor or MonitorOptions(),
         running or Running(),
     )
+    refuse_ignored(chosen.output, resume=resume, overwrite=overwrite)
     inputs = [chosen.model, chosen.start, *chosen.committee, config]
     check_output(chosen.output, "a trajectory", (".h5", ".hdf5"), inputs)
     starts = read_starts(chosen)
+    check_companions(chosen.output, files_of(chosen.output, trajectories(chosen, len(starts))), inputs)
     evaluated = Running(**dict(chosen.running))
     potential = evaluated.load(Path(chosen.model), chosen.dtype)
     committee = [evaluated.load(Path(member), chosen.dtype) for member in chosen.committee]
@@ -116,6 +120,6 @@ def md(
         console.print(remark, highlight=False, soft_wrap=True)
     command = Command(chosen, potential, committee, starts, console)
     if dry_run:
-        dry(command)
+        dry(command, resume=resume)
     else:
         go(command, resume=resume, overwrite=overwrite, began=began)

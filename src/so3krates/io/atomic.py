@@ -2,11 +2,15 @@
 
 import errno
 import os
+import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from so3krates._errors import FileError
+
+_RANDOM_BYTES = 4
+_UNFINISHED = re.compile(rf"\.(.+)\.[0-9a-f]{{{2 * _RANDOM_BYTES}}}\.tmp")
 
 
 def write_atomically(path: Path, data: bytes, verify: Callable[[Path], None] | None = None) -> None:
@@ -20,7 +24,7 @@ def write_atomically(path: Path, data: bytes, verify: Callable[[Path], None] | N
     Raises:
         FileError: if the disk is full, the folder is missing or may not be written to.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(_RANDOM_BYTES)}.tmp")
     try:
         try:
             _write_synced(temporary, data)
@@ -35,6 +39,19 @@ def write_atomically(path: Path, data: bytes, verify: Callable[[Path], None] | N
             raise _cannot_write(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(paths: Iterable[Path]) -> None:
+    """Delete what a process that was killed while it wrote these files left beside them.
+
+    Nobody else may be writing them: a temporary file does not tell whether its writer lives.
+    """
+    wanted = set(paths)
+    for folder in {path.parent for path in wanted}:
+        for found in folder.iterdir():
+            name = _UNFINISHED.fullmatch(found.name)
+            if name is not None and folder / name[1] in wanted:
+                found.unlink(missing_ok=True)
 
 
 def _write_synced(path: Path, data: bytes) -> None:

@@ -1,5 +1,6 @@
 """One run, one writer: two processes that write the same trajectory would mix their frames."""
 
+import errno
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -13,6 +14,11 @@ except ImportError:  # Windows has none; there, nobody notices
     fcntl = None  # type: ignore[assignment]
 
 
+def lock_path(path: Path) -> Path:
+    """run.h5 → run.h5.lock."""
+    return path.with_name(f"{path.name}.lock")
+
+
 class RunLock:
     """Held from its creation to `release`, or to the end of the process, however that ends.
 
@@ -21,7 +27,7 @@ class RunLock:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path.with_name(f"{path.name}.lock")
+        self._path = lock_path(path)
         self._file: BinaryIO | None = None
         try:
             while self._file is None:
@@ -29,7 +35,8 @@ class RunLock:
         except OSError as error:
             if not path.parent.is_dir():
                 raise FileError(f"'{path}' cannot be written: folder '{path.parent}' does not exist.") from error
-            raise FileError(f"'{self._path}' cannot be written: {error.strerror or error}.") from error
+            more = "; so many replicas need a higher limit (ulimit -n)" if error.errno == errno.EMFILE else ""
+            raise FileError(f"'{self._path}' cannot be written: {error.strerror or error}{more}.") from error
 
     def _taken(self, path: Path) -> BinaryIO | None:
         """The file, locked; None if its last owner deleted it in between."""

@@ -65,6 +65,36 @@ def checkpoint_path(trajectory: Path) -> Path:
     return trajectory.with_name(f"{trajectory.name}.checkpoint.safetensors")
 
 
+class Glance(NamedTuple):
+    """What a checkpoint says without the run that it belongs to."""
+
+    step: int
+    replicas: int | None
+    """None: of a run on its own."""
+
+
+def counted(replicas: int | None) -> str:
+    """Such as: 4 replicas."""
+    match replicas:
+        case None:
+            return "a run on its own"
+        case 1:
+            return "1 replica"
+        case _:
+            return f"{replicas} replicas"
+
+
+def glance(path: Path) -> Glance:
+    """Look at a checkpoint of whatever run.
+
+    Raises:
+        FileError: for a damaged file.
+    """
+    metadata, tensors = _read(path)
+    step = tensors["state.step"]
+    return Glance(int(step.max()), len(metadata["replicas"]) if step.ndim else None)
+
+
 def save_checkpoint(path: Path, checkpoint: Checkpoint, settings_hash: str) -> None:
     """Write a checkpoint in the place of an older one.
 
@@ -96,8 +126,6 @@ def load_checkpoint(path: Path, template: State, neighbors: Neighbors, settings_
         FileError: for a damaged file, or one that belongs to another model, structure or other settings.
     """
     metadata, tensors = _read(path)
-    if metadata.get("format") != FORMAT or metadata.get("version") != VERSION:
-        raise FileError(f"{path} is not a checkpoint this version of so3krates reads.")
     if metadata["settings"] != settings_hash:
         raise FileError(
             f"{path} belongs to a run with another model, start structure or settings; resume with the same ones, "
@@ -125,9 +153,12 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = {name: json.loads(value) for name, value in (file.metadata() or {}).items()}
-            return metadata, {name: file.get_tensor(name) for name in file.keys()}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
     except (SafetensorError, OSError, ValueError) as error:
         raise FileError(f"{path} is not a readable checkpoint: {error}; start anew with --overwrite.") from error
+    if metadata.get("format") != FORMAT or metadata.get("version") != VERSION:
+        raise FileError(f"{path} is not a checkpoint this version of so3krates reads.")
+    return metadata, tensors
 
 
 def _plain(state: State) -> State:

@@ -1,12 +1,15 @@
 """From checked settings to results: files, locks, resume, the engine; of one structure or of many replicas."""
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from so3krates._errors import InputError
 from so3krates._interrupts import deferred_interrupts
 from so3krates._precision import precision_scope
-from so3krates.io.run_lock import RunLock
+from so3krates.io.atomic import remove_leftovers
+from so3krates.io.run_lock import RunLock, lock_path
 from so3krates.io.trajectory import Trajectory
 from so3krates.md.beginning import begin, template
 from so3krates.md.checkpoint import Checkpoint, checkpoint_path, load_checkpoint, save_checkpoint
@@ -14,7 +17,8 @@ from so3krates.md.committee import Committee
 from so3krates.md.engine import Ended, Engine
 from so3krates.md.exchange import TemperatureExchange
 from so3krates.md.inspection import Inspector
-from so3krates.md.output import FileOutput, MemoryOutput, refuse_existing, resumable
+from so3krates.md.output import FileOutput, MemoryOutput, companions, refuse_existing, resumable
+from so3krates.md.run_file import picture_path
 from so3krates.md.settings import Settings, joint_hash
 from so3krates.md.state import Snapshot
 from so3krates.md.telling import Report
@@ -37,6 +41,24 @@ class Conduct:
     committee: Sequence[Potential] = ()
     neighbors: Neighbors | None = None
     report: Callable[[Report], None] | None = None
+
+    def __post_init__(self) -> None:
+        refuse_ignored(self.to, resume=self.resume, overwrite=self.overwrite)
+
+
+def refuse_ignored(to: Path | None, *, resume: bool, overwrite: bool) -> None:
+    """Refuse what would have no effect.
+
+    Raises:
+        InputError: for both at once, and for either of them without a file.
+    """
+    if resume and overwrite:
+        raise InputError(
+            "resume and overwrite are both given; resume=True (--resume) goes on with a run, overwrite=True "
+            "(--overwrite) starts it anew: give one of them."
+        )
+    if to is None and (resume or overwrite):
+        raise InputError(f"{'resume' if resume else 'overwrite'}=True needs the file of the run: give to='run.h5'.")
 
 
 def conduct(
@@ -63,18 +85,31 @@ def conduct(
     """
     if asked.to is None:
         return _run(potential, starts, settings, asked, None, together, exchange)
-    lock = RunLock(asked.to)
-    try:
-        paths = replica_paths(asked.to, len(starts)) if together else [asked.to]
+    paths = replica_paths(asked.to, len(starts)) if together else [asked.to]
+    with ExitStack() as locks:
+        # Also those of replicas, each of which may be the name of another run.
+        for path in dict.fromkeys((asked.to, *paths)):
+            locks.callback(RunLock(path).release)
+        # A picture may be drawn by whoever wants to, without the lock.
+        remove_leftovers(set(files_of(asked.to, paths)) - {picture_path(path) for path in paths})
         return _run(potential, starts, settings, asked, paths, together, exchange)
-    finally:
-        lock.release()
 
 
 def replica_paths(path: Path, count: int) -> list[Path]:
     """run.h5 → run_000.h5, run_001.h5, …: the trajectory of each replica."""
     digits = max(3, len(str(count - 1)))
     return [path.with_name(f"{path.stem}_{number:0{digits}d}{path.suffix}") for number in range(count)]
+
+
+def files_of(to: Path, trajectories: Sequence[Path]) -> list[Path]:
+    """Everything that a run writes, replaces or deletes.
+
+    Args:
+        to: what the run is called.
+        trajectories: `to`, or those of its replicas.
+    """
+    shared = [checkpoint_path(to), lock_path(to)]
+    return shared + [each for path in trajectories for each in (path, lock_path(path), *companions(path))]
 
 
 def _run(
@@ -88,7 +123,7 @@ def _run(
 ) -> tuple[list[Track], Ended]:
     resuming = False
     if asked.to is not None and paths is not None:
-        resuming = asked.resume and resumable(checkpoint_path(asked.to), paths)
+        resuming = asked.resume and resumable(checkpoint_path(asked.to), paths, len(paths) if together else None)
         if resuming:
             settings = [_as_before(each, path, asked.kept) for each, path in zip(settings, paths, strict=True)]
     with precision_scope(potential.dtype), deferred_interrupts() as interrupts:
@@ -112,7 +147,7 @@ def _run(
             report=asked.report,
             deadline=asked.deadline,
         )
-        if asked.to is None:
+        if asked.to is None or paths is None:
             return tracks, engine.run(begin(engine))
         target, joint = checkpoint_path(asked.to), joint_hash(settings, exchange)
 
@@ -126,13 +161,16 @@ def _run(
                 output.refuse_other_settings()
             checkpoint = load_checkpoint(target, template(engine), engine.neighbors, joint)
             engine.resume(checkpoint)
+            for track, output in zip(tracks, outputs, strict=True):
+                # What has ended, or gone farther than is asked for, stays what it was.
+                if track.ended is None and track.settings.steps >= checkpoint.step:
+                    output.note_changes()
         else:
-            overwrite = asked.overwrite or asked.resume
-            for output in outputs:
-                refuse_existing(output.path, overwrite=overwrite)
-            target.unlink(missing_ok=True)
+            if not (asked.overwrite or asked.resume):
+                refuse_existing(paths, target)
             for output in outputs:
                 output.create()
+            target.unlink(missing_ok=True)
             checkpoint = begin(engine)
         return tracks, engine.run(checkpoint)
 

@@ -201,7 +201,9 @@ class Engine:
             run, final = track.result(int(state.step), state, checkpoint.retries, speed, made), track.snapshot(state)
             if int(state.step) < self.settings.steps:
                 unfinished = self._unfinished(final, run)
-            if made or unfinished is not None:
+            if unfinished is None:
+                track.completed(run)
+            else:
                 track.summarised(run, unfinished)
             results.append((final, run))
         if unfinished is not None:

@@ -12,14 +12,17 @@ import numpy as np
 
 from so3krates._errors import FileError
 from so3krates.io.atomic import write_atomically
+from so3krates.io.journal import journal_path
 from so3krates.io.trajectory import (
     Frames,
     Trajectory,
     append_frames,
+    change_settings,
     create_trajectory,
     frames_to_ase,
     truncate_after,
 )
+from so3krates.md.checkpoint import counted, glance
 from so3krates.md.run_file import picture_path, summary_path
 from so3krates.md.settings import CHANGEABLE, Settings
 from so3krates.md.state import Snapshot
@@ -103,12 +106,9 @@ class FileOutput:
         """Start a trajectory without frames, in the place of any other.
 
         Raises:
-            FileError: if it cannot be written.
+            FileError: if it cannot be written; what an older run left is then still there.
         """
         path, settings = self._trajectory, self._settings
-        # What an older run of this name left would be taken for that of the new one.
-        for old in (path.with_name(path.name + ".journal"), summary_path(path), picture_path(path), stopped_path(path)):
-            old.unlink(missing_ok=True)
         recording = settings.recording
         create_trajectory(
             path,
@@ -123,6 +123,9 @@ class FileOutput:
             own_scalars=settings.own_scalars,
             compression=recording.compression,
         )
+        # What an older run of this name left would be taken for that of the new one.
+        for old in companions(path):
+            old.unlink(missing_ok=True)
 
     def refuse_other_settings(self) -> None:
         """Raise FileError unless the trajectory belongs to a run with these settings."""
@@ -133,6 +136,13 @@ class FileOutput:
                 f"{self._trajectory} belongs to a run with another model, start structure or settings "
                 f"({', '.join(other)}); resume with the same ones, or start anew with --overwrite."
             )
+
+    def note_changes(self) -> None:
+        """Store what of the settings may be another when a run resumes, and is."""
+        now = self._settings.as_dict()
+        change_settings(
+            self._trajectory, Trajectory(self._trajectory).settings | {name: now[name] for name in CHANGEABLE}
+        )
 
     def cut(self, step: int, frames: int) -> None:
         truncate_after(self._trajectory, step, frames)
@@ -176,6 +186,16 @@ def stopped_path(trajectory: Path) -> Path:
     return trajectory.with_name(trajectory.stem + "_stopped.extxyz")
 
 
+def companions(trajectory: Path) -> tuple[Path, ...]:
+    """What a run has beside its trajectory, but for the checkpoint, which may be that of many."""
+    return (
+        journal_path(trajectory),
+        summary_path(trajectory),
+        picture_path(trajectory),
+        stopped_path(trajectory),
+    )
+
+
 def extras(system: System, settings: Settings, *, exchanged: bool) -> tuple[str, ...]:
     """Scalars that not all runs have."""
     has = {
@@ -186,22 +206,43 @@ def extras(system: System, settings: Settings, *, exchanged: bool) -> tuple[str,
     return tuple(name for name, present in has.items() if present)
 
 
-def refuse_existing(path: Path | None, *, overwrite: bool) -> None:
-    """Raise FileError for a file that may not be overwritten."""
-    if path is not None and path.exists() and not overwrite:
-        raise FileError(
-            f"'{path}' exists; resume the run (resume=True, --resume), overwrite it (overwrite=True, --overwrite), "
-            "or choose another name."
-        )
+def refuse_existing(trajectories: Sequence[Path], checkpoint: Path) -> None:
+    """Raise FileError for the first file that would be lost; a checkpoint may be that of a run with other trajectories:
+    run.h5 and replicas of that name share it."""
+    how = "resume the run (resume=True, --resume), overwrite it (overwrite=True, --overwrite), or choose another name."
+    for path in trajectories:
+        if path.exists():
+            raise FileError(f"'{path}' exists; {how}")
+    if checkpoint.exists():
+        raise FileError(f"'{checkpoint}' exists, the checkpoint of {counted(glance(checkpoint).replicas)}; {how}")
 
 
-def resumable(checkpoint: Path, trajectories: Sequence[Path]) -> bool:
+def resumable(checkpoint: Path, trajectories: Sequence[Path], replicas: int | None) -> bool:
     """Whether there is something to resume; False if the run has to begin.
 
+    Args:
+        checkpoint: of the run.
+        trajectories: of the run, or of all replicas.
+        replicas: as many as asked for; None for a run on its own.
+
     Raises:
-        FileError: for a trajectory with frames but without a checkpoint.
+        FileError: for a checkpoint of another number of replicas, and where either a trajectory or the checkpoint is
+            missing.
     """
-    if checkpoint.exists() and all(path.exists() for path in trajectories):
+    if checkpoint.exists():
+        found = glance(checkpoint).replicas
+        if found != replicas:
+            raise FileError(
+                f"'{checkpoint}' is the checkpoint of {counted(found)}, and {counted(replicas)} cannot go on from it; "
+                f"resume {counted(found)}, or choose another name."
+            )
+        missing = [path for path in trajectories if not path.exists()]
+        if missing:
+            more = f" and {len(missing) - 1} more are" if len(missing) > 1 else " is"
+            raise FileError(
+                f"'{checkpoint}' exists, but its trajectory '{missing[0]}'{more} missing; put them back, or start anew "
+                "with overwrite=True or --overwrite in place of resume."
+            )
         return True
     for path in trajectories:
         # A run that was killed before its first checkpoint left at most the frame of the start.

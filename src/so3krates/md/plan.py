@@ -42,11 +42,18 @@ class Plan:
     waiting for it."""
     steps_per_second: float
     """With all replicas at once."""
+    done: int
+    """Steps made already, of a run that resumes."""
 
     @property
     def seconds(self) -> float:
-        """From the first step to the last, thermalisation included."""
-        return (self.steps + self.thermalise_steps) / self.steps_per_second
+        """From the first step that is left to the last, thermalisation included."""
+        return (self.left + (0 if self.done else self.thermalise_steps)) / self.steps_per_second
+
+    @property
+    def left(self) -> int:
+        """Steps to make."""
+        return max(self.steps - self.done, 0)
 
 
 def plan(
@@ -57,6 +64,7 @@ def plan(
     together: bool = False,
     exchange: TemperatureExchange | None = None,
     committee: Sequence[Potential] = (),
+    done: int = 0,
 ) -> Plan:
     """Time some steps from the start, thermalisation left out; nothing is written.
 
@@ -67,6 +75,7 @@ def plan(
         together: as replicas, also if there is only one.
         exchange: of temperatures.
         committee: other potentials.
+        done: steps made already, of a run that resumes.
 
     Raises:
         InputError: for a committee that is none.
@@ -120,6 +129,7 @@ def plan(
         file_bytes=_file_bytes(starts[0], first, frames, rows, exchanged=exchange is not None),
         chunk_bytes=record_bytes(first, len(engine.tracks), engine.record_vectors) * (2 + WAITING),
         steps_per_second=speed,
+        done=done,
     )
 
 

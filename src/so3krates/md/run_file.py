@@ -66,6 +66,15 @@ def read_summary(trajectory: Path) -> dict[str, Any]:
     return found
 
 
+def says_complete(trajectory: Path, steps: int) -> bool:
+    """Whether the summary is that of a run which made all of so many steps."""
+    try:
+        found = read_summary(trajectory)
+    except FileError:
+        return False
+    return found["ended"]["state"] == "complete" and found["results"]["steps"] == steps
+
+
 def _document(run: Run, system: System, settings: Settings, ended: BaseException | None) -> dict[str, Any]:
     assert run.path is not None
     return {

@@ -73,8 +73,8 @@ def simulate(
         committee: other potentials; how far their forces lie apart shows where the potential extrapolates.
         neighbors: neighbour list to begin with, which searches in every step unless it has a skin
             (`Neighbors.with_skin`); if not given, one is allocated from the start, with a skin if that is large.
-        resume: go on from the checkpoint; from the beginning if there is none.
-        overwrite: replace an existing trajectory.
+        resume: go on from the checkpoint; from the beginning if there is neither that nor a trajectory.
+        overwrite: replace an existing run; not together with `resume`.
         wall_time_s: end in time, compilation and the last writing included, so that the run can be resumed.
         report: called after each chunk, which is being written then.
 
@@ -202,8 +202,8 @@ def simulate_replicas(
         recording: what is stored.
         monitor: when to stop a replica.
         committee: other potentials, as in `simulate`.
-        resume: go on from the checkpoint; from the beginning if there is none.
-        overwrite: replace existing trajectories.
+        resume: go on from the checkpoint; from the beginning if there is neither that nor a trajectory.
+        overwrite: replace an existing run; not together with `resume`.
         wall_time_s: end in time, so that the run can be resumed.
         report: called after each chunk, which is being written then.
 

@@ -14,9 +14,9 @@ from so3krates.md.checkpoint import Progress
 from so3krates.md.inspection import Inspector, Stop
 from so3krates.md.loop import Outcome
 from so3krates.md.monitor import Status
-from so3krates.md.output import Output
+from so3krates.md.output import Output, stopped_path
 from so3krates.md.run import Run, RunStopped
-from so3krates.md.run_file import write_summary
+from so3krates.md.run_file import says_complete, write_summary
 from so3krates.md.sentences import sentence
 from so3krates.md.settings import Settings
 from so3krates.md.state import Snapshot, State, origin_of, snapshot_of
@@ -185,6 +185,15 @@ class Track:
     def summarised(self, run: Run, ended: BaseException | None) -> None:
         """Write the page about the run beside its trajectory."""
         write_summary(run, self.start.system, self.settings, ended)
+
+    def completed(self, run: Run) -> None:
+        """Leave behind what belongs to a complete run: also to one that was killed before it could, and not what an
+        earlier stop left."""
+        if run.path is None:
+            return
+        if run.made or not says_complete(run.path, run.summary.steps):
+            self.summarised(run, None)
+        stopped_path(run.path).unlink(missing_ok=True)
 
     def _stopped(self, reason: str, what: str, step: int, failed: Frames, *rest: Any) -> RunStopped:
         """Dump the frame that failed and say what happened."""

@@ -117,7 +117,8 @@ def _found(results: Mapping[str, Any]) -> list[tuple[str, str]]:
     retries = results["neighbor_retries"]
     rerun = f", {retries} chunks run again" if retries else ""
     speed, steps = number(results["ns_per_day"]), number(results["steps_per_second"])
-    rows.append(("speed", f"{speed} ns/day, {steps} steps/s{rerun}"))
+    # A run that was killed before it could say how fast it was has its summary from a call without any step.
+    rows.append(("speed", (f"{speed} ns/day, {steps} steps/s" if results["steps_per_second"] else "not known") + rerun))
     return rows
 
 

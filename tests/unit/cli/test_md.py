@@ -234,6 +234,22 @@ def test_a_dry_run_writes_nothing(files: Path, tmp_path: Path, capsys: pytest.Ca
     assert [path.name for path in tmp_path.iterdir()] == ["run.yaml"]
 
 
+def test_a_dry_run_counts_what_is_left(files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output, longer = tmp_path / "run.h5", [word if word != "0.02" else "0.05" for word in LANGEVIN]
+    assert run(files, output, *LANGEVIN) == 0
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    capsys.readouterr()
+    assert run(files, output, *longer, "--resume", "--dry-run") == 0
+    printed = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "left 60 steps; 40 are made" in printed and "exists:" not in printed
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    output.unlink()
+    assert run(files, output, *longer, "--resume", "--dry-run") == 1
+    assert "its trajectory" in capsys.readouterr().err
+    assert run(files, output, *longer, "--resume", "--overwrite") == 1
+    assert "resume and overwrite are both given" in capsys.readouterr().err
+
+
 def test_the_summary_is_beside_the_trajectory(files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(files, tmp_path / "run.h5", *LANGEVIN) == 0
     capsys.readouterr()

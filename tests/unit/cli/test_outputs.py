@@ -61,6 +61,31 @@ def test_an_output_that_is_an_input(
 
 
 @pytest.mark.parametrize(
+    ("given", "more"),
+    [
+        ({"start": "new_stopped.extxyz"}, ()),
+        ({"start": "new_001_stopped.extxyz"}, ("--replicas", "2")),
+        ({"model": "new.h5.checkpoint.safetensors"}, ()),
+        ({"committee": "new.h5.checkpoint.safetensors"}, ("--replicas", "2")),
+        ({"config": "new.summary.json"}, ()),
+    ],
+    ids=lambda value: "-".join(value),
+)
+def test_an_input_that_belongs_to_the_output(
+    given: dict[str, str], more: tuple[str, ...], folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Files that a run replaces or deletes beside its trajectory."""
+    ((kind, name),) = given.items()
+    ase.io.write(folder / given.get("start", "start.xyz"), ase.build.molecule("CH3OH"), format="extxyz")
+    if kind != "start":
+        (folder / name).write_text("ensemble: {kind: langevin, temperature_K: 300}" if kind == "config" else "precious")
+    options = {kind: ("--" + kind, name)} if kind in ("config", "committee") else {}
+    model, start = given.get("model", "m.safetensors"), given.get("start", "start.xyz")
+    line = refused(("md", model, start, "-o", "new.h5", *MD, *more, *options.get(kind, ())), folder, capsys)
+    assert f"'{name}', which belongs to the output 'new.h5' and would be replaced or deleted, is the input" in line
+
+
+@pytest.mark.parametrize(
     ("arguments", "expected"),
     [
         (("report", "run.h5", "-o", "run.extxyz"), ".html"),

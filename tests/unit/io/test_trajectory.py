@@ -1,5 +1,6 @@
 """Trajectory files: what goes in comes out, growth, truncation, torn writes, other people's readers."""
 
+import errno
 import threading
 import time
 from dataclasses import replace
@@ -11,12 +12,13 @@ import numpy as np
 import pytest
 
 from so3krates._errors import FileError, InputError
-from so3krates.io import journal
+from so3krates.io import file_lock, journal
 from so3krates.io.trajectory import (
     OBSERVABLES,
     Frames,
     Trajectory,
     append_frames,
+    change_settings,
     create_trajectory,
     to_extxyz,
     truncate_after,
@@ -139,6 +141,134 @@ def test_a_reader_waits_for_a_commit_and_leaves_its_journal_alone(
     assert len(Trajectory(path)) == 7  # not 3, and not a torn file
     writer.join()
     assert seen == [True]
+
+
+def test_another_program_that_keeps_the_file_open_stops_no_run(rng: np.random.Generator, path: Path) -> None:
+    """HDF5 holds a lock of its own for as long as somebody has the file open."""
+    frames = made(rng, 5)
+    append_frames(path, frames[:3])
+
+    def write() -> None:
+        append_frames(path, frames[3:4])
+        append_frames(path, frames[4:])
+
+    with h5py.File(path) as foreign:
+        assert len(foreign["particles/all/position/step"]) == 3
+        writer = threading.Thread(target=write, daemon=True)
+        began = time.monotonic()
+        writer.start()
+        writer.join(60.0)
+        assert not writer.is_alive() and time.monotonic() - began > 2 * file_lock.PATIENCE
+    equal(frames, Trajectory(path).read())
+
+
+@pytest.fixture(params=["no locks", "only readable"])
+def cannot_recover(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reader that cannot have a file for itself."""
+
+    def no_locks(*arguments: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    def only_readable(name: Path, mode: str) -> object:
+        if mode == "rb+" and threading.current_thread() is threading.main_thread():
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return open(name, mode)
+
+    if request.param == "no locks":
+        monkeypatch.setattr("fcntl.flock", no_locks)
+    else:
+        monkeypatch.setattr(journal, "open", only_readable, raising=False)
+        monkeypatch.setattr(file_lock, "PATIENCE", 0.05)
+
+
+@pytest.mark.usefixtures("cannot_recover")
+def test_a_reader_leaves_the_journal_of_a_writer_that_may_be_alive(
+    rng: np.random.Generator, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It reads the whole commit all the same, whatever of it has arrived in the file."""
+    frames, apply, inside, read, errors = made(rng, 7), journal._apply, threading.Event(), threading.Event(), []
+
+    def slow(target: Path, writes: list[tuple[int, bytes]], size: int) -> None:
+        with open(target, "rb+") as handle:
+            for offset, data in writes[::2]:
+                handle.seek(offset)
+                handle.write(data)
+        inside.set()
+        assert read.wait(60.0)
+        apply(target, writes, size)
+
+    def write() -> None:
+        try:
+            append_frames(path, frames[3:])
+        except BaseException as error:
+            errors.append(error)
+
+    writer = threading.Thread(target=append_frames, args=(path, frames[:3]))
+    writer.start()
+    writer.join(60.0)
+    monkeypatch.setattr(journal, "_apply", slow)
+    writer = threading.Thread(target=write)
+    writer.start()
+    assert inside.wait(60.0)
+    equal(frames, Trajectory(path).read())
+    assert path.with_name("run.h5.journal").exists()
+    read.set()
+    writer.join(60.0)
+    assert errors == [] and not path.with_name("run.h5.journal").exists()
+    equal(frames, Trajectory(path).read())
+
+
+def test_who_finishes_the_same_commit_twice_is_not_disturbed(
+    rng: np.random.Generator, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apply = journal._apply
+
+    def twice(*arguments: object) -> None:
+        apply(*arguments)
+        apply(*arguments)
+
+    monkeypatch.setattr(journal, "_apply", twice)
+    append_frames(path, made(rng, 3))
+    assert len(Trajectory(path)) == 3
+
+
+def test_a_reader_says_that_the_file_changed_under_its_hands(rng: np.random.Generator, path: Path) -> None:
+    """Reading went on for longer than a writer waits."""
+    append_frames(path, made(rng, 3))
+    with pytest.raises(FileError, match=r"run\.h5 was written to while it was read; read it again, or fewer frames"):
+        with Trajectory(path)._open():
+            append_frames(path, made(rng, 2, 3))
+    assert len(Trajectory(path)) == 5
+
+
+def test_a_journal_is_not_applied_to_the_file_that_replaces_its_own(
+    rng: np.random.Generator, system: System, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dies(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(journal, "_apply", dies)
+        with pytest.raises(KeyboardInterrupt):
+            append_frames(path, made(rng, 3))
+    with monkeypatch.context() as patch:
+        patch.setattr("so3krates.io.trajectory.writing.write_atomically", dies)  # no room
+        with pytest.raises(KeyboardInterrupt):
+            create_trajectory(path, system, {}, forces=True, dtype="float64")
+    assert len(Trajectory(path)) == 3  # nothing of the old file is lost
+    path.with_name("run.h5.journal").write_bytes(b"damaged")
+    create_trajectory(path, system, {}, forces=True, dtype="float64")
+    assert len(Trajectory(path)) == 0 and not path.with_name("run.h5.journal").exists()
+
+
+def test_settings_may_change(rng: np.random.Generator, path: Path) -> None:
+    append_frames(path, made(rng, 3))
+    change_settings(path, {"seed": 3})
+    before = path.read_bytes()
+    change_settings(path, {"seed": 3})
+    assert path.read_bytes() == before
+    change_settings(path, {"seed": 4, "of": ["a run"]})
+    assert Trajectory(path).settings == {"seed": 4, "of": ["a run"]} and len(Trajectory(path)) == 3
 
 
 def test_the_layout_is_that_of_h5md(rng: np.random.Generator, path: Path) -> None:

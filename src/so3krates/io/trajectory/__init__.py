@@ -21,5 +21,6 @@ from so3krates.io.trajectory.layout import Stored as Stored
 from so3krates.io.trajectory.layout import stored_bytes as stored_bytes
 from so3krates.io.trajectory.reading import Trajectory as Trajectory
 from so3krates.io.trajectory.writing import append_frames as append_frames
+from so3krates.io.trajectory.writing import change_settings as change_settings
 from so3krates.io.trajectory.writing import create_trajectory as create_trajectory
 from so3krates.io.trajectory.writing import truncate_after as truncate_after

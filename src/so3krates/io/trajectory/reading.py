@@ -40,7 +40,7 @@ class Trajectory:
         compression: "none" or "gzip".
 
     Raises:
-        FileError: if the file is missing or not a trajectory.
+        FileError: if the file is missing or not a trajectory, or a run writes to it for longer than this can wait.
     """
 
     def __init__(self, path: str | PathLike[str]) -> None:
@@ -131,10 +131,10 @@ class Trajectory:
     def _open(self) -> Iterator[h5py.File]:
         if not self.path.exists():
             raise FileError(f"trajectory {self.path} does not exist.")
-        with reading(self.path):
+        with reading(self.path) as source:
             try:
                 # The library's own locks would stop a run that is writing for as long as this file is open.
-                file = h5py.File(self.path, "r", locking=False)
+                file = h5py.File(source, "r", locking=False)
             except OSError as error:
                 raise FileError(f"{self.path} is not a readable HDF5 file: {error}.") from error
             with file:

@@ -14,7 +14,7 @@ import numpy as np
 from so3krates._errors import FileError, InputError
 from so3krates._typing import Float
 from so3krates.io.atomic import write_atomically
-from so3krates.io.journal import JournaledFile
+from so3krates.io.journal import before_replacing, changing
 from so3krates.io.trajectory.frames import Frames
 from so3krates.io.trajectory.layout import (
     OWN_SCALARS,
@@ -59,6 +59,7 @@ def create_trajectory(
 
     Raises:
         InputError: for a moving cell of a structure without any.
+        FileError: if it cannot be written; what was there before is unchanged.
     """
     if moving_cell and system.cell is None:
         raise InputError(f"{system.formula} has no cell that could move; give it one, or set moving_cell=False.")
@@ -85,6 +86,7 @@ def create_trajectory(
         own.attrs["charge"], own.attrs["unpaired"] = system.charge, system.unpaired
         own.attrs["reference_energy"] = reference_energy
         create_layout(file, system, stored)
+    before_replacing(Path(path))
     write_atomically(Path(path), image.getvalue())
 
 
@@ -142,6 +144,17 @@ def truncate_after(path: str | PathLike[str], step: int, frames: int | None = No
                     values.resize(rows, axis=0)
 
 
+def change_settings(path: str | PathLike[str], settings: dict[str, Any]) -> None:
+    """Let other settings take the place of those stored; does nothing if they are the same.
+
+    Raises:
+        FileError: if the file cannot be written.
+    """
+    if Trajectory(path).settings != json.loads(json.dumps(settings)):
+        with _changing(path) as file:
+            file["so3krates"].attrs["settings"] = json.dumps(settings, sort_keys=True)
+
+
 def _fixed_cells(
     path: str | PathLike[str], file: h5py.File, count: int, cells: Float[np.ndarray, "frames 3 3"] | None
 ) -> dict[str, np.ndarray]:
@@ -172,7 +185,5 @@ def _extend(path: str | PathLike[str], datasets: dict[str, h5py.Dataset], rows: 
 
 @contextmanager
 def _changing(path: str | PathLike[str]) -> Iterator[h5py.File]:
-    with JournaledFile(Path(path)) as journaled:
-        with h5py.File(journaled, "r+") as file:
-            yield file
-        journaled.commit()
+    with changing(Path(path)) as changed, h5py.File(changed, "r+") as file:
+        yield file
