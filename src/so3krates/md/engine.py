@@ -123,6 +123,9 @@ class Engine:
             reference=jnp.asarray(np.full(len(tracks) if together else (), np.nan), potential.dtype),
             exchange_every=None if exchange is None else jnp.asarray(exchange.steps(settings.timestep_fs), jnp.int32),
         )
+        devices = devices_for(len(tracks)) if together and exchange is None else 1
+        for track in tracks:
+            track.devices = devices
         return cls(
             problem,
             tuple(tracks),
@@ -131,7 +134,7 @@ class Engine:
             interrupts or Interrupts(),
             report,
             deadline or Deadline(),
-            devices=devices_for(len(tracks)) if together and exchange is None else 1,
+            devices=devices,
         )
 
     @property
@@ -312,14 +315,17 @@ class Engine:
         return len(self.tracks[0].start.system) * (3 if self.problem.keep_forces else 2)
 
     def _tell(self, checkpoint: Checkpoint, pace: Pace, since: int) -> None:
-        if self.report is None or self._all_ended():
+        # Asked once: the writer may end the last of them at any time.
+        running = [number for number, track in enumerate(self.tracks) if track.ended is None]
+        if self.report is None or not running:
             return
         changes, self.changes[:] = tuple(self.changes), []
         remarks = [
             f"neighbour list enlarged after step {since}, chunk run again from there: {each}" for each in changes
         ]
         speed = pace.steps_per_second
-        self.report(report_on(self.tracks, checkpoint.lean().state, remarks, speed, thermalising=self.thermalising))
+        state = checkpoint.lean().state
+        self.report(report_on(self.tracks, running, state, remarks, speed, thermalising=self.thermalising))
 
     def _unfinished(self, final: Snapshot, run: Run) -> KeyboardInterrupt | RunUnfinished:
         """What ends a run before its last step, and how it goes on."""

@@ -46,6 +46,8 @@ class Track:
     output: Output
     number: int | None = None
     """Of the replica; None for a run on its own."""
+    devices: int = 1
+    """Among which it and the other replicas are shared."""
     origin: Float[np.ndarray, " 3"] = field(init=False)
     frames: int = 0
     reference: float = float("nan")
@@ -184,7 +186,7 @@ class Track:
 
     def summarised(self, run: Run, ended: BaseException | None) -> None:
         """Write the page about the run beside its trajectory."""
-        write_summary(run, self.start.system, self.settings, ended)
+        write_summary(run, self.start.system, self.settings, ended, self.devices)
 
     def _stopped(self, reason: str, what: str, step: int, failed: Frames, *rest: Any) -> RunStopped:
         """Dump the frame that failed and say what happened."""

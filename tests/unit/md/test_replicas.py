@@ -21,6 +21,8 @@ from so3krates.io.trajectory import Trajectory
 from so3krates.long_range import AllPairs
 from so3krates.md import engine, record_room
 from so3krates.md.conduct import replica_paths
+from so3krates.md.run_file import read_summary
+from so3krates.md.simulate import replica_settings
 from so3krates.md.track import Track
 from so3krates.neighbors.overflow import ROOM
 from so3krates.physics.electrostatics import Electrostatics
@@ -266,6 +268,7 @@ def test_two_devices_share_the_replicas(tmp_path: Path) -> None:
         subprocess.run(run, check=True, timeout=300, env=os.environ | {"XLA_FLAGS": flags})
     one, two = (np.load(tmp_path / f"{devices}.npz") for devices in (1, 2))
     assert (one["devices"], two["devices"]) == (1, 2)
+    assert [read_summary(tmp_path / f"{devices}_000.h5")["devices"] for devices in (1, 2)] == [1, 2]
     np.testing.assert_array_equal(one["ended"], [False, True, False, False])
     np.testing.assert_array_equal(one["ended"], two["ended"])
     np.testing.assert_allclose(one["positions"], two["positions"], atol=1e-10)
