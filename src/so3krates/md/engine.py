@@ -22,7 +22,7 @@ from so3krates.md.monitor import Status
 from so3krates.md.pace import Pace
 from so3krates.md.record_room import record_room
 from so3krates.md.replicas import replica
-from so3krates.md.run import Run, RunUnfinished
+from so3krates.md.run import Replica, Replicas, Run, RunInterrupted, RunUnfinished
 from so3krates.md.settings import Settings
 from so3krates.md.sharding import advance_shared, devices_for
 from so3krates.md.state import Snapshot, State
@@ -64,6 +64,13 @@ class Ended(NamedTuple):
     results: list[tuple[Snapshot | None, Run | None]]
     """Of each replica the last structure, None for one that has ended, and the run, None for one without a frame."""
     state: State
+
+    def replicas(self, tracks: Sequence[Track]) -> Replicas:
+        """How each of them ended."""
+        each = [
+            Replica(*result, track.ended, track.stopped) for result, track in zip(self.results, tracks, strict=True)
+        ]
+        return Replicas.of(each, self.state.exchanged)
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,31 +190,35 @@ class Engine:
         if any(track.inspector.untold for track in self.tracks):
             # Frames are looked at behind the computation, so what the last ones show comes after the last report.
             self._tell(checkpoint, pace, step)
-        return Ended(self._results(checkpoint, pace.steps_per_second, checkpoint.step - begin), checkpoint.state)
+        return self._results(checkpoint, pace.steps_per_second, checkpoint.step - begin)
 
     def _all_ended(self) -> bool:
         return all(track.ended is not None for track in self.tracks)
 
-    def _results(self, checkpoint: Checkpoint, speed: float, made: int) -> list[tuple[Snapshot | None, Run | None]]:
+    def _results(self, checkpoint: Checkpoint, speed: float, made: int) -> Ended:
         if self._all_ended() and not self.together:
             assert self.tracks[0].stopped is not None
             raise self.tracks[0].stopped
         results: list[tuple[Snapshot | None, Run | None]] = []
-        unfinished = None
+        running: list[tuple[Track, Run]] = []
         for number, track in enumerate(self.tracks):
             state = self._of(checkpoint.state, number)
             if track.ended is not None:
                 results.append((None, None if track.stopped is None else track.stopped.run))
                 continue
-            run, final = track.result(int(state.step), state, checkpoint.retries, speed, made), track.snapshot(state)
-            if int(state.step) < self.settings.steps:
-                unfinished = self._unfinished(final, run)
-            if made or unfinished is not None:
+            run = track.result(int(state.step), state, checkpoint.retries, speed, made)
+            results.append((track.snapshot(state), run))
+            running.append((track, run))
+        ended = Ended(results, checkpoint.state)
+        unfinished = None
+        if running and running[0][1].summary.steps < self.settings.steps:
+            unfinished = self._unfinished(ended, running[0][1])
+        if made or unfinished is not None:
+            for track, run in running:
                 track.summarised(run, unfinished)
-            results.append((final, run))
         if unfinished is not None:
             raise unfinished
-        return results
+        return ended
 
     def commit(self, chunk: Chunk) -> None:
         """Frames, then the state behind them; a state that failed is none to go on from. In the writer's thread."""
@@ -327,15 +338,18 @@ class Engine:
         state = checkpoint.lean().state
         self.report(report_on(self.tracks, running, state, remarks, speed, thermalising=self.thermalising))
 
-    def _unfinished(self, final: Snapshot, run: Run) -> KeyboardInterrupt | RunUnfinished:
-        """What ends a run before its last step, and how it goes on."""
+    def _unfinished(self, ended: Ended, run: Run) -> RunInterrupted | RunUnfinished:
+        """What ends a run, or this one and all other replicas, before the last step, and how it goes on."""
         step = run.summary.steps
         kept = "its frames are in memory only" if run.path is None else "all is written, and resume goes on from there"
         where = f"after step {step} of {self.settings.steps} ({run.summary.time_ps:.4f} ps): {kept}."
+        final, own, replicas = *ended.results[0], None
+        if self.together:
+            final, own, replicas = None, None, ended.replicas(self.tracks)
         if self.interrupts.requested and not self.interrupts.terminated:
-            return KeyboardInterrupt(where)
+            return RunInterrupted(where, step, final, own, replicas)
         reason = "terminated" if self.interrupts.requested else "wall_time"
-        return RunUnfinished(f"{REASONS[reason]} {where}", reason, step, final, run)
+        return RunUnfinished(f"{REASONS[reason]} {where}", reason, step, final, own, replicas)
 
 
 def _of_replica(outcome: Outcome, number: int) -> Outcome:

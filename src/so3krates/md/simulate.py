@@ -1,7 +1,8 @@
 """Run dynamics, of one structure or of many replicas: commit chunk by chunk, stop when the monitor says so, resume."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from operator import index
 from os import PathLike
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from so3krates.md.exchange import TemperatureExchange, check_ladder, check_start
 from so3krates.md.monitor import Monitor
 from so3krates.md.recording import Recording
 from so3krates.md.replicas import check_alike
-from so3krates.md.run import Run, RunStopped
+from so3krates.md.run import Replicas, Run
 from so3krates.md.settings import Settings, make_settings
 from so3krates.md.state import Integrator, Snapshot
 from so3krates.md.telling import Report
@@ -86,7 +87,7 @@ def simulate(
         FileError: if a file exists, is damaged, belongs to another run or is written by one, or cannot be written.
         RunStopped: if the monitor ended the run; what was computed before is kept.
         RunUnfinished: at the wall time or after SIGTERM, once the chunk and its checkpoint are written.
-        KeyboardInterrupt: after Ctrl-C, once the chunk and its checkpoint are written.
+        RunInterrupted: after Ctrl-C, likewise; a KeyboardInterrupt.
     """
     deadline = Deadline() if wall_time_s is None else Deadline(wall_time_s)
     snapshot = start if isinstance(start, Snapshot) else Snapshot(start)
@@ -110,55 +111,6 @@ def simulate(
     ((final, run),) = ended.results
     assert final is not None and run is not None
     return final, run
-
-
-@dataclass(frozen=True, eq=False)
-class Replica:
-    """How one of many replicas ended."""
-
-    final: Snapshot | None
-    """Its last structure with velocities; None if the monitor ended it."""
-    run: Run | None
-    """None without a frame, and for one that ended before the run was resumed."""
-    ended: str | None
-    """Why it ended early; None if it is complete."""
-    stopped: RunStopped | None
-    """The same with reason code and step, if that was in this call."""
-
-
-@dataclass(frozen=True, eq=False)
-class Exchanges:
-    """What a temperature exchange did, from the start of the run on."""
-
-    attempted: Int[np.ndarray, " neighbours"]
-    """Between each replica and the next."""
-    accepted: Int[np.ndarray, " neighbours"]
-    walker: Int[np.ndarray, " replicas"]
-    """The start whose configuration each replica ended with."""
-
-    @property
-    def acceptance(self) -> np.ndarray:
-        """Of attempts, between neighbours; NaN where there were none. Ladders are made for 0.2 to 0.4."""
-        return np.where(self.attempted > 0, self.accepted / np.maximum(self.attempted, 1), np.nan)
-
-
-@dataclass(frozen=True, eq=False)
-class Replicas:
-    """All replicas of a run, in the order of the starts."""
-
-    replicas: tuple[Replica, ...]
-    exchanges: Exchanges | None
-
-    def __len__(self) -> int:
-        return len(self.replicas)
-
-    def __getitem__(self, number: int) -> Replica:
-        return self.replicas[number]
-
-    @property
-    def complete(self) -> tuple[Replica, ...]:
-        """Those that made all steps."""
-        return tuple(each for each in self.replicas if each.ended is None)
 
 
 def simulate_replicas(
@@ -212,8 +164,8 @@ def simulate_replicas(
 
     Raises:
         InputError: for arguments that make no sense, or replicas that are no replicas of each other.
-        FileError, RunUnfinished, KeyboardInterrupt: as `simulate`.
-        RunStopped: if the start of all replicas is refused by the monitor, or thermalising failed.
+        FileError, RunUnfinished, RunInterrupted: as `simulate`; the last two hold all replicas.
+        RunStopped: if the monitor refuses the starts of all replicas, or ends all of them while thermalising.
     """
     deadline = Deadline() if wall_time_s is None else Deadline(wall_time_s)
     stored = recording or Recording()
@@ -233,15 +185,7 @@ def simulate_replicas(
     path = None if to is None else Path(to)
     asked = Conduct(path, resume, overwrite, stored.open_intervals, deadline, committee, None, report)
     tracks, ended = conduct(potential, snapshots, settings, asked, together=True, exchange=exchange)
-    found = [
-        Replica(final, run, track.ended, track.stopped)
-        for (final, run), track in zip(ended.results, tracks, strict=True)
-    ]
-    exchanged = ended.state.exchanged
-    if exchanged is None:
-        return Replicas(tuple(found), None)
-    attempted, accepted = (np.asarray(each)[:-1] for each in (exchanged.attempted, exchanged.accepted))
-    return Replicas(tuple(found), Exchanges(attempted, accepted, np.asarray(exchanged.walker)))
+    return ended.replicas(tracks)
 
 
 def replica_settings(
