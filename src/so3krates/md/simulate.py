@@ -25,6 +25,8 @@ from so3krates.neighbors.lists import Neighbors
 from so3krates.potential import Potential
 from so3krates.system import System
 
+Seeds = Sequence[int] | Int[np.ndarray, " replicas"]
+
 
 def simulate(
     potential: Potential,
@@ -120,7 +122,7 @@ def simulate_replicas(
     *,
     timestep_fs: float,
     steps: int,
-    seeds: Sequence[int] | None = None,
+    seeds: Seeds | None = None,
     exchange: TemperatureExchange | None = None,
     to: str | PathLike[str] | None = None,
     initial_temperature_K: float | None = None,
@@ -195,7 +197,7 @@ def replica_settings(
     *,
     timestep_fs: float,
     steps: int,
-    seeds: Sequence[int] | None,
+    seeds: Seeds | None,
     exchange: TemperatureExchange | None,
     initial_temperature_K: float | None,
     thermalise_ps: float,
@@ -249,15 +251,21 @@ def recording_of(recording: Recording | None, save_every_fs: float | None, save_
 def _aligned(
     starts: Sequence[System | Snapshot] | System | Snapshot,
     integrators: Sequence[Integrator] | Integrator,
-    seeds: Sequence[int] | None,
+    seeds: Seeds | None,
 ) -> tuple[list[Snapshot], list[Integrator], list[int]]:
     """One of each for every replica; what is given once serves all."""
-    many = [each for each in (starts, integrators, seeds) if isinstance(each, Sequence)]
+    own = None
+    if seeds is not None:
+        try:
+            own = [index(seed) for seed in seeds]
+        except TypeError as error:
+            raise InputError(f"seeds are whole numbers; received {list(seeds)}.") from error
+    many = [each for each in (starts, integrators, own) if isinstance(each, Sequence)]
     count = max(map(len, many), default=1)
     given = [starts] * count if isinstance(starts, System | Snapshot) else list(starts)
     snapshots = [each if isinstance(each, Snapshot) else Snapshot(each) for each in given]
     ensembles = list(integrators) if isinstance(integrators, Sequence) else [integrators] * count
-    numbers = list(range(count)) if seeds is None else [int(seed) for seed in seeds]
+    numbers = list(range(count)) if own is None else own
     if not len(snapshots) == len(ensembles) == len(numbers):
         raise InputError(
             f"{len(snapshots)} starts, {len(ensembles)} ensembles and {len(numbers)} seeds are given; give one of each "

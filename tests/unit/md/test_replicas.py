@@ -252,6 +252,35 @@ def test_replicas_that_are_none(change: dict, sentence: str, cluster: System, ar
         md.simulate_replicas(argon("float64"), timestep_fs=1.0, steps=1, initial_temperature_K=9.0, **asked)
 
 
+def settings_of(seeds: Any, cluster: System, argon: Argon) -> list[int]:
+    _, settings = replica_settings(
+        argon("float64"),
+        cluster,
+        md.Langevin(temperature_K=9.0),
+        timestep_fs=1.0,
+        steps=1,
+        seeds=seeds,
+        exchange=None,
+        initial_temperature_K=None,
+        thermalise_ps=0.0,
+        recording=md.Recording(),
+        monitor=md.Monitor(),
+    )
+    return [each.seed for each in settings]
+
+
+def test_seeds_may_be_an_array(cluster: System, argon: Argon) -> None:
+    assert settings_of(np.arange(4), cluster, argon) == settings_of([0, 1, 2, 3], cluster, argon) == [0, 1, 2, 3]
+    with pytest.raises(InputError, match="replica 1: seed is 4294967296; it must be from 0 to 4294967295"):
+        settings_of([2**32 - 1, 2**32], cluster, argon)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_seeds_are_whole_numbers(cluster: System, argon: Argon) -> None:
+    with pytest.raises(InputError, match="seeds are whole numbers; received"):
+        settings_of(np.array([0.0, 1.5]), cluster, argon)
+
+
 def test_replicas_of_other_atoms(cluster: System, argon: Argon) -> None:
     other = replace(cluster, numbers=np.full(13, 10))
     with pytest.raises(InputError, match="replica 1 differs from replica 0 in elements, masses"):
