@@ -1,7 +1,7 @@
 """The engine behind `simulate`: chunk after chunk, commit, stop; of one structure or of many replicas."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from types import MappingProxyType
 from typing import NamedTuple, TypeVar
@@ -10,12 +10,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from so3krates._errors import CapacityError
+from so3krates._errors import CapacityError, InputError
 from so3krates._interrupts import Interrupts
 from so3krates._precision import precision_scope
 from so3krates._typing import Int
 from so3krates.evaluation import Topology
 from so3krates.md.checkpoint import Checkpoint
+from so3krates.md.crowding import Crowded, allocated, first_overflow, larger, overflowed, with_room
 from so3krates.md.exchange import TemperatureExchange
 from so3krates.md.loop import Outcome, Problem, Room, advance
 from so3krates.md.monitor import Status
@@ -31,12 +32,10 @@ from so3krates.md.track import Seen, Track, first_stop
 from so3krates.md.wall_time import Deadline
 from so3krates.md.watch import Watch, make_watch, make_watches
 from so3krates.md.writer import Writer
-from so3krates.neighbors.lists import Neighbors, roomiest
+from so3krates.neighbors.lists import Neighbors
 from so3krates.neighbors.overflow import OF_THE_CELL
-from so3krates.neighbors.verlet import SKIN
 from so3krates.potential import Potential
 from so3krates.rollout import run_chunk
-from so3krates.system import System
 
 CHUNK_SECONDS = 2.0
 """Aimed duration of a chunk: frames are written and interrupts heard this often."""
@@ -137,7 +136,7 @@ class Engine:
             problem,
             tuple(tracks),
             together,
-            neighbors or _allocated(potential, [track.start.system for track in tracks], together),
+            neighbors or allocated(potential, [track.start.system for track in tracks], together),
             interrupts or Interrupts(),
             report,
             deadline or Deadline(),
@@ -173,11 +172,12 @@ class Engine:
                 # It begins with the state of the last chunk only once that is known to be valid.
                 try:
                     outcome, checkpoint, seen = self._next(checkpoint, count, status, writer)
-                except CapacityError:
+                except (CapacityError, InputError) as error:
                     writer.wait()  # a frame of the chunk before may have ended everything
-                    if not self._all_ended():
-                        raise
-                    break
+                    if self._all_ended():
+                        break
+                    self._give_up(error, checkpoint, pace.steps_per_second, step - begin)
+                    continue
                 status = np.asarray(outcome.status)
                 pace.computed(checkpoint.step - step)
                 writer.put(Chunk(outcome, checkpoint.lean(), pace.steps_per_second, checkpoint.step - begin, seen))
@@ -194,6 +194,20 @@ class Engine:
 
     def _all_ended(self) -> bool:
         return all(track.ended is not None for track in self.tracks)
+
+    def _give_up(self, error: CapacityError | InputError, checkpoint: Checkpoint, speed: float, made: int) -> None:
+        """End the replicas that no list is large enough for at the start of their chunk, which the others make again.
+
+        Raises:
+            CapacityError, InputError: `error`, where it is of no replica in particular.
+        """
+        if not isinstance(error, Crowded) or not error.replicas:
+            raise error
+        for number in error.replicas:
+            if self.tracks[number].ended is None:
+                state = self._of(checkpoint.state, number)
+                self.tracks[number].give_up(str(error), state, checkpoint.retries, speed, made)
+        self._keep(checkpoint)
 
     def _results(self, checkpoint: Checkpoint, speed: float, made: int) -> Ended:
         if self._all_ended() and not self.together:
@@ -228,8 +242,13 @@ class Engine:
             for number, own in seen.items():
                 behind, watch = partial(self._of, state, number), self._of(self.problem.watch, number)
                 self.tracks[number].commit(own, behind, watch, retries, chunk.speed, chunk.made)
-        if self.store is not None and not (self._all_ended() and not self.together):
-            self.store(chunk.checkpoint._replace(progress=tuple(track.progress for track in self.tracks)))
+        if self.together or not self._all_ended():
+            self._keep(chunk.checkpoint)
+
+    def _keep(self, checkpoint: Checkpoint) -> None:
+        """Store a state whose frames are committed."""
+        if self.store is not None:
+            self.store(checkpoint._replace(progress=tuple(track.progress for track in self.tracks)))
 
     def _look(self, outcome: Outcome) -> dict[int, Seen]:
         """What the frames of a chunk show, of each replica that had not ended."""
@@ -244,13 +263,20 @@ class Engine:
     def _chunk(
         self, checkpoint: Checkpoint, count: int, status: Int[np.ndarray, "*replicas"] | None
     ) -> tuple[Outcome, Checkpoint]:
-        """So many steps; replicas that ended in the last chunk by its `status`, or before, stay as they are."""
+        """So many steps; replicas that ended in the last chunk by its `status`, or before, stay as they are.
+
+        Raises:
+            Crowded: for replicas that no list is large enough for.
+            CapacityError, InputError: for one structure on its own.
+        """
         settings = self.settings
         references = [track.reference for track in self.tracks]
         reference = jnp.asarray(references if self.together else references[0], settings.dtype)
         problem = self.problem._replace(reference=reference)
         every, frames_every = (jnp.asarray(each, jnp.int32) for each in (settings.scalars_every, settings.save_every))
         reached: list[State] = []
+        short: list[int] = []
+        changes = len(self.changes)
 
         def compiled(state: State, neighbors: Neighbors) -> tuple:
             state, ended, steps = with_room(state, neighbors), None, jnp.asarray(count, jnp.int32)
@@ -270,7 +296,9 @@ class Engine:
 
         def enlarged(state: State, neighbors: Neighbors, overflow: int) -> Neighbors:
             nonlocal count
-            valid = _first_overflow(reached.pop()) - 1 - checkpoint.step
+            found = reached.pop()
+            short[:] = overflowed(found)
+            valid = first_overflow(found) - 1 - checkpoint.step
             if overflow & OF_THE_CELL and valid > 0:
                 # Another grid rounds otherwise from where it comes in. That must be a step of the trajectory, whatever
                 # the chunks are: go up to the step before, from where the next chunk finds the same.
@@ -278,7 +306,13 @@ class Engine:
                 return neighbors
             return self.enlarged(state, neighbors, overflow)
 
-        done = run_chunk(compiled, checkpoint.state, checkpoint.neighbors, enlarged)
+        try:
+            done = run_chunk(compiled, checkpoint.state, checkpoint.neighbors, enlarged)
+        except (CapacityError, InputError) as error:
+            del self.changes[changes:]  # of lists that nothing was computed with
+            if not self.together or isinstance(error, Crowded):
+                raise
+            raise Crowded(str(error), short) from error
         retries = checkpoint.retries + done.retries
         return done.record, Checkpoint(done.state, done.neighbors, retries, ())
 
@@ -310,10 +344,10 @@ class Engine:
     def enlarged(self, state: State, neighbors: Neighbors, overflow: int) -> Neighbors:
         """Lists with more of what was short, for all replicas that run."""
         alive = [number for number, track in enumerate(self.tracks) if track.ended is None] or range(len(self.tracks))
-        systems = (self.tracks[number].snapshot(self._of(state, number)).system for number in alive)
-        larger = roomiest(neighbors.larger(system, overflow) for system in systems)
-        self.changes.append(neighbors.change(larger))
-        return larger
+        systems = {number: self.tracks[number].snapshot(self._of(state, number)).system for number in alive}
+        lists = larger(neighbors, systems, overflow, self.together)
+        self.changes.append(neighbors.change(lists))
+        return lists
 
     @property
     def room(self) -> Room:
@@ -357,23 +391,6 @@ def _of_replica(outcome: Outcome, number: int) -> Outcome:
     return Outcome(scalars, particles, outcome.rows[number], outcome.frames[number], outcome.status[number])
 
 
-def _first_overflow(state: State) -> int:
-    """Number of the step in which a list overflowed."""
-    overflow, step = np.asarray(state.overflow), np.asarray(state.step)
-    return int(np.min(step[overflow != 0]))
-
-
 def _watch(tracks: Sequence[Track], dtype: object, together: bool) -> Watch:
     monitor, systems = tracks[0].settings.monitor, [track.start.system for track in tracks]
     return make_watches(monitor, systems, dtype) if together else make_watch(monitor, systems[0], dtype)
-
-
-def _allocated(potential: Potential, systems: Sequence[System], together: bool) -> Neighbors:
-    """Lists for all starts; one structure on its own keeps candidates between steps."""
-    lists = roomiest(potential.allocate(system) for system in systems)
-    return lists if together else lists.with_skin(systems[0], SKIN)
-
-
-def with_room(state: State, neighbors: Neighbors) -> State:
-    """With room for the candidates of these lists."""
-    return state if state.verlet is None else replace(state, verlet=state.verlet.with_room(neighbors.verlet_lists))

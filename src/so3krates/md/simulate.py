@@ -138,8 +138,8 @@ def simulate_replicas(
     """Run many replicas of one structure at once: other starts, temperatures, pressures, seeds.
 
     All of them are one compiled program, which works on all their atoms together. A replica is what `simulate` would
-    make of the same start and seed, but for rounding: sums run in another order. One that the monitor ends is reported
-    and does not stop the others.
+    make of the same start and seed, but for rounding: sums run in another order. One that the monitor ends, while it
+    is thermalised too, or whose neighbour list cannot be made large enough, is reported and does not stop the others.
 
     Args:
         potential: energy and forces.
