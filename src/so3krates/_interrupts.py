@@ -21,9 +21,15 @@ class Interrupts:
 
 @contextmanager
 def deferred_interrupts(*, at_once: bool = False) -> Iterator[Interrupts]:
-    """Within the block the first signal only sets `requested`, unless it shall interrupt at once; a second one does.
+    """Within the block the first signal only sets `requested`, unless it shall interrupt at once.
 
-    Handlers can be set from the main thread alone; elsewhere the block changes nothing.
+    A second Ctrl-C interrupts at once. A second termination signal changes nothing: batch systems send it more than
+    once, to a process and to the group it is in, and what ends at the first one has to end in the same way. A process
+    that takes too long is killed, and has its last checkpoint.
+
+    A signal that is ignored (Ctrl-C behind `nohup` or in the background of a script) stays so, and one whose handler
+    was not set from Python is left to that, since it could not be put back. Handlers can be set from the main thread
+    alone; elsewhere the block changes nothing.
     """
     interrupts = Interrupts(at_once=at_once)
     if threading.current_thread() is not threading.main_thread():
@@ -35,12 +41,15 @@ def deferred_interrupts(*, at_once: bool = False) -> Iterator[Interrupts]:
         again, interrupts.requested = interrupts.requested, True
         if not again:
             interrupts.terminated = number == signal.SIGTERM
-        if again or interrupts.at_once:
+        if (again and number == signal.SIGINT) or (not again and interrupts.at_once):
             raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    ours = [number for number, handler in before.items() if handler not in (None, signal.SIG_IGN)]
+    for number in ours:
+        signal.signal(number, handle)
     try:
         yield interrupts
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number in ours:
+            signal.signal(number, before[number])

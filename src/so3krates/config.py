@@ -1,4 +1,4 @@
-"""Base of all configurations: frozen, hashable, unknown keys refused at every level."""
+"""Base of all configurations: frozen, hashable, numbers finite, unknown keys refused at every level."""
 
 import re
 from typing import Any, Self
@@ -14,7 +14,8 @@ _WRAPPED = re.compile(r"function-\w+\[.*, (\w+)\]")
 class Config(BaseModel):
     """A frozen configuration; the object itself is handed on, never a dictionary made from it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    # No field means anything by infinity; what may be without a limit takes None.
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
 
     @classmethod
     def parse(cls, values: Any, source: str = "configuration") -> Self:

@@ -13,6 +13,7 @@ class Inner(Config):
 
 class Outer(Config):
     name: str
+    length: float = 1.0
     inner: Inner = Inner()
 
 
@@ -30,6 +31,8 @@ def test_parses_nested_values() -> None:
         ({}, "key 'name' is required"),
         ({"name": "a", "inner": {"steps": "many"}}, "'inner.steps'.*received 'many'"),
         ([], "top level"),
+        ({"name": "a", "length": float("inf")}, "'length': Input should be a finite number, received inf"),
+        ({"name": "a", "length": float("nan")}, "'length': Input should be a finite number"),
     ],
 )
 def test_errors_name_source_key_and_value(values: object, words: str) -> None:

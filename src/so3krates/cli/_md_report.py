@@ -112,7 +112,7 @@ def print_replicas(
         console: where.
         outputs: the trajectories.
         integrators: of each.
-        done: what came out of it; None if the run is to be resumed.
+        done: what came out of it so far; None if nothing did.
     """
     exchanges = None if done is None else done.exchanges
     table = Table(title="replicas")

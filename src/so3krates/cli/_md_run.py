@@ -156,9 +156,10 @@ def _many(command: Command, how: dict[str, Any]) -> None:
                 report=report,
                 **how,
             )
-    except (RunStopped, RunUnfinished):
+    except (RunStopped, RunUnfinished) as error:
         if any(summary_path(output).exists() for output in outputs):
-            print_replicas(console, outputs, integrators)
+            left = error.replicas if isinstance(error, RunUnfinished) else None
+            print_replicas(console, outputs, integrators, left)
         _draw(*outputs)
         raise
     except KeyboardInterrupt:
@@ -174,7 +175,7 @@ def _many(command: Command, how: dict[str, Any]) -> None:
         rest = "the others are complete; " if runs else ""
         stopped = ended[0].stopped
         raise SimulationStopped(
-            f"the monitor ended {len(ended)} of {len(done)} replicas; {rest}{ended[0].ended}",
+            f"{len(ended)} of {len(done)} replicas ended early; {rest}{ended[0].ended}",
             "replicas_ended" if stopped is None else stopped.reason,
             0 if stopped is None else stopped.step,
         )

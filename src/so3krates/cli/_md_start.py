@@ -87,7 +87,7 @@ def _read(path: Path, every: bool) -> list["ase.Atoms"]:
 def _start(atoms: "ase.Atoms", config: RunConfig, number: int) -> Snapshot:
     try:
         read = Snapshot.from_ase(atoms, velocities=not config.draws_velocities)
-        return _heavier(replace(read, fixed=(*read.fixed, *config.fixed_atoms)), config.hydrogen_mass_u)
+        return _heavier(replace(read, fixed=(*read.fixed, *config.fixed_atoms(len(atoms)))), config.hydrogen_mass_u)
     except InputError as error:
         where = f"{config.start}, frame {number}" if number else f"{config.start}"
         raise InputError(f"{where}: {error}") from error

@@ -42,7 +42,7 @@ class Header(Config):
     units: Units = Units()
     elements: ElementTable | None
     provenance: str
-    long_range_cutoff: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    long_range_cutoff: float | None = Field(default=None, gt=0)
     """Å; None leaves it to what the structure is."""
 
     @field_validator("provenance")

@@ -14,13 +14,14 @@ from so3krates.md.nose_hoover import NoseHoover as NoseHoover
 from so3krates.md.nve import NVE as NVE
 from so3krates.md.progress import progress_bar as progress_bar
 from so3krates.md.recording import Recording as Recording
+from so3krates.md.run import Exchanges as Exchanges
+from so3krates.md.run import Replica as Replica
+from so3krates.md.run import Replicas as Replicas
 from so3krates.md.run import Run as Run
+from so3krates.md.run import RunInterrupted as RunInterrupted
 from so3krates.md.run import RunStopped as RunStopped
 from so3krates.md.run import RunUnfinished as RunUnfinished
 from so3krates.md.schedule import Ramp as Ramp
-from so3krates.md.simulate import Exchanges as Exchanges
-from so3krates.md.simulate import Replica as Replica
-from so3krates.md.simulate import Replicas as Replicas
 from so3krates.md.simulate import simulate as simulate
 from so3krates.md.simulate import simulate_replicas as simulate_replicas
 from so3krates.md.state import Integrator as Integrator

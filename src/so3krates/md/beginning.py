@@ -5,7 +5,8 @@ from dataclasses import replace
 
 from so3krates.md import thermalise
 from so3krates.md.checkpoint import Checkpoint
-from so3krates.md.engine import REASONS, Chunk, Engine, with_room
+from so3krates.md.crowding import with_room
+from so3krates.md.engine import REASONS, Chunk, Engine
 from so3krates.md.exchange import begun
 from so3krates.md.loop import first_forces, first_frame
 from so3krates.md.output import MemoryOutput
@@ -90,10 +91,17 @@ def _thermalised(engine: Engine, snapshots: Sequence[Snapshot]) -> list[Snapshot
         ) from error
     except RunStopped as error:
         raise thermalise.stopped(error) from error
+    failed = [own.stopped for own in inner if own.stopped is not None]
+    if len(failed) == len(inner):
+        raise thermalise.stopped(failed[0]) from failed[0]
     ready = []
-    for track, own, (final, _) in zip(engine.tracks, inner, results, strict=True):
+    for track, own, drawn, (final, _) in zip(engine.tracks, inner, snapshots, results, strict=True):
         if own.stopped is not None:
-            raise thermalise.stopped(own.stopped) from own.stopped
+            # It stays at its start, where the state of all of them can hold it.
+            track.end(thermalise.stopped(own.stopped))
+            track.told = own.told
+            ready.append(drawn)
+            continue
         assert final is not None
         frames = own.output.frames()
         assert frames is not None

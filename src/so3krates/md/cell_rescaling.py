@@ -29,6 +29,7 @@ from so3krates.md.noise import normal
 from so3krates.md.operators import drift, kick, kinetic_energy, kinetic_tensor, refresh, stretch, volume
 from so3krates.md.scaling import ConstantPressure
 from so3krates.md.schedule import Schedule
+from so3krates.md.slow import Slow
 from so3krates.md.state import Forces, State
 from so3krates.units import GPA
 
@@ -66,7 +67,7 @@ class StochasticCellRescaling(ConstantPressure):
     scaled_by = "velocity rescaling"
 
     coupling: Coupling = Field(default="isotropic", description="what of the cell may change")
-    barostat_time_fs: PositiveFloat = Field(default=1000.0, description="time constant τ of the volume, fs")
+    barostat_time_fs: Slow = Field(default=1000.0, description="time constant τ of the volume, fs")
     thermostat_time_fs: PositiveFloat = Field(default=100.0, description="time constant of the thermostat, fs")
 
     def init(self, state: State, timestep_fs: float) -> State:

@@ -1,7 +1,7 @@
 """The engine behind `simulate`: chunk after chunk, commit, stop; of one structure or of many replicas."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from types import MappingProxyType
 from typing import NamedTuple, TypeVar
@@ -10,20 +10,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from so3krates._errors import CapacityError
+from so3krates._errors import CapacityError, InputError
 from so3krates._interrupts import Interrupts
 from so3krates._precision import precision_scope
 from so3krates._programs import forget_if_too_many
 from so3krates._typing import Int
 from so3krates.evaluation import Topology
 from so3krates.md.checkpoint import Checkpoint
+from so3krates.md.crowding import Crowded, allocated, first_overflow, larger, overflowed, with_room
 from so3krates.md.exchange import TemperatureExchange
 from so3krates.md.loop import Outcome, Problem, Room, advance
 from so3krates.md.monitor import Status
 from so3krates.md.pace import Pace
 from so3krates.md.record_room import record_room
 from so3krates.md.replicas import replica
-from so3krates.md.run import Run, RunUnfinished
+from so3krates.md.run import Replica, Replicas, Run, RunInterrupted, RunUnfinished
 from so3krates.md.settings import Settings
 from so3krates.md.sharding import advance_shared, devices_for
 from so3krates.md.state import Snapshot, State
@@ -32,12 +33,10 @@ from so3krates.md.track import Seen, Track, first_stop
 from so3krates.md.wall_time import Deadline
 from so3krates.md.watch import Watch, make_watch, make_watches
 from so3krates.md.writer import Writer
-from so3krates.neighbors.lists import Neighbors, roomiest
+from so3krates.neighbors.lists import Neighbors
 from so3krates.neighbors.overflow import OF_THE_CELL
-from so3krates.neighbors.verlet import SKIN
 from so3krates.potential import Potential
 from so3krates.rollout import run_chunk
-from so3krates.system import System
 
 CHUNK_SECONDS = 2.0
 """Aimed duration of a chunk: frames are written and interrupts heard this often."""
@@ -65,6 +64,13 @@ class Ended(NamedTuple):
     results: list[tuple[Snapshot | None, Run | None]]
     """Of each replica the last structure, None for one that has ended, and the run, None for one without a frame."""
     state: State
+
+    def replicas(self, tracks: Sequence[Track]) -> Replicas:
+        """How each of them ended."""
+        each = [
+            Replica(*result, track.ended, track.stopped) for result, track in zip(self.results, tracks, strict=True)
+        ]
+        return Replicas.of(each, self.state.exchanged)
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,15 +131,18 @@ class Engine:
             reference=jnp.asarray(np.full(len(tracks) if together else (), np.nan), potential.dtype),
             exchange_every=None if exchange is None else jnp.asarray(exchange.steps(settings.timestep_fs), jnp.int32),
         )
+        devices = devices_for(len(tracks)) if together and exchange is None else 1
+        for track in tracks:
+            track.devices = devices
         return cls(
             problem,
             tuple(tracks),
             together,
-            neighbors or _allocated(potential, [track.start.system for track in tracks], together),
+            neighbors or allocated(potential, [track.start.system for track in tracks], together),
             interrupts or Interrupts(),
             report,
             deadline or Deadline(),
-            devices=devices_for(len(tracks)) if together and exchange is None else 1,
+            devices=devices,
         )
 
     @property
@@ -165,11 +174,12 @@ class Engine:
                 # It begins with the state of the last chunk only once that is known to be valid.
                 try:
                     outcome, checkpoint, seen = self._next(checkpoint, count, status, writer)
-                except CapacityError:
+                except (CapacityError, InputError) as error:
                     writer.wait()  # a frame of the chunk before may have ended everything
-                    if not self._all_ended():
-                        raise
-                    break
+                    if self._all_ended():
+                        break
+                    self._give_up(error, checkpoint, pace.steps_per_second, step - begin)
+                    continue
                 status = np.asarray(outcome.status)
                 pace.computed(checkpoint.step - step)
                 writer.put(Chunk(outcome, checkpoint.lean(), pace.steps_per_second, checkpoint.step - begin, seen))
@@ -182,33 +192,51 @@ class Engine:
         if any(track.inspector.untold for track in self.tracks):
             # Frames are looked at behind the computation, so what the last ones show comes after the last report.
             self._tell(checkpoint, pace, step)
-        return Ended(self._results(checkpoint, pace.steps_per_second, checkpoint.step - begin), checkpoint.state)
+        return self._results(checkpoint, pace.steps_per_second, checkpoint.step - begin)
 
     def _all_ended(self) -> bool:
         return all(track.ended is not None for track in self.tracks)
 
-    def _results(self, checkpoint: Checkpoint, speed: float, made: int) -> list[tuple[Snapshot | None, Run | None]]:
+    def _give_up(self, error: CapacityError | InputError, checkpoint: Checkpoint, speed: float, made: int) -> None:
+        """End the replicas that no list is large enough for at the start of their chunk, which the others make again.
+
+        Raises:
+            CapacityError, InputError: `error`, where it is of no replica in particular.
+        """
+        if not isinstance(error, Crowded) or not error.replicas:
+            raise error
+        for number in error.replicas:
+            if self.tracks[number].ended is None:
+                state = self._of(checkpoint.state, number)
+                self.tracks[number].give_up(str(error), state, checkpoint.retries, speed, made)
+        self._keep(checkpoint)
+
+    def _results(self, checkpoint: Checkpoint, speed: float, made: int) -> Ended:
         if self._all_ended() and not self.together:
             assert self.tracks[0].stopped is not None
             raise self.tracks[0].stopped
         results: list[tuple[Snapshot | None, Run | None]] = []
-        unfinished = None
+        running: list[tuple[Track, Run]] = []
         for number, track in enumerate(self.tracks):
             state = self._of(checkpoint.state, number)
             if track.ended is not None:
                 results.append((None, None if track.stopped is None else track.stopped.run))
                 continue
-            run, final = track.result(int(state.step), state, checkpoint.retries, speed, made), track.snapshot(state)
-            if int(state.step) < self.settings.steps:
-                unfinished = self._unfinished(final, run)
+            run = track.result(int(state.step), state, checkpoint.retries, speed, made)
+            results.append((track.snapshot(state), run))
+            running.append((track, run))
+        ended = Ended(results, checkpoint.state)
+        unfinished = None
+        if running and running[0][1].summary.steps < self.settings.steps:
+            unfinished = self._unfinished(ended, running[0][1])
+        for track, run in running:
             if unfinished is None:
                 track.completed(run)
             else:
                 track.summarised(run, unfinished)
-            results.append((final, run))
         if unfinished is not None:
             raise unfinished
-        return results
+        return ended
 
     def commit(self, chunk: Chunk) -> None:
         """Frames, then the state behind them; a state that failed is none to go on from. In the writer's thread."""
@@ -218,8 +246,13 @@ class Engine:
             for number, own in seen.items():
                 behind, watch = partial(self._of, state, number), self._of(self.problem.watch, number)
                 self.tracks[number].commit(own, behind, watch, retries, chunk.speed, chunk.made)
-        if self.store is not None and not (self._all_ended() and not self.together):
-            self.store(chunk.checkpoint._replace(progress=tuple(track.progress for track in self.tracks)))
+        if self.together or not self._all_ended():
+            self._keep(chunk.checkpoint)
+
+    def _keep(self, checkpoint: Checkpoint) -> None:
+        """Store a state whose frames are committed."""
+        if self.store is not None:
+            self.store(checkpoint._replace(progress=tuple(track.progress for track in self.tracks)))
 
     def _look(self, outcome: Outcome) -> dict[int, Seen]:
         """What the frames of a chunk show, of each replica that had not ended."""
@@ -234,13 +267,20 @@ class Engine:
     def _chunk(
         self, checkpoint: Checkpoint, count: int, status: Int[np.ndarray, "*replicas"] | None
     ) -> tuple[Outcome, Checkpoint]:
-        """So many steps; replicas that ended in the last chunk by its `status`, or before, stay as they are."""
+        """So many steps; replicas that ended in the last chunk by its `status`, or before, stay as they are.
+
+        Raises:
+            Crowded: for replicas that no list is large enough for.
+            CapacityError, InputError: for one structure on its own.
+        """
         settings = self.settings
         references = [track.reference for track in self.tracks]
         reference = jnp.asarray(references if self.together else references[0], settings.dtype)
         problem = self.problem._replace(reference=reference)
         every, frames_every = (jnp.asarray(each, jnp.int32) for each in (settings.scalars_every, settings.save_every))
         reached: list[State] = []
+        short: list[int] = []
+        changes = len(self.changes)
 
         def compiled(state: State, neighbors: Neighbors) -> tuple:
             state, ended, steps = with_room(state, neighbors), None, jnp.asarray(count, jnp.int32)
@@ -260,7 +300,9 @@ class Engine:
 
         def enlarged(state: State, neighbors: Neighbors, overflow: int) -> Neighbors:
             nonlocal count
-            valid = _first_overflow(reached.pop()) - 1 - checkpoint.step
+            found = reached.pop()
+            short[:] = overflowed(found)
+            valid = first_overflow(found) - 1 - checkpoint.step
             if overflow & OF_THE_CELL and valid > 0:
                 # Another grid rounds otherwise from where it comes in. That must be a step of the trajectory, whatever
                 # the chunks are: go up to the step before, from where the next chunk finds the same.
@@ -268,7 +310,13 @@ class Engine:
                 return neighbors
             return self.enlarged(state, neighbors, overflow)
 
-        done = run_chunk(compiled, checkpoint.state, checkpoint.neighbors, enlarged)
+        try:
+            done = run_chunk(compiled, checkpoint.state, checkpoint.neighbors, enlarged)
+        except (CapacityError, InputError) as error:
+            del self.changes[changes:]  # of lists that nothing was computed with
+            if not self.together or isinstance(error, Crowded):
+                raise
+            raise Crowded(str(error), short) from error
         retries = checkpoint.retries + done.retries
         return done.record, Checkpoint(done.state, done.neighbors, retries, ())
 
@@ -300,10 +348,10 @@ class Engine:
     def enlarged(self, state: State, neighbors: Neighbors, overflow: int) -> Neighbors:
         """Lists with more of what was short, for all replicas that run."""
         alive = [number for number, track in enumerate(self.tracks) if track.ended is None] or range(len(self.tracks))
-        systems = (self.tracks[number].snapshot(self._of(state, number)).system for number in alive)
-        larger = roomiest(neighbors.larger(system, overflow) for system in systems)
-        self.changes.append(neighbors.change(larger))
-        return larger
+        systems = {number: self.tracks[number].snapshot(self._of(state, number)).system for number in alive}
+        lists = larger(neighbors, systems, overflow, self.together)
+        self.changes.append(neighbors.change(lists))
+        return lists
 
     @property
     def room(self) -> Room:
@@ -316,24 +364,30 @@ class Engine:
         return len(self.tracks[0].start.system) * (3 if self.problem.keep_forces else 2)
 
     def _tell(self, checkpoint: Checkpoint, pace: Pace, since: int) -> None:
-        if self.report is None or self._all_ended():
+        # Asked once: the writer may end the last of them at any time.
+        running = [number for number, track in enumerate(self.tracks) if track.ended is None]
+        if self.report is None or not running:
             return
         changes, self.changes[:] = tuple(self.changes), []
         remarks = [
             f"neighbour list enlarged after step {since}, chunk run again from there: {each}" for each in changes
         ]
         speed = pace.steps_per_second
-        self.report(report_on(self.tracks, checkpoint.lean().state, remarks, speed, thermalising=self.thermalising))
+        state = checkpoint.lean().state
+        self.report(report_on(self.tracks, running, state, remarks, speed, thermalising=self.thermalising))
 
-    def _unfinished(self, final: Snapshot, run: Run) -> KeyboardInterrupt | RunUnfinished:
-        """What ends a run before its last step, and how it goes on."""
+    def _unfinished(self, ended: Ended, run: Run) -> RunInterrupted | RunUnfinished:
+        """What ends a run, or this one and all other replicas, before the last step, and how it goes on."""
         step = run.summary.steps
         kept = "its frames are in memory only" if run.path is None else "all is written, and resume goes on from there"
         where = f"after step {step} of {self.settings.steps} ({run.summary.time_ps:.4f} ps): {kept}."
+        final, own, replicas = *ended.results[0], None
+        if self.together:
+            final, own, replicas = None, None, ended.replicas(self.tracks)
         if self.interrupts.requested and not self.interrupts.terminated:
-            return KeyboardInterrupt(where)
+            return RunInterrupted(where, step, final, own, replicas)
         reason = "terminated" if self.interrupts.requested else "wall_time"
-        return RunUnfinished(f"{REASONS[reason]} {where}", reason, step, final, run)
+        return RunUnfinished(f"{REASONS[reason]} {where}", reason, step, final, own, replicas)
 
 
 def _of_replica(outcome: Outcome, number: int) -> Outcome:
@@ -341,23 +395,6 @@ def _of_replica(outcome: Outcome, number: int) -> Outcome:
     return Outcome(scalars, particles, outcome.rows[number], outcome.frames[number], outcome.status[number])
 
 
-def _first_overflow(state: State) -> int:
-    """Number of the step in which a list overflowed."""
-    overflow, step = np.asarray(state.overflow), np.asarray(state.step)
-    return int(np.min(step[overflow != 0]))
-
-
 def _watch(tracks: Sequence[Track], dtype: object, together: bool) -> Watch:
     monitor, systems = tracks[0].settings.monitor, [track.start.system for track in tracks]
     return make_watches(monitor, systems, dtype) if together else make_watch(monitor, systems[0], dtype)
-
-
-def _allocated(potential: Potential, systems: Sequence[System], together: bool) -> Neighbors:
-    """Lists for all starts; one structure on its own keeps candidates between steps."""
-    lists = roomiest(potential.allocate(system) for system in systems)
-    return lists if together else lists.with_skin(systems[0], SKIN)
-
-
-def with_room(state: State, neighbors: Neighbors) -> State:
-    """With room for the candidates of these lists."""
-    return state if state.verlet is None else replace(state, verlet=state.verlet.with_room(neighbors.verlet_lists))

@@ -23,6 +23,8 @@ from so3krates.md.operators import kinetic_energy
 from so3krates.md.state import Integrator, Snapshot, State
 
 NOISE_STREAM = 2
+MOST_STEPS = 2**30
+"""From attempt to attempt: steps are counted in 32 bits."""
 
 
 class TemperatureExchange(Config):
@@ -34,9 +36,9 @@ class TemperatureExchange(Config):
         """Steps from attempt to attempt.
 
         Raises:
-            InputError: for an interval that is no multiple of the time step.
+            InputError: for an interval that is no multiple of the time step, or longer than any run.
         """
-        count = round(self.every_fs / timestep_fs)
+        count = round(min(self.every_fs / timestep_fs, MOST_STEPS))
         if count < 1 or abs(count * timestep_fs - self.every_fs) > 1e-6 * self.every_fs:
             raise InputError(
                 f"replicas are to be exchanged every {self.every_fs:g} fs; it must be a multiple of the time step, "

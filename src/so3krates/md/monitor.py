@@ -9,7 +9,6 @@ from so3krates.config import Config
 
 Kind = Literal["bond_broken", "bond_formed", "torn_apart", "evaporated", "committee_disagrees"]
 """What is noticed in saved frames, and may end the run or not."""
-Finite = Annotated[PositiveFloat, Field(allow_inf_nan=False)]
 
 
 class Status(IntEnum):
@@ -45,42 +44,42 @@ class Monitor(Config):
     none.
     """
 
-    max_temperature_K: Finite | None = Field(default=1e4, description="hottest temperature accepted, K")
-    min_distance: Finite | None = Field(default=0.5, description="closest approach of two atoms accepted, Å")
-    max_bond_deviation: Finite | None = Field(
+    max_temperature_K: PositiveFloat | None = Field(default=1e4, description="hottest temperature accepted, K")
+    min_distance: PositiveFloat | None = Field(default=0.5, description="closest approach of two atoms accepted, Å")
+    max_bond_deviation: PositiveFloat | None = Field(
         default=None, description="largest change of a bond length accepted, Å, against the start or `bond_lengths`"
     )
-    max_pressure_GPa: Finite | None = Field(
+    max_pressure_GPa: PositiveFloat | None = Field(
         default=500.0,
         description="largest pressure accepted, compression or tension, GPa; of structures periodic along three axes",
     )
-    max_volume_factor: Annotated[float, Field(gt=1.0, allow_inf_nan=False)] | None = Field(
+    max_volume_factor: Annotated[float, Field(gt=1.0)] | None = Field(
         default=2.0, description="factor by which the cell may grow or shrink in volume against the start"
     )
-    max_drift_meV_per_atom: Finite | None = Field(
+    max_drift_meV_per_atom: PositiveFloat | None = Field(
         default=1000.0, description="largest change of the conserved quantity since the start of the run, meV/atom"
     )
-    max_force_disagreement: Finite | None = Field(
+    max_force_disagreement: PositiveFloat | None = Field(
         default=1.0, description="largest standard deviation of a force over the committee, where there is one, eV/Å"
     )
-    bond_factor: Finite = Field(
+    bond_factor: PositiveFloat = Field(
         default=1.3, description="atoms closer than this times the sum of their covalent radii at the start are bonded"
     )
     bonds: tuple[tuple[int, int], ...] | None = Field(
         default=None, description="bonds to watch; found from the start if not given"
     )
-    bond_lengths: tuple[Finite, ...] | None = Field(
+    bond_lengths: tuple[PositiveFloat, ...] | None = Field(
         default=None, description="reference lengths of `bonds`, Å, such as their means in reference data"
     )
-    broken_factor: Annotated[float, Field(gt=1.0, allow_inf_nan=False)] | None = Field(
+    broken_factor: Annotated[float, Field(gt=1.0)] | None = Field(
         default=1.5, description="a bond longer than this times its length at the start is reported as broken"
     )
-    formed_factor: Finite | None = Field(
+    formed_factor: PositiveFloat | None = Field(
         default=1.2,
         description="atoms that were neither bonded nor bonded to a third one, and are closer than this times the sum "
         "of their covalent radii, are reported as a new bond",
     )
-    max_gap: Finite | None = Field(
+    max_gap: PositiveFloat | None = Field(
         default=10.0,
         description="an isolated structure is in parts where no two atoms of them are closer than this, Å",
     )

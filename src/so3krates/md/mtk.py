@@ -13,7 +13,7 @@ from math import pi
 
 import equinox as eqx
 import jax.numpy as jnp
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveInt
 
 from so3krates._typing import Array, Float
 from so3krates.md.chain import Chain, half_step, make_chain
@@ -21,6 +21,7 @@ from so3krates.md.heat import Heat
 from so3krates.md.operators import kinetic_energy, refresh, scale, volume
 from so3krates.md.scaling import ConstantPressure
 from so3krates.md.schedule import Schedule
+from so3krates.md.slow import Slow
 from so3krates.md.state import Forces, State
 from so3krates.units import BOLTZMANN, FEMTOSECOND, GPA
 
@@ -54,8 +55,8 @@ class MTK(ConstantPressure):
 
     scaled_by = "a Nosé–Hoover chain"
 
-    thermostat_period_fs: PositiveFloat = Field(default=100.0, description="period of the chains, fs")
-    barostat_period_fs: PositiveFloat = Field(default=1000.0, description="period of the cell, fs")
+    thermostat_period_fs: Slow = Field(default=100.0, description="period of the chains, fs")
+    barostat_period_fs: Slow = Field(default=1000.0, description="period of the cell, fs")
     chain: PositiveInt = Field(default=3, description="number of links of each chain")
 
     def init(self, state: State, timestep_fs: float) -> State:

@@ -3,13 +3,14 @@
 from dataclasses import replace
 
 import equinox as eqx
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveInt
 
 from so3krates._typing import Array, Float
 from so3krates.md.chain import Chain, half_step, make_chain
 from so3krates.md.operators import drift, kick, kinetic_energy, refresh, scale
 from so3krates.md.scaling import ConstantVolume
 from so3krates.md.schedule import Schedule
+from so3krates.md.slow import Slow
 from so3krates.md.state import Forces, State
 from so3krates.units import BOLTZMANN
 
@@ -37,7 +38,7 @@ class NoseHoover(ConstantVolume):
 
     scaled_by = "a Nosé–Hoover chain"
 
-    period_fs: PositiveFloat = Field(default=100.0, description="period of the thermostat's oscillation, fs")
+    period_fs: Slow = Field(default=100.0, description="period of the thermostat's oscillation, fs")
     chain: PositiveInt = Field(default=3, description="number of links")
     fix_rotation: bool = Field(
         default=False, description="remove the angular momentum at the start; isolated molecules only"

@@ -32,13 +32,14 @@ def parse_ramp(text: str, name: str) -> float | Ramp:
     return Ramp.parse({"time_ps": times, "value": values}, source=name)
 
 
-def parse_atoms(text: str) -> tuple[int, ...]:
-    """Numbers of atoms, from 0 on, and ranges of them with both ends: 0-9,15.
+def parse_atoms(text: str) -> tuple[range, ...]:
+    """Numbers of atoms, from 0 on, and ranges of them with both ends: 0-9,15. They stay ranges, which take no room
+    however far a mistake reaches.
 
     Raises:
         InputError: for anything else.
     """
-    found: list[int] = []
+    found: list[range] = []
     for part in text.split(","):
         match = _RANGE.fullmatch(part.strip())
         first = -1 if match is None else int(match["first"])
@@ -47,5 +48,5 @@ def parse_atoms(text: str) -> tuple[int, ...]:
             raise InputError(
                 f"'{text}' is no list of atoms; write their numbers, counted from 0, and ranges such as 0-9,15."
             )
-        found += range(first, last + 1)
+        found.append(range(first, last + 1))
     return tuple(found)

@@ -109,7 +109,8 @@ def plan(
         try:
             run = next((run for _, run in engine.run(begin(engine)).results if run is not None), None)
         except RunUnfinished as ended:
-            run = ended.run
+            each = () if ended.replicas is None else ended.replicas.replicas
+            run = ended.run or next((one.run for one in each if one.run is not None), None)
     for track in tracks:
         if track.stopped is not None:
             raise track.stopped

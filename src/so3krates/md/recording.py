@@ -21,14 +21,12 @@ class Recording(Config):
     every_fs: float | None = Field(
         default=None,
         gt=0,
-        allow_inf_nan=False,
         description="interval of positions, velocities, forces and cells, fs; about 10 fs, or the whole run if that is "
         "shorter, if not given",
     )
     scalars_every_fs: float | None = Field(
         default=None,
         gt=0,
-        allow_inf_nan=False,
         description="interval of energies, temperature, pressure and the like, fs; that of the positions, which must "
         "be a multiple of it, if not given",
     )

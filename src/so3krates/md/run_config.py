@@ -29,7 +29,8 @@ from so3krates.md.nose_hoover import NoseHoover
 from so3krates.md.notation import parse_atoms
 from so3krates.md.nve import NVE
 from so3krates.md.recording import Recording
-from so3krates.md.settings import check_timestep
+from so3krates.md.settings import MAX_SEED, MAX_STEPS, check_timestep
+from so3krates.md.slow import check_slow
 from so3krates.md.state import Integrator
 from so3krates.md.wall_time import parse_wall_time
 
@@ -146,7 +147,9 @@ class RunConfig(Config):
     hydrogen_mass_u: PositiveFloat | None = Field(
         default=None, description="mass of hydrogen, taken from the atoms it is bonded to, such as 3; null: its own"
     )
-    seed: NonNegativeInt = Field(default=0, description="of velocities and noise; replicas count up from it")
+    seed: NonNegativeInt = Field(
+        default=0, le=MAX_SEED, description="of velocities and noise; replicas count up from it"
+    )
     dtype: Literal["float32", "float64"] = Field(default="float32", description="precision of the arithmetic")
     wall_time: str | PositiveInt | None = Field(
         default=None, description="end in time, to be resumed: H:MM:SS, D-HH:MM:SS, MM:SS, or seconds"
@@ -177,7 +180,7 @@ class RunConfig(Config):
     @field_validator("fixed")
     @classmethod
     def _atoms(cls, given: Any) -> Any:
-        _expanded(given)
+        _ranges(given)
         return given
 
     @field_validator("timestep_fs")
@@ -194,9 +197,15 @@ class RunConfig(Config):
         return given
 
     @model_validator(mode="after")
-    def _one_step(self) -> Self:
+    def _steps_fit(self) -> Self:
+        if self.time_ps * 1e3 / self.timestep_fs >= MAX_STEPS:
+            raise ValueError(
+                f"time_ps is {self.time_ps:g}, which is {MAX_STEPS} time steps of {self.timestep_fs:g} fs or more, and "
+                "more than can be counted"
+            )
         if self.steps < 1:
             raise ValueError(f"time_ps is {self.time_ps:g}, which is less than a time step of {self.timestep_fs:g} fs")
+        check_slow(self.ensemble, self.timestep_fs, "ensemble.")
         return self
 
     @model_validator(mode="after")
@@ -251,10 +260,20 @@ class RunConfig(Config):
         every = None if self.replicas is None else self.replicas.exchange_every_fs
         return None if every is None else TemperatureExchange(every_fs=every)
 
-    @property
-    def fixed_atoms(self) -> tuple[int, ...]:
-        """Numbers of the atoms that are fixed here."""
-        return _expanded(self.fixed)
+    def fixed_atoms(self, count: int) -> tuple[int, ...]:
+        """Numbers of the atoms that are fixed here.
+
+        Args:
+            count: of all atoms.
+
+        Raises:
+            InputError: for atoms that do not exist.
+        """
+        ranges = _ranges(self.fixed)
+        beyond = [f"{each[0]}" if len(each) == 1 else f"{each[0]}-{each[-1]}" for each in ranges if each[-1] >= count]
+        if beyond:
+            raise InputError(f"fixed atoms are numbered from 0 to {count - 1}; received {', '.join(beyond)}.")
+        return tuple(atom for each in ranges for atom in each)
 
     @property
     def draws_velocities(self) -> bool:
@@ -279,9 +298,10 @@ def takers(name: str) -> str:
     return f"{', '.join(others)} and {last}" if others else last
 
 
-def _expanded(fixed: int | str | tuple[int | str, ...]) -> tuple[int, ...]:
+def _ranges(fixed: int | str | tuple[int | str, ...]) -> tuple[range, ...]:
     parts = fixed if isinstance(fixed, tuple) else (fixed,)
-    return tuple(atom for part in parts for atom in (parse_atoms(part) if isinstance(part, str) else (part,)))
+    each = (parse_atoms(part) if isinstance(part, str) else (range(part, part + 1),) for part in parts)
+    return tuple(found for ranges in each for found in ranges)
 
 
 def parameters(kind: str, *, needed: bool = False) -> tuple[str, ...]:

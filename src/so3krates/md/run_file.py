@@ -30,7 +30,9 @@ def picture_path(trajectory: Path) -> Path:
     return trajectory.with_suffix(".summary.png")
 
 
-def write_summary(run: Run, system: System, settings: Settings, ended: BaseException | None) -> Path | None:
+def write_summary(
+    run: Run, system: System, settings: Settings, ended: BaseException | None, devices: int = 1
+) -> Path | None:
     """Write the summary of a run, complete or not; nothing for a run in memory.
 
     Args:
@@ -38,6 +40,7 @@ def write_summary(run: Run, system: System, settings: Settings, ended: BaseExcep
         system: its start.
         settings: of the run.
         ended: what ended the run early, if anything did.
+        devices: among which it was shared with other replicas.
 
     Raises:
         FileError: if it cannot be written.
@@ -45,7 +48,7 @@ def write_summary(run: Run, system: System, settings: Settings, ended: BaseExcep
     if run.path is None:
         return None
     target = summary_path(run.path)
-    text = json.dumps(_document(run, system, settings, ended), indent=1, allow_nan=False)
+    text = json.dumps(_document(run, system, settings, ended, devices), indent=1, allow_nan=False)
     write_atomically(target, f"{text}\n".encode())
     return target
 
@@ -75,7 +78,9 @@ def says_complete(trajectory: Path, steps: int) -> bool:
     return found["ended"]["state"] == "complete" and found["results"]["steps"] == steps
 
 
-def _document(run: Run, system: System, settings: Settings, ended: BaseException | None) -> dict[str, Any]:
+def _document(
+    run: Run, system: System, settings: Settings, ended: BaseException | None, devices: int
+) -> dict[str, Any]:
     assert run.path is not None
     return {
         "format": FORMAT,
@@ -83,7 +88,8 @@ def _document(run: Run, system: System, settings: Settings, ended: BaseException
         "trajectory": run.path.name,
         "ended": _ended(ended),
         "versions": {"so3krates": __version__, **{name: version(name) for name in ("jax", "jaxlib", "numpy")}},
-        "device": jax.devices()[0].device_kind,
+        "device": jax.local_devices()[0].device_kind,
+        "devices": devices,
         "system": _described(system),
         "settings": settings.as_dict() | {"reference_energy_eV": settings.reference_energy},
         "results": _finite(run.summary.as_dict()),

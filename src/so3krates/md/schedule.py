@@ -30,8 +30,6 @@ class Ramp(Config):
                 f"a ramp needs a value for each time, at least two; received {len(self.time_ps)} times and "
                 f"{len(self.value)} values"
             )
-        if not np.isfinite([*self.time_ps, *self.value]).all():
-            raise ValueError(f"a ramp holds finite numbers; received {self.time_ps} and {self.value}")
         if self.time_ps[0] < 0 or any(b <= a for a, b in zip(self.time_ps, self.time_ps[1:], strict=False)):
             raise ValueError(f"times of a ramp start at 0 or later and increase; received {self.time_ps}")
         return self
@@ -43,17 +41,10 @@ def start_of(value: float | Ramp) -> float:
 
 
 def every_temperature(value: float | Ramp) -> float | Ramp:
-    """A validator: temperatures are positive and finite, those of a ramp too."""
+    """A validator: temperatures are positive, those of a ramp too."""
     values = value.value if isinstance(value, Ramp) else (value,)
-    if not all(np.isfinite(each) and each > 0 for each in values):
+    if not all(each > 0 for each in values):
         raise ValueError(f"temperatures must be positive, in K; received {', '.join(f'{each:g}' for each in values)}")
-    return value
-
-
-def every_pressure(value: float | Ramp) -> float | Ramp:
-    """A validator: pressures are finite."""
-    if isinstance(value, float) and not np.isfinite(value):
-        raise ValueError(f"a pressure must be finite, in GPa; received {value:g}")
     return value
 
 

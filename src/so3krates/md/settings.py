@@ -18,6 +18,7 @@ from so3krates.md.bonds import alone
 from so3krates.md.exchange import TemperatureExchange
 from so3krates.md.monitor import Monitor
 from so3krates.md.recording import Recording
+from so3krates.md.slow import check_slow
 from so3krates.md.state import Integrator, Snapshot
 from so3krates.md.velocities import check_temperature
 from so3krates.potential import Potential
@@ -26,6 +27,8 @@ from so3krates.system import System, in_empty_box
 MAX_TIMESTEP_FS = 10.0
 MAX_STEPS = 2**31 - 2**20
 """Steps are counted in 32 bits."""
+MAX_SEED = 2**32 - 1
+"""Keys of JAX take no more in single precision: a larger seed would be another one's double."""
 CHANGEABLE = ("steps", "monitor")
 """What may be another when a run resumes: it decides where the trajectory ends, and nothing else about it."""
 
@@ -113,21 +116,31 @@ def make_settings(
     """Check what the user asked for.
 
     Raises:
-        InputError: time step, number of steps, save interval, temperature or start velocities that make no sense.
+        InputError: time step, number of steps, save interval, seed, temperature, times of the ensemble or start
+            velocities that make no sense.
     """
     check_timestep(timestep_fs)
     if not 0 <= steps < MAX_STEPS:
         raise InputError(f"steps is {steps}; it must be from 0 to {MAX_STEPS - 1}.")
-    if not thermalise_ps >= 0:
-        raise InputError(f"thermalise_ps is {thermalise_ps}; it cannot be negative.")
-    if seed < 0:
-        raise InputError(f"seed is {seed}; it cannot be negative.")
+    if not 0 <= thermalise_ps * 1e3 / timestep_fs < MAX_STEPS:
+        raise InputError(
+            f"thermalise_ps is {thermalise_ps}; it must be a number that is not negative, of less than {MAX_STEPS} "
+            "steps."
+        )
+    if not 0 <= seed <= MAX_SEED:
+        raise InputError(f"seed is {seed}; it must be from 0 to {MAX_SEED}.")
+    assert isinstance(integrator, Config)
+    check_slow(integrator, timestep_fs)
     isolated = not potential.treated(start.system).periodic
     if integrator.moves_cell:
         # A model of short range sees no vacuum; the pressure of a molecule in one is none all the same.
         _refuse_without_box(start, isolated or (potential.isolated is not False and in_empty_box(start.system)))
         _refuse_alone(start.system, monitor.bond_factor, potential.cutoff)
     save_every, scalars_every = recording.intervals(timestep_fs, int(steps))
+    if save_every >= MAX_STEPS:
+        raise InputError(
+            f"the recording asks for a frame every {save_every:.3g} steps; at most {MAX_STEPS - 1} are made."
+        )
     return Settings(
         integrator=integrator,
         monitor=monitor,

@@ -1,7 +1,8 @@
 """Run dynamics, of one structure or of many replicas: commit chunk by chunk, stop when the monitor says so, resume."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from operator import index
 from os import PathLike
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from so3krates.md.exchange import TemperatureExchange, check_ladder, check_start
 from so3krates.md.monitor import Monitor
 from so3krates.md.recording import Recording
 from so3krates.md.replicas import check_alike
-from so3krates.md.run import Run, RunStopped
+from so3krates.md.run import Replicas, Run
 from so3krates.md.settings import Settings, make_settings
 from so3krates.md.state import Integrator, Snapshot
 from so3krates.md.telling import Report
@@ -23,6 +24,8 @@ from so3krates.md.wall_time import Deadline
 from so3krates.neighbors.lists import Neighbors
 from so3krates.potential import Potential
 from so3krates.system import System
+
+Seeds = Sequence[int] | Int[np.ndarray, " replicas"]
 
 
 def simulate(
@@ -86,7 +89,7 @@ def simulate(
         FileError: if a file exists, is damaged, belongs to another run or is written by one, or cannot be written.
         RunStopped: if the monitor ended the run; what was computed before is kept.
         RunUnfinished: at the wall time or after SIGTERM, once the chunk and its checkpoint are written.
-        KeyboardInterrupt: after Ctrl-C, once the chunk and its checkpoint are written.
+        RunInterrupted: after Ctrl-C, likewise; a KeyboardInterrupt.
     """
     deadline = Deadline() if wall_time_s is None else Deadline(wall_time_s)
     snapshot = start if isinstance(start, Snapshot) else Snapshot(start)
@@ -112,55 +115,6 @@ def simulate(
     return final, run
 
 
-@dataclass(frozen=True, eq=False)
-class Replica:
-    """How one of many replicas ended."""
-
-    final: Snapshot | None
-    """Its last structure with velocities; None if the monitor ended it."""
-    run: Run | None
-    """None without a frame, and for one that ended before the run was resumed."""
-    ended: str | None
-    """Why it ended early; None if it is complete."""
-    stopped: RunStopped | None
-    """The same with reason code and step, if that was in this call."""
-
-
-@dataclass(frozen=True, eq=False)
-class Exchanges:
-    """What a temperature exchange did, from the start of the run on."""
-
-    attempted: Int[np.ndarray, " neighbours"]
-    """Between each replica and the next."""
-    accepted: Int[np.ndarray, " neighbours"]
-    walker: Int[np.ndarray, " replicas"]
-    """The start whose configuration each replica ended with."""
-
-    @property
-    def acceptance(self) -> np.ndarray:
-        """Of attempts, between neighbours; NaN where there were none. Ladders are made for 0.2 to 0.4."""
-        return np.where(self.attempted > 0, self.accepted / np.maximum(self.attempted, 1), np.nan)
-
-
-@dataclass(frozen=True, eq=False)
-class Replicas:
-    """All replicas of a run, in the order of the starts."""
-
-    replicas: tuple[Replica, ...]
-    exchanges: Exchanges | None
-
-    def __len__(self) -> int:
-        return len(self.replicas)
-
-    def __getitem__(self, number: int) -> Replica:
-        return self.replicas[number]
-
-    @property
-    def complete(self) -> tuple[Replica, ...]:
-        """Those that made all steps."""
-        return tuple(each for each in self.replicas if each.ended is None)
-
-
 def simulate_replicas(
     potential: Potential,
     starts: Sequence[System | Snapshot] | System | Snapshot,
@@ -168,7 +122,7 @@ def simulate_replicas(
     *,
     timestep_fs: float,
     steps: int,
-    seeds: Sequence[int] | None = None,
+    seeds: Seeds | None = None,
     exchange: TemperatureExchange | None = None,
     to: str | PathLike[str] | None = None,
     initial_temperature_K: float | None = None,
@@ -184,8 +138,8 @@ def simulate_replicas(
     """Run many replicas of one structure at once: other starts, temperatures, pressures, seeds.
 
     All of them are one compiled program, which works on all their atoms together. A replica is what `simulate` would
-    make of the same start and seed, but for rounding: sums run in another order. One that the monitor ends is reported
-    and does not stop the others.
+    make of the same start and seed, but for rounding: sums run in another order. One that the monitor ends, while it
+    is thermalised too, or whose neighbour list cannot be made large enough, is reported and does not stop the others.
 
     Args:
         potential: energy and forces.
@@ -212,8 +166,8 @@ def simulate_replicas(
 
     Raises:
         InputError: for arguments that make no sense, or replicas that are no replicas of each other.
-        FileError, RunUnfinished, KeyboardInterrupt: as `simulate`.
-        RunStopped: if the start of all replicas is refused by the monitor, or thermalising failed.
+        FileError, RunUnfinished, RunInterrupted: as `simulate`; the last two hold all replicas.
+        RunStopped: if the monitor refuses the starts of all replicas, or ends all of them while thermalising.
     """
     deadline = Deadline() if wall_time_s is None else Deadline(wall_time_s)
     stored = recording or Recording()
@@ -233,15 +187,7 @@ def simulate_replicas(
     path = None if to is None else Path(to)
     asked = Conduct(path, resume, overwrite, stored.open_intervals, deadline, committee, None, report)
     tracks, ended = conduct(potential, snapshots, settings, asked, together=True, exchange=exchange)
-    found = [
-        Replica(final, run, track.ended, track.stopped)
-        for (final, run), track in zip(ended.results, tracks, strict=True)
-    ]
-    exchanged = ended.state.exchanged
-    if exchanged is None:
-        return Replicas(tuple(found), None)
-    attempted, accepted = (np.asarray(each)[:-1] for each in (exchanged.attempted, exchanged.accepted))
-    return Replicas(tuple(found), Exchanges(attempted, accepted, np.asarray(exchanged.walker)))
+    return ended.replicas(tracks)
 
 
 def replica_settings(
@@ -251,7 +197,7 @@ def replica_settings(
     *,
     timestep_fs: float,
     steps: int,
-    seeds: Sequence[int] | None,
+    seeds: Seeds | None,
     exchange: TemperatureExchange | None,
     initial_temperature_K: float | None,
     thermalise_ps: float,
@@ -305,15 +251,21 @@ def recording_of(recording: Recording | None, save_every_fs: float | None, save_
 def _aligned(
     starts: Sequence[System | Snapshot] | System | Snapshot,
     integrators: Sequence[Integrator] | Integrator,
-    seeds: Sequence[int] | None,
+    seeds: Seeds | None,
 ) -> tuple[list[Snapshot], list[Integrator], list[int]]:
     """One of each for every replica; what is given once serves all."""
-    many = [each for each in (starts, integrators, seeds) if isinstance(each, Sequence)]
+    own = None
+    if seeds is not None:
+        try:
+            own = [index(seed) for seed in seeds]
+        except TypeError as error:
+            raise InputError(f"seeds are whole numbers; received {list(seeds)}.") from error
+    many = [each for each in (starts, integrators, own) if isinstance(each, Sequence)]
     count = max(map(len, many), default=1)
     given = [starts] * count if isinstance(starts, System | Snapshot) else list(starts)
     snapshots = [each if isinstance(each, Snapshot) else Snapshot(each) for each in given]
     ensembles = list(integrators) if isinstance(integrators, Sequence) else [integrators] * count
-    numbers = list(range(count)) if seeds is None else [int(seed) for seed in seeds]
+    numbers = list(range(count)) if own is None else own
     if not len(snapshots) == len(ensembles) == len(numbers):
         raise InputError(
             f"{len(snapshots)} starts, {len(ensembles)} ensembles and {len(numbers)} seeds are given; give one of each "

@@ -47,19 +47,26 @@ class Report(NamedTuple):
 
 
 def report_on(
-    tracks: Sequence[Track], state: State, remarks: Sequence[str], steps_per_second: float, *, thermalising: bool
+    tracks: Sequence[Track],
+    running: Sequence[int],
+    state: State,
+    remarks: Sequence[str],
+    steps_per_second: float,
+    *,
+    thermalising: bool,
 ) -> Report:
     """Tell what was not told before.
 
     Args:
-        tracks: of all replicas, one of which runs at least.
+        tracks: of all replicas.
+        running: numbers of those that run, one at least.
         state: of all of them, or of one structure on its own.
         remarks: what people should know besides.
         steps_per_second: of each replica.
         thermalising: before the run itself.
     """
-    settings, running = tracks[0].settings, [number for number, track in enumerate(tracks) if track.ended is None]
-    temperature, energy, push, size = _measured(state)[running].mean(axis=0).tolist()
+    settings = tracks[0].settings
+    temperature, energy, push, size = _measured(state)[list(running)].mean(axis=0).tolist()
     speed = steps_per_second * len(running)
     ended = [str(track.stopped) for track in tracks if track.stopped is not None and track.told_now()]
     return Report(

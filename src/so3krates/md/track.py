@@ -24,6 +24,9 @@ from so3krates.md.summary import summarize
 from so3krates.md.watch import Watch
 from so3krates.units import FEMTOSECOND, GPA
 
+CROWDED = "too_crowded"
+"""Reason code of a replica whose neighbour list cannot be made large enough; the others are those of the monitor."""
+
 
 class Seen(NamedTuple):
     """Of a chunk and one replica, what was recorded and what the inspector says of it."""
@@ -46,6 +49,8 @@ class Track:
     output: Output
     number: int | None = None
     """Of the replica; None for a run on its own."""
+    devices: int = 1
+    """Among which it and the other replicas are shared."""
     origin: Float[np.ndarray, " 3"] = field(init=False)
     frames: int = 0
     reference: float = float("nan")
@@ -115,13 +120,29 @@ class Track:
             failed = frames[slice(stop.row, stop.row + 1)]
             what = f"{stop.event.sentence}, seen at a saved frame"
             step = stop.event.step
-            self.stopped = self._stopped(stop.event.kind, what, step, failed, state, retries, speed, made)
+            self.end(self._stopped(stop.event.kind, what, step, failed, state, retries, speed, made))
         else:
             failed = self.read(outcome, failed=True)[0]
             what = sentence(status, watch, state, float(failed.conserved[0]), self.reference, self.start.system)
             step = int(state.step)
-            self.stopped = self._stopped(status.reason, what, step, failed, state, retries, speed, made)
-        self.ended = str(self.stopped)
+            self.end(self._stopped(status.reason, what, step, failed, state, retries, speed, made))
+
+    def give_up(self, error: str, state: State, retries: int, speed: float, made: int) -> None:
+        """End the replica at a state that is valid, but from which no further step can be computed.
+
+        Args:
+            error: why not.
+            state: of this replica.
+            retries: of the run so far.
+            speed: steps per second so far.
+            made: steps of this call.
+        """
+        what = f"in the steps behind it {error.rstrip('.')}"
+        self.end(self._stopped(CROWDED, what, int(state.step), None, state, retries, speed, made))
+
+    def end(self, stopped: RunStopped) -> None:
+        """It goes on no further."""
+        self.stopped, self.ended = stopped, str(stopped)
 
     def told_now(self) -> bool:
         """Whether that it ended is told now, and not before."""
@@ -184,7 +205,7 @@ class Track:
 
     def summarised(self, run: Run, ended: BaseException | None) -> None:
         """Write the page about the run beside its trajectory."""
-        write_summary(run, self.start.system, self.settings, ended)
+        write_summary(run, self.start.system, self.settings, ended, self.devices)
 
     def completed(self, run: Run) -> None:
         """Leave behind what belongs to a complete run: also to one that was killed before it could, and not what an
@@ -195,9 +216,9 @@ class Track:
             self.summarised(run, None)
         stopped_path(run.path).unlink(missing_ok=True)
 
-    def _stopped(self, reason: str, what: str, step: int, failed: Frames, *rest: Any) -> RunStopped:
-        """Dump the frame that failed and say what happened."""
-        dumped = self.output.dump(failed)
+    def _stopped(self, reason: str, what: str, step: int, failed: Frames | None, *rest: Any) -> RunStopped:
+        """Dump the frame that failed, if there is one, and say what happened."""
+        dumped = None if failed is None else self.output.dump(failed)
         where = "" if dumped is None else f"; the last good frames and this one are in '{dumped}'"
         who = self.start.system.formula if self.number is None else f"replica {self.number}"
         time_fs = step * self.settings.timestep_fs

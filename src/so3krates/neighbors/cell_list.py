@@ -33,7 +33,7 @@ GIVE = 1.1
 """How much thinner than the present grid allows a cell may become on the grid that takes its place."""
 
 BLOCK = 2**18
-"""Compared that are compared with the cutoff at a time: they stay in the cache."""
+"""Candidates that are compared with the cutoff at a time: they stay in the cache."""
 
 
 class Room(NamedTuple):
@@ -52,8 +52,8 @@ class Room(NamedTuple):
         return (RUNS - 1) * self.run + self.rest
 
 
-class Compared(NamedTuple):
-    """What the search makes before it lists pairs."""
+class Comparison(NamedTuple):
+    """Which candidates are within the cutoff, and what it takes to list them as pairs."""
 
     order: Int[Array, " atoms"]
     here: Float[Array, "atoms 3"]
@@ -104,11 +104,11 @@ class CellNeighbors(eqx.Module):
         """
         if cell is None and any(self.pbc):
             raise InputError(f"this neighbour list was allocated for periodic axes {self.pbc}; give the cell.")
-        return _listed(self, _candidates(self, positions, cell if any(self.pbc) else None), cell)
+        return _listed(self, _compared(self, positions, cell if any(self.pbc) else None), cell)
 
     def numbered(self, positions: Float[Array, "atoms 3"], cell: Float[Array, "3 3"] | None) -> Numbered:
         """The same pairs as atoms and images, for use at other positions."""
-        found = _candidates(self, positions, cell if any(self.pbc) else None)
+        found = _compared(self, positions, cell if any(self.pbc) else None)
         chosen = _chosen(self, found)
         turns = None
         if found.turns is not None:
@@ -219,13 +219,13 @@ def _longest(
 def _count(
     neighbors: CellNeighbors, positions: Float[Array, "atoms 3"], cell: Float[Array, "3 3"] | None
 ) -> Int[Array, ""]:
-    words = _candidates(neighbors, positions, cell).words
+    words = _compared(neighbors, positions, cell).words
     return jnp.sum(jax.lax.population_count(words).astype(jnp.int32))
 
 
-def _candidates(
+def _compared(
     neighbors: CellNeighbors, positions: Float[Array, "atoms 3"], cell: Float[Array, "3 3"] | None
-) -> Compared:
+) -> Comparison:
     grid, room, pbc = neighbors.grid, neighbors.room, neighbors.pbc
     found = sort_atoms(grid, neighbors.cutoff, pbc, positions, cell)
     runs = make_runs(grid, found, room.images)
@@ -243,7 +243,9 @@ def _candidates(
         away = away - times(turns, cell)
     words = _words(neighbors, points, away, begins, lengths)
     atom = found.order[runs.atom]
-    return Compared(found.order, here, there, atom, begins, turns, turns_there, words, causes(crowded, found.too_thin))
+    return Comparison(
+        found.order, here, there, atom, begins, turns, turns_there, words, causes(crowded, found.too_thin)
+    )
 
 
 def _words(
@@ -299,7 +301,7 @@ class _Chosen(NamedTuple):
     overflow: Int[Array, ""]
 
 
-def _chosen(neighbors: CellNeighbors, found: Compared) -> _Chosen:
+def _chosen(neighbors: CellNeighbors, found: Comparison) -> _Chosen:
     room = neighbors.room
     word, bit, count = set_bits(found.words, neighbors.capacity)
     mask = jnp.arange(neighbors.capacity, dtype=jnp.int32) < count
@@ -312,7 +314,7 @@ def _chosen(neighbors: CellNeighbors, found: Compared) -> _Chosen:
     return _Chosen(row, look, place, mask, count, overflow)
 
 
-def _listed(neighbors: CellNeighbors, found: Compared, cell: Float[Array, "3 3"] | None) -> Pairs:
+def _listed(neighbors: CellNeighbors, found: Comparison, cell: Float[Array, "3 3"] | None) -> Pairs:
     row, look, place, mask, _, overflow = _chosen(neighbors, found)
     vectors = found.there[place] - found.here[row]
     if found.turns is not None:

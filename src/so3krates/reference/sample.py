@@ -30,7 +30,7 @@ Progress = Callable[[int, int], None]
 HOTTEST_K = 1e4
 """A trajectory whose kinetic temperature passes this has exploded."""
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0)]
 
 
 class SamplingPlan(Config):
@@ -50,7 +50,7 @@ class SamplingPlan(Config):
     temperatures_K: Annotated[tuple[Positive, ...], Field(min_length=1)]
     frames: Annotated[int, Field(ge=1)]
     interval_fs: Positive = 100.0
-    equilibration_ps: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 5.0
+    equilibration_ps: Annotated[float, Field(ge=0)] = 5.0
     timestep_fs: Positive = 0.5
     friction_per_ps: Positive = 10.0
     seed: Annotated[int, Field(ge=0)] = 0

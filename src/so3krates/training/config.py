@@ -169,7 +169,6 @@ class PhysicsConfig(Config):
     long_range_cutoff: float | None = Field(
         default=None,
         gt=0,
-        allow_inf_nan=False,
         description="where electrostatics and dispersion end, Å; null: 12 for periodic structures, none for molecules",
     )
 

@@ -1,6 +1,7 @@
 """What `so3krates md` can be told: every option and key arrives, and what makes no sense is refused before anything."""
 
 from dataclasses import fields
+from math import inf, nan
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -161,7 +162,7 @@ def test_a_ladder_on_the_command_line_takes_the_place_of_the_temperature_of_the_
 def test_ramps_and_atoms_in_words() -> None:
     assert parse_ramp("300", "T") == 300.0 and parse_ramp("-1.5e-1", "p") == -0.15
     assert parse_ramp("0:1, 2.5:-3", "p") == Ramp(time_ps=(0, 2.5), value=(1, -3))
-    assert parse_atoms("0-3, 7,5-5") == (0, 1, 2, 3, 7, 5)
+    assert parse_atoms("0-3, 7,5-5") == (range(4), range(7, 8), range(5, 6))
     for text in ("", "a", "3-1", "-2", "1,,2", "1-2-3", "0.5"):
         with pytest.raises(InputError, match="no list of atoms"):
             parse_atoms(text)
@@ -176,7 +177,52 @@ def test_ramps_and_atoms_in_words() -> None:
 )
 def test_fixed_atoms_in_a_file(given: Any, atoms: tuple[int, ...]) -> None:
     run = NEEDED | {"ensemble": {"kind": "nve"}, "fixed": given}
-    assert RunConfig.parse(run).fixed_atoms == atoms
+    assert RunConfig.parse(run).fixed_atoms(8) == atoms
+
+
+def test_a_range_of_atoms_takes_no_room_before_it_is_known_how_many_there_are() -> None:
+    run = RunConfig.parse(NEEDED | {"ensemble": {"kind": "nve"}, "fixed": ["1", "0-9999999999", 8]})
+    with pytest.raises(InputError, match="numbered from 0 to 7; received 0-9999999999, 8."):
+        run.fixed_atoms(8)
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"time_ps": inf}, "'time_ps': Input should be a finite number, received inf"),
+        ({"time_ps": nan}, "'time_ps': Input should be a finite number"),
+        ({"time_ps": 1e300}, "time_ps is 1e+300, which is 2146435072 time steps"),
+        ({"thermalise_ps": inf}, "'thermalise_ps': Input should be a finite number"),
+        ({"hydrogen_mass_u": inf}, "'hydrogen_mass_u': Input should be a finite number"),
+        ({"seed": 2**32}, "'seed': Input should be less than or equal to 4294967295"),
+        ({"replicas": {"temperatures_K": [300, inf]}}, "'replicas.temperatures_K.1': Input should be a finite number"),
+        ({"replicas": {"pressures_GPa": [0, nan]}}, "'replicas.pressures_GPa.1': Input should be a finite number"),
+        ({"replicas": {"count": 2, "exchange_every_fs": inf}}, "'replicas.exchange_every_fs': Input should be a fin"),
+        ({"ensemble": {"kind": "langevin", "temperature_K": 9, "friction_per_ps": inf}}, "friction_per_ps': Input sho"),
+        ({"ensemble": {"kind": "csvr", "temperature_K": 9, "time_constant_fs": inf}}, "time_constant_fs': Input shou"),
+        ({"ensemble": {"kind": "npt-mtk", "temperature_K": 9, "barostat_period_fs": 4.9}}, "ensemble.barostat_period"),
+        ({"ensemble": {"kind": "npt-scr", "temperature_K": 9, "barostat_time_fs": 4.9}}, "ensemble.barostat_time_fs "),
+        (
+            {"ensemble": {"kind": "nose-hoover", "temperature_K": 9, "period_fs": 4.9}},
+            "ensemble.period_fs is 4.9, less than 10 time steps of 0.5 fs, .* make it at least 5 fs",
+        ),
+    ],
+)
+def test_numbers_that_no_run_has(more: dict[str, Any], words: str) -> None:
+    with pytest.raises(InputError, match=words.replace("+", "[+]")):
+        RunConfig.parse(NEEDED | {"ensemble": {"kind": "langevin", "temperature_K": 300.0}} | more)
+
+
+@pytest.mark.parametrize(
+    "ensemble",
+    [
+        {"kind": "csvr", "time_constant_fs": 0.1},
+        {"kind": "nose-hoover", "period_fs": 5.0},
+        {"kind": "langevin", "friction_per_ps": 1e5},
+    ],
+)
+def test_a_thermostat_that_is_exact_for_any_step_may_be_as_fast_as_one_likes(ensemble: dict[str, Any]) -> None:
+    assert RunConfig.parse(NEEDED | {"ensemble": ensemble | {"temperature_K": 300.0}}).timestep_fs == 0.5
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,7 @@ def test_a_replica_that_is_stopped_lets_the_others_finish(
     options = ("--config", str(config), "--max-temperature-K", "400")
     assert run(files, tmp_path / "run.h5", *SHORT, *options) == 3
     printed = capsys.readouterr()
-    assert printed.err.startswith("stopped: the monitor ended 1 of 2 replicas; the others are complete; replica 1 at")
+    assert printed.err.startswith("stopped: 1 of 2 replicas ended early; the others are complete; replica 1 at")
     assert "exceeds 400 K" in printed.err
     assert rows(printed.out)["run_000.h5"][-1] == "complete"
     assert rows(printed.out)["run_001.h5"][-1] == "stopped: too_hot"

@@ -119,3 +119,7 @@ def test_an_interval_is_whole_steps() -> None:
     assert md.TemperatureExchange(every_fs=100.0).steps(0.5) == 200
     with pytest.raises(InputError, match="every 0.7 fs; it must be a multiple of the time step, such as 0.5 fs"):
         md.TemperatureExchange(every_fs=0.7).steps(0.5)
+    with pytest.raises(InputError, match="every 1e\\+300 fs; it must be a multiple of the time step"):
+        md.TemperatureExchange(every_fs=1e300).steps(0.5)
+    with pytest.raises(ValueError, match="should be a finite number"):
+        md.TemperatureExchange(every_fs=float("inf"))

@@ -1,6 +1,7 @@
 """Many replicas at once: each is what it would be on its own, one that dies stops no other, all resume exactly."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -21,7 +22,10 @@ from so3krates.io.trajectory import Trajectory
 from so3krates.long_range import AllPairs
 from so3krates.md import engine, record_room
 from so3krates.md.conduct import replica_paths
+from so3krates.md.run_file import read_summary
+from so3krates.md.simulate import replica_settings
 from so3krates.md.track import Track
+from so3krates.neighbors.lists import Neighbors
 from so3krates.neighbors.overflow import ROOM
 from so3krates.physics.electrostatics import Electrostatics
 from so3krates.physics.fixed_charges import FixedCharges
@@ -144,6 +148,145 @@ def test_all_dead_ends_the_run(bad: md.Snapshot, argon: Argon) -> None:
     assert not found.complete
 
 
+def test_replicas_in_memory_that_end_before_their_time_are_handed_over_all_of_them(
+    bad: md.Snapshot, cluster: System, argon: Argon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also the one that had ended, after Ctrl-C as well as after the termination signal."""
+    monkeypatch.setattr(engine, "CHUNK_SECONDS", 1e-2)
+    starts = [md.Snapshot(cluster, md.maxwell_boltzmann(cluster, 20.0, seed=seed)) for seed in (2, 3)]
+    starts.insert(1, bad)
+    potential, monitor = argon("float64"), md.Monitor(min_distance=2.6, max_gap=None)
+    for number, error in ((signal.SIGTERM, md.RunUnfinished), (signal.SIGINT, md.RunInterrupted)):
+
+        def stop(report: md.Report, number: int = number) -> None:
+            if report.running < report.replicas:
+                os.kill(os.getpid(), number)
+
+        with pytest.raises(error, match="in memory only") as caught:
+            md.simulate_replicas(
+                potential, starts, md.NVE(), timestep_fs=1.0, steps=10**8, monitor=monitor, report=stop
+            )
+        left = caught.value.replicas
+        assert left is not None and len(left) == 3 and caught.value.run is None
+        assert left[1].stopped is not None and left[1].stopped.reason == "too_close" and left[1].final is None
+        assert left[1].run is not None and len(left[1].run.frames) > 1
+        for each in left.complete:
+            assert each.run is not None and each.run.summary.steps == caught.value.step
+            assert len(each.run.frames) == 1 + caught.value.step // 10
+            assert each.final is not None and each.final.velocities is not None
+        assert len(left.complete) == 2
+
+
+def test_one_that_dies_while_thermalising_stops_no_other(cluster: System, argon: Argon, tmp_path: Path) -> None:
+    positions = cluster.positions.copy()
+    way = positions[1] - positions[0]
+    positions[1] = positions[0] + 2.7 * way / np.linalg.norm(way)
+    tight = cluster.moved(positions)  # half an electronvolt, which becomes heat
+    told: list[str] = []
+
+    def run(starts: list[System], steps: int) -> md.Replicas:
+        return md.simulate_replicas(
+            argon("float64"),
+            starts,
+            md.NVE(),
+            timestep_fs=2.0,
+            steps=steps,
+            initial_temperature_K=20.0,
+            thermalise_ps=0.2,
+            monitor=md.Monitor(max_temperature_K=100.0, max_gap=None),
+            to=tmp_path / f"{len(set(map(id, starts)))}.h5",
+            resume=True,
+            report=lambda report: told.extend(report.remarks),
+        )
+
+    found = run([cluster, tight, cluster], 20)
+    assert [each.ended is None for each in found.replicas] == [True, False, True]
+    stopped = found[1].stopped
+    assert stopped is not None and stopped.reason == "too_hot" and stopped.step < 100
+    assert stopped.run is None and found[1].run is None
+    assert found[1].ended is not None and found[1].ended.startswith("while thermalising, replica 1 at step")
+    assert len([remark for remark in told if "replica 1" in remark]) == 1
+    for each in found.complete:
+        assert each.run is not None and each.run.summary.steps == 20
+        assert np.abs(each.run.frames.positions[0] - cluster.positions).max() > 0.05
+    again = run([cluster, tight, cluster], 40)
+    assert [each.ended for each in again.replicas] == [None, found[1].ended, None]
+    assert again[2].run is not None and again[2].run.summary.steps == 40
+    with pytest.raises(md.RunStopped, match="while thermalising, replica 0 at step"):
+        run([tight, tight, tight], 20)
+
+
+@pytest.fixture
+def gas() -> list[md.Snapshot]:
+    """Twenty-seven atoms three times: the second time they fall together, until their pairs exceed the list."""
+    apart = np.stack(np.meshgrid(*[np.array([-7.5, 0, 7.5])] * 3, indexing="ij"), -1).reshape(-1, 3)
+    return [md.Snapshot(System(apart, np.full(27, 18)), rate * apart) for rate in (1e-5, -2e-4, 2e-5)]
+
+
+@pytest.mark.parametrize("error", [None, InputError("the cell is too thin for its list.")])
+def test_one_that_no_list_is_large_enough_for_stops_no_other(
+    error: InputError | None, gas: list[md.Snapshot], argon: Argon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def never(self: Neighbors, system: System, overflow: int) -> Neighbors:
+        asked.append(overflow)
+        if error is not None and np.abs(system.positions).max() < 7.49:
+            raise error
+        return self
+
+    def run(starts: list[md.Snapshot], steps: int = 500, **more: Any) -> md.Replicas:
+        quiet = md.Monitor(max_gap=None, max_bond_deviation=None)
+        return md.simulate_replicas(
+            argon("float32"), starts, md.NVE(), timestep_fs=4.0, steps=steps, monitor=quiet, **more
+        )
+
+    monkeypatch.setattr(Neighbors, "larger", never)
+    told: list[str] = []
+    found = run(gas, to=tmp_path / "run.h5", report=lambda report: told.extend(report.remarks))
+    assert asked and [each.ended is None for each in found.replicas] == [True, False, True]
+    stopped = found[1].stopped
+    assert stopped is not None and stopped.reason == "too_crowded" and 0 < stopped.step < 500
+    said = "the neighbour list overflowed 12 times in a row" if error is None else "the cell is too thin for its list"
+    assert f"replica 1 at step {stopped.step} (" in str(stopped) and f": in the steps behind it {said}" in str(stopped)
+    assert told == [str(stopped)]
+    kept = Trajectory(tmp_path / "run_001.h5").read()
+    assert 0 < kept.step[-1] <= stopped.step
+    ended = read_summary(tmp_path / "run_001.h5")["ended"]
+    assert ended == {"state": "stopped", "reason": "too_crowded", "sentence": str(stopped)}
+    # The others are what they are beside replicas that stay apart.
+    expected = run([gas[0], gas[2], gas[2]])
+    for number in (0, 2):
+        same(expected[number].run.frames, found[number].run.frames)
+    asked.clear()
+    again = run(gas, 600, to=tmp_path / "run.h5", resume=True)
+    assert not asked and [each.ended for each in again.replicas] == [None, str(stopped), None]
+    assert again[0].run is not None and again[0].run.summary.steps == 600
+
+
+def test_the_writer_may_end_the_last_of_them_while_a_report_is_made(
+    cluster: System, argon: Argon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, reports = engine.report_on, []
+
+    def late(tracks: Any, *others: Any, **named: Any) -> md.Report:
+        for track in tracks:
+            track.ended = "a frame of the chunk before shows something."
+        return real(tracks, *others, **named)
+
+    monkeypatch.setattr(engine, "report_on", late)
+    md.simulate_replicas(
+        argon("float64"),
+        cluster,
+        md.Langevin(temperature_K=20.0),
+        seeds=[0, 1],
+        timestep_fs=2.0,
+        steps=40,
+        report=reports.append,
+    )
+    assert [(report.running, report.temperature_K > 0.0) for report in reports] == [(2, True)]
+
+
 @pytest.mark.parametrize("exchange", [None, md.TemperatureExchange(every_fs=20.0)])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_replicas_resume_bitwise(
@@ -250,6 +393,35 @@ def test_replicas_that_are_none(change: dict, sentence: str, cluster: System, ar
         md.simulate_replicas(argon("float64"), timestep_fs=1.0, steps=1, initial_temperature_K=9.0, **asked)
 
 
+def settings_of(seeds: Any, cluster: System, argon: Argon) -> list[int]:
+    _, settings = replica_settings(
+        argon("float64"),
+        cluster,
+        md.Langevin(temperature_K=9.0),
+        timestep_fs=1.0,
+        steps=1,
+        seeds=seeds,
+        exchange=None,
+        initial_temperature_K=None,
+        thermalise_ps=0.0,
+        recording=md.Recording(),
+        monitor=md.Monitor(),
+    )
+    return [each.seed for each in settings]
+
+
+def test_seeds_may_be_an_array(cluster: System, argon: Argon) -> None:
+    assert settings_of(np.arange(4), cluster, argon) == settings_of([0, 1, 2, 3], cluster, argon) == [0, 1, 2, 3]
+    with pytest.raises(InputError, match="replica 1: seed is 4294967296; it must be from 0 to 4294967295"):
+        settings_of([2**32 - 1, 2**32], cluster, argon)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_seeds_are_whole_numbers(cluster: System, argon: Argon) -> None:
+    with pytest.raises(InputError, match="seeds are whole numbers; received"):
+        settings_of(np.array([0.0, 1.5]), cluster, argon)
+
+
 def test_replicas_of_other_atoms(cluster: System, argon: Argon) -> None:
     other = replace(cluster, numbers=np.full(13, 10))
     with pytest.raises(InputError, match="replica 1 differs from replica 0 in elements, masses"):
@@ -266,6 +438,7 @@ def test_two_devices_share_the_replicas(tmp_path: Path) -> None:
         subprocess.run(run, check=True, timeout=300, env=os.environ | {"XLA_FLAGS": flags})
     one, two = (np.load(tmp_path / f"{devices}.npz") for devices in (1, 2))
     assert (one["devices"], two["devices"]) == (1, 2)
+    assert [read_summary(tmp_path / f"{devices}_000.h5")["devices"] for devices in (1, 2)] == [1, 2]
     np.testing.assert_array_equal(one["ended"], [False, True, False, False])
     np.testing.assert_array_equal(one["ended"], two["ended"])
     np.testing.assert_allclose(one["positions"], two["positions"], atol=1e-10)

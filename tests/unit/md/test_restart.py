@@ -375,10 +375,10 @@ def test_a_full_disk_loses_nothing(cluster: System, argon, tmp_path: Path, monke
 
 
 @pytest.mark.parametrize(
-    ("number", "error"),
+    ("number", "error", "reason"),
     [
-        pytest.param(signal.SIGINT, KeyboardInterrupt, id="INT"),
-        pytest.param(signal.SIGTERM, md.RunUnfinished, id="TERM", marks=pytest.mark.slow),
+        pytest.param(signal.SIGINT, KeyboardInterrupt, "interrupted", id="INT"),
+        pytest.param(signal.SIGTERM, md.RunUnfinished, "terminated", id="TERM", marks=pytest.mark.slow),
     ],
 )
 def test_an_interrupt_ends_after_the_chunk_with_a_checkpoint(
@@ -388,6 +388,7 @@ def test_an_interrupt_ends_after_the_chunk_with_a_checkpoint(
     monkeypatch: pytest.MonkeyPatch,
     number: int,
     error: type[BaseException],
+    reason: str,
 ) -> None:
     monkeypatch.setattr(engine, "CHUNK_SECONDS", 1e-3)
     arguments = {"timestep_fs": 2.0, "steps": 400, "save_every_fs": 10.0}
@@ -401,7 +402,7 @@ def test_an_interrupt_ends_after_the_chunk_with_a_checkpoint(
         md.simulate(argon("float32"), cluster, LANGEVIN, to=tmp_path / "run.h5", report=interrupt, **arguments)
     assert signal.getsignal(number) is before
     ended = read_summary(tmp_path / "run.h5")["ended"]
-    assert ended["state"] == "unfinished" and ended["reason"] in ("interrupted", "terminated")
+    assert (ended["state"], ended["reason"]) == ("unfinished", reason)
     assert 1 < len(Trajectory(tmp_path / "run.h5")) < 81
     _, through = md.simulate(argon("float32"), cluster, LANGEVIN, **arguments)
     _, resumed = md.simulate(argon("float32"), cluster, LANGEVIN, to=tmp_path / "run.h5", resume=True, **arguments)
@@ -446,7 +447,16 @@ def test_a_complete_run_has_nothing_left_to_do(cluster: System, argon, tmp_path:
         ({"save_every_fs": 3.0}, "multiple of the time step"),
         ({"initial_temperature_K": 0.0}, "must be positive"),
         ({"initial_temperature_K": -300.0}, "must be positive"),
-        ({"thermalise_ps": -1.0}, "cannot be negative"),
+        ({"thermalise_ps": -1.0}, "thermalise_ps is -1.0; it must be a number that is not negative"),
+        ({"thermalise_ps": float("inf")}, "thermalise_ps is inf; it must be a number that is not negative"),
+        ({"thermalise_ps": float("nan")}, "thermalise_ps is nan"),
+        ({"seed": -1}, "seed is -1; it must be from 0 to 4294967295"),
+        ({"seed": 2**32}, "seed is 4294967296; it must be from 0 to 4294967295"),
+        ({"save_every_fs": 1e300}, r"the recording asks for a frame every 5e\+299 steps"),
+        (
+            {"integrator": md.NoseHoover(temperature_K=40.0, period_fs=19.0)},
+            "period_fs is 19, less than 10 time steps of 2 fs, which do not resolve it; make it at least 20 fs",
+        ),
         ({"integrator": md.NVE()}, "needs velocities"),
         ({"to": "no/such/folder/run.h5"}, "does not exist"),
         ({"wall_time_s": 0.0}, "wall_time_s is 0.0; it must be positive"),

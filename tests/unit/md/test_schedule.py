@@ -56,7 +56,7 @@ def test_the_temperature_follows_and_the_balance_is_kept(kind: type) -> None:
         ((0.0, 1.0), (1.0,), "received 2 times and 1 values"),
         ((0.0, 0.0), (1.0, 2.0), "start at 0 or later and increase"),
         ((-1.0, 1.0), (1.0, 2.0), "start at 0 or later and increase"),
-        ((0.0, 1.0), (1.0, float("nan")), "finite numbers"),
+        ((0.0, 1.0), (1.0, float("nan")), "should be a finite number"),
     ],
 )
 def test_ramps_that_are_none(times: tuple, values: tuple, sentence: str) -> None:
