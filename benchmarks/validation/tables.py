@@ -21,14 +21,17 @@ only the trace of the noise changes a volume: their rows are nearly one.
 DRIFT = """## Drift
 
 Energy at constant energy after thermalisation at 300 K: a line by least squares with its standard error. OpenMM
-publishes 4.3e-4 (single precision) and 2.3e-5 (mixed) k_BT/ns per degree of freedom for ubiquitin at 0.5 fs. The last
-column is what the line gains in the run over the spread of the kinetic energy: below 1 it drowns in the fluctuations.
+publishes 4.3e-4 (single precision) and 2.3e-5 (mixed) k_BT/ns per degree of freedom for ubiquitin at 0.5 fs. Runs as
+short as these cannot tell such values from zero: what they show is that nothing larger than the errors is there, in
+single precision no more than in double. The last column is what the line gains in the run over the spread of the
+kinetic energy: below 1 it drowns in the fluctuations.
 """
 LONG_RUNS = """## Long runs
 
 Single precision, 0.5 fs, Langevin dynamics (1/ps) in vacuum, the waters at 1 bar by stochastic cell rescaling. Means
-with standard errors from blocks; the drift is that of the conserved quantity over the whole run, per degree of freedom;
-the last column is what the monitor noticed: bonds broken or formed, parts that left.
+with standard errors from blocks (≥ where the run is too short against its own memory to tell); the drift is that of
+the conserved quantity over the whole run, per degree of freedom; the last column is what the monitor noticed: bonds
+broken or formed, parts that left.
 """
 MARKS = r"(<!-- table {} -->\n).*?(<!-- end -->)"
 
