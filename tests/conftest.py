@@ -1,6 +1,7 @@
 """Shared fixtures. Types and shapes are checked at run time here, and only here: users pay nothing for it."""
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,6 +26,9 @@ ROOT = Path(__file__).resolve().parents[1]
 def pytest_configure(config: pytest.Config) -> None:
     """Fast tests spend most of their time compiling: less optimised programs do the same, more slowly. Slow tests use
     what users use."""
+    # A shell starts what runs in the background with Ctrl-C ignored, and what is ignored stays so in our runs too.
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if config.getoption("markexpr") == "not slow":
         os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 

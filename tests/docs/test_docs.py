@@ -22,7 +22,11 @@ def _name(page: Path) -> str:
     return page.relative_to(ROOT).as_posix()
 
 
-@pytest.mark.parametrize("page", RUNNABLE, ids=_name)
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(page, marks=[pytest.mark.slow] * (page.stem == "performance")) for page in RUNNABLE],
+    ids=_name,
+)
 def test_page_runs(
     page: Path, blocks: Blocks, execute: Execute, example_files: None, request: pytest.FixtureRequest
 ) -> None:

@@ -31,6 +31,27 @@ def test_the_number_of_large_deviations_is_the_one_stated(tables: ModuleType) ->
     assert tables.sentence(tables.counted()) in PAGE
 
 
+def test_every_ensemble_was_measured_on_every_system(tables: ModuleType) -> None:
+    from validation.ensembles import ENSEMBLES
+
+    measured = {(document["system"]["name"], document["ensemble"]) for document in tables.results()}
+    systems = ("argon", "crystal", "trained crystal")
+    assert {(system, name) for system in systems for name in ENSEMBLES} <= measured
+    barostats = {name for name, entry in ENSEMBLES.items() if entry.kind == "NPT"}
+    assert {(gas, name) for gas in ("ideal gas", "ideal gas of few") for name in barostats} <= measured
+
+
+def test_drift_and_long_runs_were_measured(tables: ModuleType) -> None:
+    drift, runs = tables.result("nve_drift"), tables.result("long_runs")
+    assert drift is not None and set(drift["rows"]) >= {"ethanol", "AT-AT", "Ala15", "64 waters"}
+    for name, row in drift["rows"].items():
+        assert abs(row["convergence"]["exponent"] - 2.0) < 0.2, name
+    assert runs is not None
+    length = {name: row["results"]["time_ps"] for name, row in runs["rows"].items()}
+    assert length["AT-AT"] >= 200.0 and length["Ala15"] >= 200.0
+    assert length["64 waters"] >= 100.0 and length["ethanol"] >= 1000.0
+
+
 def test_every_ensemble_is_within_three_standard_errors(tables: ModuleType) -> None:
     found = tables.results()
     assert found

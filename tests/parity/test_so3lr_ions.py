@@ -44,7 +44,10 @@ def so3lr(so3lr_file: Path) -> SO3LR:
     return SO3LR(load(so3lr_file, "float64"))
 
 
-@pytest.fixture(params=MOLECULES)
+LARGE = ("acetate", "glycylglycine")
+
+
+@pytest.fixture(params=[pytest.param(name, marks=[pytest.mark.slow] * (name in LARGE)) for name in MOLECULES])
 def name(request: pytest.FixtureRequest) -> str:
     return request.param
 

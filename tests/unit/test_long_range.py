@@ -173,6 +173,7 @@ def test_dipole_in_float32_does_not_depend_on_the_place() -> None:
     np.testing.assert_allclose(here.dipole, there.dipole, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_isolated_concerns_long_range_terms_alone() -> None:
     """The network sees bonds across the faces of the cell all the same."""
     usual, forced = long_range_potential(5.0), replace(long_range_potential(5.0), isolated=True)

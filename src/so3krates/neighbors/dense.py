@@ -79,7 +79,7 @@ class DenseNeighbors(eqx.Module):
             return self
         capacity = with_slack(len(find_pairs(system, self.cutoff).centers))
         if not self.whole_table:
-            capacity = max(capacity, rounded((1.5 if overflow & ROOM else 1.0) * self.capacity))
+            capacity = max(capacity, rounded(1.5 * self.capacity) if overflow & ROOM else self.capacity)
         if capacity == _table_size(self.atoms):
             capacity += SPARE
         return replace(self, images=images, capacity=capacity)

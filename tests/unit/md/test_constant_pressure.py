@@ -62,7 +62,7 @@ def begun(integrator: Integrator, seed: int = 3, dtype: str = "float64", timeste
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name == "anisotropic")) for name in BAROSTATS]
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in COUPLINGS[1:])) for name in BAROSTATS]
 )
 def test_volume_of_an_ideal_gas(name: str) -> None:
     """⟨V⟩ = (N + 1)k_BT/p within 2 % and three standard errors; var V = ⟨V⟩k_BT/p."""
@@ -154,9 +154,7 @@ def test_strains_of_a_stiff_cell_are_equipartitioned() -> None:
         assert abs(square.mean() - expected) < 3 * mean_error(square) + 0.01 * expected
 
 
-@pytest.mark.parametrize(
-    "name", ["isotropic", "mtk", *(pytest.param(each, marks=pytest.mark.slow) for each in COUPLINGS[1:])]
-)
+@pytest.mark.parametrize("name", ["mtk", *(pytest.param(each, marks=pytest.mark.slow) for each in COUPLINGS)])
 def test_what_is_conserved(name: str) -> None:
     """Fluctuates little while enthalpy and volume fluctuate much; less for a smaller step."""
     integrator = CALM[name]

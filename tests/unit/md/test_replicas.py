@@ -164,7 +164,7 @@ def test_replicas_in_memory_that_end_before_their_time_are_handed_over_all_of_th
 
         with pytest.raises(error, match="in memory only") as caught:
             md.simulate_replicas(
-                potential, starts, md.NVE(), timestep_fs=1.0, steps=10**8, monitor=monitor, report=stop
+                potential, starts, md.NVE(), timestep_fs=1.0, steps=10**6, monitor=monitor, report=stop
             )
         left = caught.value.replicas
         assert left is not None and len(left) == 3 and caught.value.run is None

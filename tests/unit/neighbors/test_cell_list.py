@@ -96,6 +96,7 @@ def check(kind: str, cutoff: float, seed: int) -> None:
     assert not (report := fault(system, cutoff, pairs)), report
 
 
+@pytest.mark.slow
 @settings(max_examples=10, deadline=None, derandomize=True)
 @given(
     seed=st.integers(0, 2**32 - 1),

@@ -85,10 +85,10 @@ def fault(system: System, near, margin: float, cutoff: float = CUTOFF) -> str:
 @pytest.mark.parametrize(
     ("kind", "compressed", "dtype"),
     [
-        ("box", True, "float64"),
         ("box", False, "float32"),
         ("slab", True, "float32"),
         ("molecule", False, "float64"),
+        pytest.param("box", True, "float64", marks=pytest.mark.slow),
         pytest.param("box", True, "float32", marks=pytest.mark.slow),
         pytest.param("box", False, "float64", marks=pytest.mark.slow),
         pytest.param("molecule", True, "float32", marks=pytest.mark.slow),
