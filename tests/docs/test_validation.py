@@ -1,7 +1,10 @@
 """The page on validation shows the committed results, and these say what it claims."""
 
+import json
+import math
 import sys
 from collections.abc import Iterator
+from itertools import combinations
 from pathlib import Path
 from types import ModuleType
 
@@ -83,3 +86,30 @@ def test_every_control_was_found(tables: ModuleType) -> None:
     assert document is not None and len(document["controls"]) >= 2
     for name, control in document["controls"].items():
         assert max(control["volume_sigma"], control["width_sigma"]) > 3.0, name
+
+
+def test_thermostats_of_the_trained_crystal_agree_as_stated(tables: ModuleType) -> None:
+    rows = [
+        document["state_points"]["points"]
+        for document in tables.results()
+        if document["system"]["name"] == "trained crystal"
+        and document["ensemble"] in ("Langevin", "NoseHoover", "CSVR")
+    ]
+    assert len(rows) == 3
+    apart = []
+    for first, second in combinations(rows, 2):
+        for one, other in zip(first, second, strict=True):
+            a, b = one["potential_energy_eV"], other["potential_energy_eV"]
+            apart.append(abs(a["mean"] - b["mean"]) / math.hypot(a["error"], b["error"]))
+    assert f"agree within {max(apart):.1f}σ" in PAGE
+
+
+def test_overhead_and_gain_of_replicas_are_those_measured() -> None:
+    results = ROOT / "benchmarks" / "results"
+    rows = json.loads((results / "md_overhead.json").read_text(encoding="utf-8"))["rows"]
+    page = " ".join((ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8").split())
+    for name in ("ethanol", "AT-AT", "Ala15", "64 waters"):
+        assert f"{100 * rows[name]['overhead']:.0f} % ({name})" in page
+    gain = json.loads((results / "replicas.json").read_text(encoding="utf-8"))["rows"]["64"]["over_one_alone"]
+    dynamics = (ROOT / "docs" / "md.md").read_text(encoding="utf-8")
+    assert f"64 replicas of ethanol together make {gain:.1f} times the steps" in dynamics

@@ -141,9 +141,7 @@ def test_it_stays_dead_when_the_others_go_on(bad: md.Snapshot, cluster: System, 
 
 def test_all_dead_ends_the_run(bad: md.Snapshot, argon: Argon) -> None:
     monitor = md.Monitor(min_distance=2.6, max_gap=None)
-    found = md.simulate_replicas(
-        argon("float64"), [bad, bad], md.NVE(), timestep_fs=1.0, steps=100_000_000, monitor=monitor
-    )
+    found = md.simulate_replicas(argon("float64"), [bad, bad], md.NVE(), timestep_fs=1.0, steps=10**6, monitor=monitor)
     assert [each.stopped.step for each in found.replicas] == [found[0].stopped.step] * 2
     assert not found.complete
 
