@@ -26,9 +26,9 @@ import so3krates
 from so3krates import md
 from so3krates.demo import ETHANOL
 from so3krates.io.trajectory import Trajectory
-from so3krates.md.averages import block_average
-from so3krates.md.run_file import read_summary
-from so3krates.md.summary import GRAM_PER_CM3
+from so3krates.md.records.averages import block_average
+from so3krates.md.records.run_file import read_summary
+from so3krates.md.records.summary import GRAM_PER_CM3
 from so3krates.system import System
 
 RESULT = Path(__file__).parent / "results" / "validation" / "long_runs.json"

@@ -17,10 +17,10 @@ import numpy as np
 
 from so3krates import Potential, System, load, read_dataset, simulate
 from so3krates.analysis.structure import Bonds, find_bonds
-from so3krates.md.monitor import Monitor
-from so3krates.md.nose_hoover import NoseHoover
-from so3krates.md.nve import NVE
-from so3krates.md.run import RunStopped
+from so3krates.md.ensembles.nose_hoover import NoseHoover
+from so3krates.md.ensembles.nve import NVE
+from so3krates.md.monitoring.monitor import Monitor
+from so3krates.md.records.run import RunStopped
 from so3krates.md.state import Integrator
 
 TEMPERATURE_K = 500.0

@@ -13,16 +13,16 @@ from so3krates._version import __version__
 from so3krates.inference import TOLERANCE
 from so3krates.io.model_file import load
 from so3krates.md import NVE
-from so3krates.md.beginning import begin
-from so3krates.md.engine import Engine
-from so3krates.md.inspection import Inspector
-from so3krates.md.loop import Outcome, Room, advance
-from so3krates.md.monitor import Monitor
-from so3krates.md.output import MemoryOutput
-from so3krates.md.recording import Recording
-from so3krates.md.settings import make_settings
+from so3krates.md.engine.beginning import begin
+from so3krates.md.engine.engine import Engine
+from so3krates.md.engine.loop import Outcome, Room, advance
+from so3krates.md.engine.track import Track
+from so3krates.md.monitoring.inspection import Inspector
+from so3krates.md.monitoring.monitor import Monitor
+from so3krates.md.records.output import MemoryOutput
+from so3krates.md.records.recording import Recording
+from so3krates.md.records.settings import make_settings
 from so3krates.md.state import Snapshot, State
-from so3krates.md.track import Track
 from so3krates.model import ModelConfig, SO3krates
 from so3krates.neighbors.lists import Neighbors
 from so3krates.potential import Potential

@@ -7,7 +7,7 @@ from validation.ensembles import Ensemble, Maker, StatePoint, Surroundings
 
 from so3krates import md
 from so3krates.md import Integrator, State
-from so3krates.md.operators import scale, temperature
+from so3krates.md.ensembles.operators import scale, temperature
 from so3krates.md.state import Forces, Snapshot
 from so3krates.units import FEMTOSECOND
 

@@ -12,10 +12,10 @@ from so3krates.analysis.evaluate import Evaluation, evaluate
 from so3krates.data.readers import read_dataset
 from so3krates.data.sample import Dataset
 from so3krates.io.atomic import write_atomically
-from so3krates.md.nve import NVE
-from so3krates.md.run import Run, RunStopped
+from so3krates.md.engine.telling import Report
+from so3krates.md.ensembles.nve import NVE
+from so3krates.md.records.run import Run, RunStopped
 from so3krates.md.simulate import simulate
-from so3krates.md.telling import Report
 from so3krates.model import ModelConfig
 from so3krates.potential import Potential
 from so3krates.system import System

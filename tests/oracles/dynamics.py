@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from so3krates.evaluation import Evaluation
-from so3krates.md.loop import stepped
+from so3krates.md.engine.loop import stepped
 from so3krates.md.state import Forces, Integrator, Snapshot, State, make_state
 from so3krates.system import System
 from so3krates.term import Outputs

@@ -15,8 +15,8 @@ from so3krates.cli.app import main
 from so3krates.demo import Listeners, demonstrate
 from so3krates.io.model_file import load
 from so3krates.io.trajectory import Trajectory
-from so3krates.md.run import Run, RunStopped
-from so3krates.md.summary import summarize
+from so3krates.md.records.run import Run, RunStopped
+from so3krates.md.records.summary import summarize
 from so3krates.model import ModelConfig, SO3krates
 from so3krates.potential import Potential
 from so3krates.prediction import ElementTable

@@ -1,6 +1,6 @@
 """Whether a trajectory can be trusted: energy drift, and the time until a bond leaves its reference by 0.5 Å.
 
-The arithmetic of the drift lives with the summary of a run, `so3krates.md.summary`, and is offered here too.
+The arithmetic of the drift lives with the summary of a run, `so3krates.md.records.summary`, and is offered here too.
 """
 
 from typing import NamedTuple
@@ -10,8 +10,8 @@ import numpy as np
 from so3krates._errors import InputError
 from so3krates._typing import Float
 from so3krates.analysis.structure import Bonds, pair_distances
-from so3krates.md.summary import Drift as Drift
-from so3krates.md.summary import energy_drift as energy_drift
+from so3krates.md.records.summary import Drift as Drift
+from so3krates.md.records.summary import energy_drift as energy_drift
 
 TOLERANCE = 0.5
 """Å; the criterion of Fu et al., "Forces are not enough" (arXiv:2210.07237)."""

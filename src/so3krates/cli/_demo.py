@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from so3krates.demo import Listeners
+from so3krates.md.engine.telling import Report
 from so3krates.md.progress import Lines
-from so3krates.md.telling import Report
 
 
 class DemoProgress:

@@ -8,9 +8,9 @@ from typing import Any
 from so3krates._errors import ConfigError, InputError
 from so3krates.cli._md_flags import EnsembleOptions, MonitorOptions, RecordingOptions, ReplicasOptions
 from so3krates.cli._running import Running
+from so3krates.md.ensembles.schedule import Ramp, start_of
 from so3krates.md.notation import parse_ramp
 from so3krates.md.run_config import ENSEMBLES, OF_EACH, RunConfig, parameters, takers
-from so3krates.md.schedule import Ramp, start_of
 
 NEEDED = {"model": "MODEL", "start": "START", "output": "-o RUN.h5", "time_ps": "--time-ps TIME"}
 """What a run cannot do without, and how it is written on the command line."""

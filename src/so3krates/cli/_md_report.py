@@ -10,12 +10,12 @@ from rich.table import Table
 
 from so3krates.config import Config
 from so3krates.md import Exchanges, Integrator, Ramp, Replicas, Run, Snapshot
-from so3krates.md.averages import Average
 from so3krates.md.plan import Plan
 from so3krates.md.progress import duration
+from so3krates.md.records.averages import Average
+from so3krates.md.records.run_file import read_summary, summary_path
+from so3krates.md.records.settings import Settings
 from so3krates.md.run_config import RunConfig
-from so3krates.md.run_file import read_summary, summary_path
-from so3krates.md.settings import Settings
 from so3krates.system import System
 
 SET = MappingProxyType({"temperature_K": "K", "pressure_GPa": "GPa"})

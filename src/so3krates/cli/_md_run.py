@@ -12,13 +12,13 @@ from rich.console import Console
 from so3krates._errors import FileError, SimulationStopped
 from so3krates.cli._md_report import print_plan, print_replicas, print_summary
 from so3krates.md import RunStopped, RunUnfinished, Snapshot, progress_bar, simulate, simulate_replicas
-from so3krates.md.checkpoint import checkpoint_path, glance
 from so3krates.md.conduct import replica_paths
-from so3krates.md.output import resumable
 from so3krates.md.plan import plan
+from so3krates.md.records.checkpoint import checkpoint_path, glance
+from so3krates.md.records.output import resumable
+from so3krates.md.records.run_file import summary_path
+from so3krates.md.records.settings import make_settings
 from so3krates.md.run_config import RunConfig
-from so3krates.md.run_file import summary_path
-from so3krates.md.settings import make_settings
 from so3krates.md.simulate import replica_settings
 from so3krates.potential import Potential
 

@@ -11,18 +11,18 @@ from so3krates._precision import precision_scope
 from so3krates.io.atomic import remove_leftovers
 from so3krates.io.run_lock import RunLock, lock_path
 from so3krates.io.trajectory import Trajectory
-from so3krates.md.beginning import begin, template
-from so3krates.md.checkpoint import Checkpoint, checkpoint_path, load_checkpoint, save_checkpoint
-from so3krates.md.committee import Committee
-from so3krates.md.engine import Ended, Engine
-from so3krates.md.exchange import TemperatureExchange
-from so3krates.md.inspection import Inspector
-from so3krates.md.output import FileOutput, MemoryOutput, companions, refuse_existing, resumable
-from so3krates.md.run_file import picture_path
-from so3krates.md.settings import Settings, joint_hash
+from so3krates.md.engine.beginning import begin, template
+from so3krates.md.engine.engine import Ended, Engine
+from so3krates.md.engine.telling import Report
+from so3krates.md.engine.track import Track
+from so3krates.md.ensembles.exchange import TemperatureExchange
+from so3krates.md.monitoring.committee import Committee
+from so3krates.md.monitoring.inspection import Inspector
+from so3krates.md.records.checkpoint import Checkpoint, checkpoint_path, load_checkpoint, save_checkpoint
+from so3krates.md.records.output import FileOutput, MemoryOutput, companions, refuse_existing, resumable
+from so3krates.md.records.run_file import picture_path
+from so3krates.md.records.settings import Settings, joint_hash
 from so3krates.md.state import Snapshot
-from so3krates.md.telling import Report
-from so3krates.md.track import Track
 from so3krates.md.wall_time import Deadline
 from so3krates.neighbors.lists import Neighbors
 from so3krates.potential import Potential

@@ -3,10 +3,9 @@
 from dataclasses import replace
 
 import numpy as np
-from ase.data import covalent_radii
 
 from so3krates._errors import InputError
-from so3krates.neighbors.host import find_pairs
+from so3krates.neighbors.contacts import find_contacts
 from so3krates.system import System
 
 BOND_FACTOR = 1.3
@@ -49,12 +48,9 @@ def repartition_hydrogen_mass(system: System, hydrogen_mass_u: float = 3.0) -> S
 
 def _nearest_heavy(system: System) -> dict[int, int]:
     """Of each hydrogen, the nearest atom of another element."""
-    radii = covalent_radii[system.numbers]
-    pairs = find_pairs(system, 2.0 * BOND_FACTOR * float(radii.max(initial=1.0)))
-    lengths = np.linalg.norm(pairs.vectors, axis=1)
-    near = lengths < BOND_FACTOR * (radii[pairs.centers] + radii[pairs.others])
+    contacts = find_contacts(system, BOND_FACTOR)
     found: dict[int, tuple[float, int]] = {}
-    for i, j, length in zip(pairs.centers[near], pairs.others[near], lengths[near], strict=True):
+    for i, j, length in zip(contacts.centers, contacts.others, contacts.lengths, strict=True):
         for hydrogen, heavy in ((int(i), int(j)), (int(j), int(i))):
             if system.numbers[hydrogen] == 1 and system.numbers[heavy] > 1:
                 found[hydrogen] = min(found.get(hydrogen, (np.inf, -1)), (float(length), heavy))

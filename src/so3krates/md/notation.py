@@ -3,7 +3,7 @@
 import re
 
 from so3krates._errors import InputError
-from so3krates.md.schedule import Ramp
+from so3krates.md.ensembles.schedule import Ramp
 
 _RANGE = re.compile(r"(?P<first>\d+)(?:-(?P<last>\d+))?")
 

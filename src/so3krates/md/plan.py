@@ -6,20 +6,20 @@ from time import perf_counter
 
 from so3krates._interrupts import Interrupts
 from so3krates._precision import precision_scope
-from so3krates.md.beginning import begin
-from so3krates.md.committee import Committee
-from so3krates.md.engine import Engine
-from so3krates.md.exchange import TemperatureExchange
-from so3krates.md.inspection import Inspector
-from so3krates.md.output import MemoryOutput, extras
-from so3krates.md.record_room import record_bytes
-from so3krates.md.recording import estimated_bytes
-from so3krates.md.run import RunUnfinished
-from so3krates.md.settings import Settings
+from so3krates.md.engine.beginning import begin
+from so3krates.md.engine.engine import Engine
+from so3krates.md.engine.record_room import record_bytes
+from so3krates.md.engine.telling import Report
+from so3krates.md.engine.track import Track
+from so3krates.md.ensembles.exchange import TemperatureExchange
+from so3krates.md.monitoring.committee import Committee
+from so3krates.md.monitoring.inspection import Inspector
+from so3krates.md.records.output import MemoryOutput, extras
+from so3krates.md.records.recording import estimated_bytes
+from so3krates.md.records.run import RunUnfinished
+from so3krates.md.records.settings import Settings
+from so3krates.md.records.writer import WAITING
 from so3krates.md.state import Snapshot
-from so3krates.md.telling import Report
-from so3krates.md.track import Track
-from so3krates.md.writer import WAITING
 from so3krates.potential import Potential
 
 TIMED_SECONDS = 1.0

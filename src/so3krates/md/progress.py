@@ -7,7 +7,7 @@ from time import perf_counter
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from so3krates.md.telling import Report
+from so3krates.md.engine.telling import Report
 
 SECONDS_PER_LINE = 30.0
 """Between two lines of progress where the output is no terminal."""

@@ -19,18 +19,18 @@ from pydantic import (
 
 from so3krates._errors import InputError
 from so3krates.config import Config
-from so3krates.md.cell_rescaling import StochasticCellRescaling
-from so3krates.md.csvr import CSVR
-from so3krates.md.exchange import TemperatureExchange
-from so3krates.md.langevin import Langevin
-from so3krates.md.monitor import Monitor
-from so3krates.md.mtk import MTK
-from so3krates.md.nose_hoover import NoseHoover
+from so3krates.md.ensembles.cell_rescaling import StochasticCellRescaling
+from so3krates.md.ensembles.csvr import CSVR
+from so3krates.md.ensembles.exchange import TemperatureExchange
+from so3krates.md.ensembles.langevin import Langevin
+from so3krates.md.ensembles.mtk import MTK
+from so3krates.md.ensembles.nose_hoover import NoseHoover
+from so3krates.md.ensembles.nve import NVE
+from so3krates.md.ensembles.slow import check_slow
+from so3krates.md.monitoring.monitor import Monitor
 from so3krates.md.notation import parse_atoms
-from so3krates.md.nve import NVE
-from so3krates.md.recording import Recording
-from so3krates.md.settings import MAX_SEED, MAX_STEPS, check_timestep
-from so3krates.md.slow import check_slow
+from so3krates.md.records.recording import Recording
+from so3krates.md.records.settings import MAX_SEED, MAX_STEPS, check_timestep
 from so3krates.md.state import Integrator
 from so3krates.md.wall_time import parse_wall_time
 

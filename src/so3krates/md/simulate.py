@@ -10,16 +10,16 @@ import numpy as np
 
 from so3krates._errors import InputError
 from so3krates._typing import Int
-from so3krates.md.bonds import watched_bonds, with_images_of
 from so3krates.md.conduct import Conduct, conduct
-from so3krates.md.exchange import TemperatureExchange, check_ladder, check_starts
-from so3krates.md.monitor import Monitor
-from so3krates.md.recording import Recording
-from so3krates.md.replicas import check_alike
-from so3krates.md.run import Replicas, Run
-from so3krates.md.settings import Settings, make_settings
+from so3krates.md.engine.replicas import check_alike
+from so3krates.md.engine.telling import Report
+from so3krates.md.ensembles.exchange import TemperatureExchange, check_ladder, check_starts
+from so3krates.md.monitoring.bonds import watched_bonds, with_images_of
+from so3krates.md.monitoring.monitor import Monitor
+from so3krates.md.records.recording import Recording
+from so3krates.md.records.run import Replicas, Run
+from so3krates.md.records.settings import Settings, make_settings
 from so3krates.md.state import Integrator, Snapshot
-from so3krates.md.telling import Report
 from so3krates.md.wall_time import Deadline
 from so3krates.neighbors.lists import Neighbors
 from so3krates.potential import Potential

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from so3krates.io.trajectory import Trajectory
-from so3krates.md.run_file import picture_path, read_summary
+from so3krates.md.records.run_file import picture_path, read_summary
 from so3krates.viz.plots import trace
 from so3krates.viz.style import COLORS, Picture, drawing, number
 
@@ -42,7 +42,7 @@ def run_picture(series: Mapping[str, np.ndarray], summary: Mapping[str, Any]) ->
 
     Args:
         series: scalars of the saved frames by name, as `Trajectory.series` gives them.
-        summary: as `so3krates.md.run_file.read_summary` gives it.
+        summary: as `so3krates.md.records.run_file.read_summary` gives it.
     """
     from matplotlib.figure import Figure
 

@@ -16,8 +16,8 @@ from so3krates.cli.config import Ensemble
 from so3krates.config import Config
 from so3krates.config_file import read_config
 from so3krates.md import MTK, Monitor, Ramp, Recording, StochasticCellRescaling
-from so3krates.md.cell_rescaling import Coupling
-from so3krates.md.monitor import Kind
+from so3krates.md.ensembles.cell_rescaling import Coupling
+from so3krates.md.monitoring.monitor import Kind
 from so3krates.md.notation import parse_atoms, parse_ramp
 from so3krates.md.run_config import ENSEMBLES, SECTIONS, ReplicasConfig, RunConfig, parameters
 

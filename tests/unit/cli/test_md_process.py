@@ -19,7 +19,7 @@ from safetensors import safe_open
 
 from so3krates.io.model_file import save
 from so3krates.io.trajectory import Trajectory
-from so3krates.md.checkpoint import checkpoint_path
+from so3krates.md.records.checkpoint import checkpoint_path
 from so3krates.model import ModelConfig, SO3krates
 from so3krates.potential import Potential
 from so3krates.prediction import ElementTable

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from so3krates.cli._progress import TrainingProgress
 from so3krates.md import progress as md_progress
-from so3krates.md.telling import Report
+from so3krates.md.engine.telling import Report
 
 
 def test_errors_fit_below_the_bar_in_eighty_columns() -> None:

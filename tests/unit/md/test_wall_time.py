@@ -10,10 +10,10 @@ import pytest
 from so3krates import md
 from so3krates._errors import InputError
 from so3krates.io.trajectory import Trajectory
-from so3krates.md import pace as pace_module
-from so3krates.md.checkpoint import checkpoint_path
-from so3krates.md.pace import Pace
-from so3krates.md.run_file import read_summary
+from so3krates.md.engine import pace as pace_module
+from so3krates.md.engine.pace import Pace
+from so3krates.md.records.checkpoint import checkpoint_path
+from so3krates.md.records.run_file import read_summary
 from so3krates.md.wall_time import LEAST_MARGIN_S, MOST_MARGIN_S, Deadline, parse_wall_time
 from so3krates.system import System
 

@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 
 from so3krates._errors import FileError
 from so3krates.io.trajectory import Trajectory
-from so3krates.md.averages import block_average
-from so3krates.md.summary import summarize
+from so3krates.md.records.averages import block_average
+from so3krates.md.records.summary import summarize
 from so3krates.viz.run_summary import run_picture, write_run_picture
 
 

@@ -6,10 +6,9 @@ from io import StringIO
 import ase
 import ase.io
 import numpy as np
-from ase.data import covalent_radii
 
 from so3krates._errors import InputError
-from so3krates.neighbors.host import find_pairs
+from so3krates.neighbors.contacts import find_contacts
 from so3krates.system import System
 
 BOND_FACTOR = 1.3
@@ -48,10 +47,9 @@ def pdb_text(system: System) -> str:
 
 def bonds_of(system: System) -> list[tuple[int, int]]:
     """Pairs of bonded atoms, each once, in order."""
-    radii = covalent_radii[system.numbers]
-    pairs = find_pairs(system, 2.0 * BOND_FACTOR * float(radii.max()))
-    near = np.linalg.norm(pairs.vectors, axis=1) < BOND_FACTOR * (radii[pairs.centers] + radii[pairs.others])
-    found = np.sort(np.stack([pairs.centers, pairs.others], axis=1)[near & (pairs.centers != pairs.others)], axis=1)
+    contacts = find_contacts(system, BOND_FACTOR)
+    between = contacts.centers != contacts.others
+    found = np.sort(np.stack([contacts.centers, contacts.others], axis=1)[between], axis=1)
     return [(int(i), int(j)) for i, j in np.unique(found, axis=0)]
 
 

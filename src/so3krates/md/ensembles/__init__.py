@@ -1,0 +1,1 @@
+"""Integrators, each of named operators, and what they share: velocities, noise, schedules, exchanges."""
