@@ -9,8 +9,8 @@ import pytest
 
 from so3krates import md
 from so3krates._errors import InputError
-from so3krates.md import committee as module
 from so3krates.md.engine import engine
+from so3krates.md.monitoring import committee as module
 from so3krates.md.monitoring.committee import Committee
 from so3krates.physics.lennard_jones import LennardJones
 from so3krates.potential import Potential
