@@ -1,6 +1,7 @@
 """Whether ensembles are what they are called: distributions, equipartition, ratios at two state points, convergence.
 
     python benchmarks/validate.py argon                       # every ensemble; --ensemble NAME for one
+    python benchmarks/validate.py solid-argon                 # cells that change their shape
     python benchmarks/validate.py crystal
     python benchmarks/validate.py trained --model ethanol.safetensors
     python benchmarks/validate.py trained-crystal --model silicon.safetensors
@@ -39,7 +40,9 @@ console = Console()
 
 
 def main(
-    what: Literal["argon", "crystal", "ideal-gas", "trained", "trained-crystal", "controls", "barostat-controls"],
+    what: Literal[
+        "argon", "solid-argon", "crystal", "ideal-gas", "trained", "trained-crystal", "controls", "barostat-controls"
+    ],
     *,
     ensemble: Annotated[list[str] | None, cyclopts.Parameter(consume_multiple=True)] = None,
     model: Path | None = None,
@@ -70,6 +73,7 @@ def main(
         raise SystemExit("give the file of a trained model with --model.")
     case = {
         "argon": cases.argon,
+        "solid-argon": cases.solid_argon,
         "controls": cases.argon,
         "barostat-controls": lambda: cases.ideal_gas(cases.FEWEST),
         "crystal": cases.crystal,
@@ -111,13 +115,19 @@ def _chosen(case: Case, asked: list[str] | None) -> dict[str, Ensemble]:
     unknown = sorted(set(asked or ()) - set(ENSEMBLES))
     if unknown:
         raise SystemExit(f"no ensemble {unknown[0]!r}; choose from {', '.join(ENSEMBLES)}.")
-    wanted = {name: entry for name, entry in ENSEMBLES.items() if asked is None or name in asked}
-    # At constant energy there are no state points on a fluid, but the energy must converge.
-    only = ("NPT",) if case.name.startswith("ideal gas") else ("NVE", "NVT", "NPT")
-    vacuum = not case.system.periodic
-    return {
-        name: entry for name, entry in wanted.items() if entry.kind in only and not (vacuum and entry.kind == "NPT")
-    }
+    possible = {name: entry for name, entry in ENSEMBLES.items() if _suits(case, entry)}
+    if useless := sorted(set(asked or ()) - set(possible)):
+        raise SystemExit(f"{useless[0]} says nothing about {case.name}; choose from {', '.join(possible)}.")
+    return {name: entry for name, entry in possible.items() if asked is None or name in asked}
+
+
+def _suits(case: Case, entry: Ensemble) -> bool:
+    """At constant energy there are no state points on a fluid, but the energy must converge."""
+    if case.name.startswith(("ideal gas", "solid argon")):
+        return entry.kind == "NPT"
+    if entry.kind == "NPT":
+        return case.system.periodic and not (case.fluid and entry.reshapes)
+    return True
 
 
 def _at_state_points(case: Case, make: Maker, entry: Ensemble, dtype: str, seed: int) -> dict[str, Any] | None:

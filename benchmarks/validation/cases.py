@@ -1,4 +1,4 @@
-"""What is simulated: argon as a dense fluid, a crystal of springs, the ideal gas, a trained model."""
+"""What is simulated: argon, fluid and solid, a crystal of springs, the ideal gas, a trained model."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -60,6 +60,9 @@ class Case:
     """Starts are drawn from the harmonic canonical distribution, each a trajectory of its own."""
     moving_cell: Plan | None = None
     """The plan with a barostat, whose volume has to be forgotten too; the same if not given."""
+    fluid: bool = False
+    """Nothing resists a change of shape: where the cell may change it, it becomes ever thinner, and what is measured is
+    that of atoms beside their own images."""
 
     def sampling(self, entry: Ensemble) -> "Case":
         """With the plan for this ensemble."""
@@ -122,6 +125,25 @@ def argon() -> Case:
             "NPT": (base, warm, StatePoint(150.0, 0.14)),
         },
         molecules=np.arange(len(system)),
+        fluid=True,
+    )
+
+
+def solid_argon() -> Case:
+    """32 atoms of Lennard-Jones argon on the lattice of lowest energy, for cells that change their shape."""
+    potential = Potential(LennardJones(0.0104, 3.4, 7.0, dtype="float64"))
+    system = _relaxed(potential, lambda edge: _lattice(edge, 2), (5.0, 5.6))
+    return Case(
+        "solid argon",
+        system,
+        potential.astype,
+        Surroundings(friction_per_ps=2.0, period_fs=400.0, compressibility_per_GPa=0.4, isolated=False),
+        timestep_fs=4.0,
+        convergence_fs=(8.0, 4.0, 2.0),
+        plan=Plan(trajectories=120, equilibrate_ps=20.0, sample_ps=20.0, save_every_fs=500.0),
+        points={"NPT": (StatePoint(30.0, 0.0), StatePoint(36.0, 0.0), StatePoint(30.0, 0.07))},
+        molecules=np.arange(len(system)),
+        modes=True,
     )
 
 
@@ -197,7 +219,11 @@ def trained_crystal(model: Path) -> Case:
     potential = so3krates.load(model)
     return Case(
         "trained crystal",
-        relaxed_cube(potential.astype("float64")),
+        _relaxed(
+            potential.astype("float64"),
+            lambda edge: System.from_ase(bulk("Si", "diamond", a=edge, cubic=True)),
+            (5.2, 5.7),
+        ),
         potential.astype,
         Surroundings(friction_per_ps=5.0, period_fs=100.0, compressibility_per_GPa=0.01, isolated=False),
         timestep_fs=1.0,
@@ -213,14 +239,10 @@ def trained_crystal(model: Path) -> Case:
     )
 
 
-def relaxed_cube(potential: Potential) -> System:
-    """Silicon in the structure of diamond, whose edge has the lowest energy."""
-
-    def cube(edge: float) -> System:
-        return System.from_ase(bulk("Si", "diamond", a=edge, cubic=True))
-
-    found = minimize_scalar(lambda edge: potential.energy(cube(edge)), bounds=(5.2, 5.7), method="bounded")
-    return cube(float(found.x))
+def _relaxed(potential: Potential, at: Callable[[float], System], edges: tuple[float, float]) -> System:
+    """The crystal whose edge has the lowest energy."""
+    found = minimize_scalar(lambda edge: potential.energy(at(edge)), bounds=edges, method="bounded")
+    return at(float(found.x))
 
 
 def monitor() -> md.Monitor:

@@ -99,7 +99,8 @@ def deviations_of_two(
         ]
         try:
             found = pv.ensemble.check(*pair, total_energy=total, verbosity=0, data_is_uncorrelated=True)
-        except pv.util.error.InputError:
+        except (pv.util.error.InputError, ValueError):
+            # Of energy and volume at once it does not notice by itself that it is left without samples.
             return []
     return [float(value) for value in found]
 

@@ -46,6 +46,8 @@ class Ensemble:
     """Whether it can make an isolated molecule rotate: otherwise 3N − 6 degrees of freedom."""
     oscillates: bool = False
     """Whether its cell oscillates instead of relaxing: then it forgets slowly that it began at rest."""
+    reshapes: bool = False
+    """Whether the shape of its cell changes."""
 
 
 def _nve(point: StatePoint, around: Surroundings) -> Integrator:
@@ -99,8 +101,12 @@ ENSEMBLES: dict[str, Ensemble] = {
     "NoseHoover": Ensemble("NVT", _nose_hoover, stirs=False, rotates=False),
     "CSVR": Ensemble("NVT", _csvr, stirs=False, rotates=False),
     "StochasticCellRescaling": Ensemble("NPT", _cell_rescaling("isotropic"), stirs=False, rotates=False),
-    "StochasticCellRescaling, anisotropic": Ensemble("NPT", _cell_rescaling("anisotropic"), stirs=False, rotates=False),
-    "StochasticCellRescaling, triclinic": Ensemble("NPT", _cell_rescaling("triclinic"), stirs=False, rotates=False),
+    "StochasticCellRescaling, anisotropic": Ensemble(
+        "NPT", _cell_rescaling("anisotropic"), stirs=False, rotates=False, reshapes=True
+    ),
+    "StochasticCellRescaling, triclinic": Ensemble(
+        "NPT", _cell_rescaling("triclinic"), stirs=False, rotates=False, reshapes=True
+    ),
     "MTK": Ensemble("NPT", _mtk, stirs=False, rotates=False, oscillates=True),
 }
 """Name → what it samples and how it is made for a state point."""
