@@ -247,4 +247,4 @@ def _relaxed(potential: Potential, at: Callable[[float], System], edges: tuple[f
 
 def monitor() -> md.Monitor:
     """Nothing is bonded, atoms of the ideal gas pass through each other, and the volume of few of them may double."""
-    return md.Monitor(max_bond_deviation=None, min_distance=None, max_volume_factor=None)
+    return md.Monitor(max_bond_deviation=None, min_distance=None, max_volume_factor=None, max_shape_factor=None)

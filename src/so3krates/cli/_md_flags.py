@@ -106,6 +106,8 @@ class MonitorOptions:
     """Stop beyond this compression or tension; 500 if not given."""
     max_volume_factor: float | None = None
     """Stop when the cell grew or shrank by more; 2 if not given."""
+    max_shape_factor: float | None = None
+    """Stop when a height of the cell changed by more, beyond what the volume did; 1.6 if not given."""
     max_drift_meV_per_atom: float | None = None
     """Stop when the conserved quantity moved by more; 1000 if not given."""
     stop_on: Annotated[

@@ -88,6 +88,12 @@ def volume(cell: Float[Array, "3 3"]) -> Float[Array, ""]:
     return jnp.abs(jnp.dot(cell[0], jnp.cross(cell[1], cell[2])))
 
 
+def shape(cell: Float[Array, "3 3"]) -> Float[Array, "3"]:
+    """Distances between opposite faces of the cell, in units of the cube root of its volume: 1 for a cube."""
+    across = jnp.stack([jnp.cross(cell[1], cell[2]), jnp.cross(cell[2], cell[0]), jnp.cross(cell[0], cell[1])])
+    return volume(cell) ** (2.0 / 3.0) / jnp.sqrt(jnp.sum(across * across, axis=-1))
+
+
 def kinetic_tensor(state: State) -> Float[Array, "3 3"]:
     """Σ m v ⊗ v, eV; its trace is twice the kinetic energy."""
     return (state.masses * state.velocities).T @ state.velocities

@@ -21,12 +21,13 @@ class Status(IntEnum):
     BOND_BROKEN = 4
     EXTREME_PRESSURE = 5
     VOLUME_CHANGED = 6
-    ENERGY_DRIFT = 7
-    BOND_FORMED = 8
-    TORN_APART = 9
-    EVAPORATED = 10
-    COMMITTEE_DISAGREES = 11
-    ENDED = 12
+    SHAPE_CHANGED = 7
+    ENERGY_DRIFT = 8
+    BOND_FORMED = 9
+    TORN_APART = 10
+    EVAPORATED = 11
+    COMMITTEE_DISAGREES = 12
+    ENDED = 13
     """A replica that ended in a chunk before."""
 
     @property
@@ -38,10 +39,10 @@ class Monitor(Config):
     """When to stop a run, and what to report of it. A threshold of None switches its check off; values that are not
     finite always stop.
 
-    Temperature, closest approach, bond deviation, pressure, volume and drift are checked in every step, inside compiled
-    code. What `stop_on` can name is looked for in saved frames: each thing is reported once, in `Run.events`, and those
-    named also end the run. Bonds are between atoms of elements that make covalent ones; metals and noble gases have
-    none.
+    Temperature, closest approach, bond deviation, pressure, volume and shape of the cell, and drift are checked in
+    every step, inside compiled code. What `stop_on` can name is looked for in saved frames: each thing is reported
+    once, in `Run.events`, and those named also end the run. Bonds are between atoms of elements that make covalent
+    ones; metals and noble gases have none.
     """
 
     max_temperature_K: PositiveFloat | None = Field(default=1e4, description="hottest temperature accepted, K")
@@ -55,6 +56,11 @@ class Monitor(Config):
     )
     max_volume_factor: Annotated[float, Field(gt=1.0)] | None = Field(
         default=2.0, description="factor by which the cell may grow or shrink in volume against the start"
+    )
+    max_shape_factor: Annotated[float, Field(gt=1.0)] | None = Field(
+        default=1.6,
+        description="factor by which a height of the cell may change against the start, beyond what all of them do "
+        "with the volume",
     )
     max_drift_meV_per_atom: PositiveFloat | None = Field(
         default=1000.0, description="largest change of the conserved quantity since the start of the run, meV/atom"

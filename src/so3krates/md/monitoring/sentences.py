@@ -6,7 +6,7 @@ import ase
 import numpy as np
 
 from so3krates._typing import Float
-from so3krates.md.ensembles.operators import pressure, temperature, volume
+from so3krates.md.ensembles.operators import pressure, shape, temperature, volume
 from so3krates.md.monitoring.monitor import Kind, Status
 from so3krates.md.monitoring.watch import Watch
 from so3krates.md.state import State
@@ -34,6 +34,8 @@ def sentence(status: Status, watch: Watch, state: State, conserved: float, refer
             )
         case Status.VOLUME_CHANGED:
             return _volume_changed(watch, state)
+        case Status.SHAPE_CHANGED:
+            return _shape_changed(watch, state)
         case Status.ENERGY_DRIFT:
             change = 1e3 * (conserved - reference) / len(system)
             return (
@@ -126,6 +128,20 @@ def _volume_changed(watch: Watch, state: State) -> str:
     return (
         f"the cell of {now:.1f} Å³ has {now / start:.3g} times the volume of the start, {start:.1f} Å³ (limits "
         f"{1.0 / float(watch.max_volume_factor):.3g} and {float(watch.max_volume_factor):.3g})"
+    )
+
+
+def _shape_changed(watch: Watch, state: State) -> str:
+    assert watch.volume is not None and watch.shape is not None and state.cell is not None
+    axis = int(np.argmax(np.asarray(watch.deformation(state))))
+    now, start = (
+        float(each[axis]) * float(size) ** (1.0 / 3.0)
+        for each, size in ((shape(state.cell), volume(state.cell)), (watch.shape, watch.volume))
+    )
+    return (
+        f"the cell, {now:.2f} Å between the faces across {'abc'[axis]}, where it was {start:.2f} Å at the start, has "
+        f"changed its shape by a factor beyond {float(watch.max_shape_factor):.3g}; a liquid does not resist that and "
+        "needs isotropic coupling"
     )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from so3krates._typing import Array, Bool, Float, Int
 from so3krates.graph import pair_vectors
-from so3krates.md.ensembles.operators import pressure, temperature, volume
+from so3krates.md.ensembles.operators import pressure, shape, temperature, volume
 from so3krates.md.monitoring.bonds import watched_bonds
 from so3krates.md.monitoring.monitor import Monitor, Status
 from so3krates.md.state import State
@@ -30,6 +30,9 @@ class Watch(eqx.Module):
     volume: Float[Array, ""] | None
     """Of the cell at the start, Å³; None without a cell."""
     max_volume_factor: Float[Array, ""]
+    shape: Float[Array, "3"] | None
+    """`shape` of the cell at the start; None without a cell."""
+    max_shape_factor: Float[Array, ""]
     centers: Int[Array, " bonds"]
     others: Int[Array, " bonds"]
     shifts: Int[Array, "bonds 3"] | None
@@ -38,6 +41,12 @@ class Watch(eqx.Module):
     def lengths_now(self, state: State) -> Float[Array, " bonds"]:
         vectors = pair_vectors(state.positions, state.cell, self.centers, self.others, self.shifts)
         return jnp.sqrt(jnp.sum(vectors * vectors, axis=-1))
+
+    def deformation(self, state: State) -> Float[Array, "3"]:
+        """Factors, of 1 and more, between the shape of the cell and that of the start."""
+        assert state.cell is not None and self.shape is not None
+        change = shape(state.cell) / self.shape
+        return jnp.maximum(change, 1.0 / change)
 
     def status(self, state: State, conserved: Float[Array, ""], reference: Float[Array, ""]) -> Int[Array, ""]:
         """The first check that fails, or `Status.RUNNING`.
@@ -65,6 +74,7 @@ class Watch(eqx.Module):
             now, factor = volume(state.cell), self.max_volume_factor
             finite = finite & jnp.isfinite(now)
             checks.append(((now > self.volume * factor) | (now * factor < self.volume), Status.VOLUME_CHANGED))
+            checks.append((jnp.any(self.deformation(state) > self.max_shape_factor), Status.SHAPE_CHANGED))
         checks.append((jnp.abs(conserved - reference) > self.max_drift, Status.ENERGY_DRIFT))
         result = jnp.zeros((), jnp.int32)
         for failed, code in reversed([(~finite, Status.NOT_FINITE), *checks]):
@@ -73,7 +83,7 @@ class Watch(eqx.Module):
 
 
 def make_watch(monitor: Monitor, system: System, dtype: object) -> Watch:
-    """Put thresholds, the bonds of the start and its volume into arrays.
+    """Put thresholds, the bonds of the start and its cell into arrays.
 
     Raises:
         InputError: bonds that are not pairs of atoms, or as many lengths as bonds missing.
@@ -93,6 +103,8 @@ def make_watch(monitor: Monitor, system: System, dtype: object) -> Watch:
         max_drift=threshold(monitor.max_drift_meV_per_atom, 1e-3 * len(system)),
         volume=None if system.cell is None else threshold(abs(float(np.linalg.det(system.cell)))),
         max_volume_factor=threshold(monitor.max_volume_factor),
+        shape=None if system.cell is None else shape(jnp.asarray(system.cell, dtype)),  # type: ignore[arg-type]
+        max_shape_factor=threshold(monitor.max_shape_factor),
         centers=jnp.asarray(bonds.centers, jnp.int32),
         others=jnp.asarray(bonds.others, jnp.int32),
         shifts=jnp.asarray(bonds.shifts, jnp.int32) if system.periodic else None,
@@ -101,7 +113,7 @@ def make_watch(monitor: Monitor, system: System, dtype: object) -> Watch:
 
 
 def make_watches(monitor: Monitor, systems: Sequence[System], dtype: object) -> Watch:
-    """One for each replica, stacked: the bonds of the first start, with lengths and volume of each start of its own.
+    """One for each replica, stacked: the bonds of the first start, with lengths and cell of each start of its own.
 
     Raises:
         InputError: as `make_watch`.

@@ -9,12 +9,12 @@ import pytest
 
 from so3krates import md
 from so3krates._errors import ConfigError
-from so3krates.md.ensembles.operators import pressure
+from so3krates.md.ensembles.operators import pressure, shape
 from so3krates.md.monitoring.monitor import Status
 from so3krates.md.monitoring.sentences import sentence
 from so3krates.md.monitoring.watch import Watch, make_watch
 from so3krates.md.state import State, make_state
-from so3krates.system import System
+from so3krates.system import System, heights
 from so3krates.units import BOLTZMANN, GPA
 
 CELL = np.array([[4.0, 0.0, 0.0], [1.0, 5.0, 0.0], [0.0, -1.0, 6.0]])
@@ -93,6 +93,33 @@ def test_a_cell_that_grows_or_shrinks(crystal: System, cell: np.ndarray, factor:
     assert verdict(make_watch(md.Monitor(max_volume_factor=None), crystal, "float64"), moved) is Status.RUNNING
 
 
+@pytest.mark.parametrize(("long", "fails"), [(1.59, False), (1.61, True)])
+@pytest.mark.parametrize("axis", range(3))
+def test_a_cell_that_becomes_a_needle(crystal: System, axis: int, long: float, fails: bool) -> None:
+    """Its volume stays: one height grows by the factor, the others shrink by its root."""
+    stretch = np.full(3, long**-0.5)
+    stretch[axis] = long
+    moved = state_of(replace(crystal, cell=CELL * stretch[:, None]))
+    watch = make_watch(md.Monitor(), crystal, "float64")
+    assert verdict(watch, moved) is (Status.SHAPE_CHANGED if fails else Status.RUNNING)
+    if fails:
+        assert f"across {'abc'[axis]}, where it was" in (text := said(watch, moved, crystal))
+        assert "changed its shape by a factor beyond 1.6; a liquid" in text
+    assert verdict(make_watch(md.Monitor(max_shape_factor=None), crystal, "float64"), moved) is Status.RUNNING
+
+
+@pytest.mark.parametrize("cell", [CELL, LEFT_HANDED], ids=["right", "left"])
+def test_a_sheared_cell_is_thinner(crystal: System, cell: np.ndarray) -> None:
+    """Heights are what atoms and their images are apart, and change without lengths of edges alone."""
+    sheared = cell + np.outer([0.0, 3.0, 0.0], cell[0])
+    np.testing.assert_allclose(
+        np.asarray(shape(jnp.asarray(sheared))), heights(sheared) / abs(np.linalg.det(sheared)) ** (1 / 3), rtol=1e-12
+    )
+    watch = make_watch(md.Monitor(), replace(crystal, cell=cell), "float64")
+    assert verdict(watch, state_of(replace(crystal, cell=sheared))) is Status.SHAPE_CHANGED
+    assert verdict(watch, state_of(replace(crystal, cell=1.2 * cell))) is Status.RUNNING
+
+
 @pytest.mark.parametrize("sign", [1.0, -1.0])
 def test_drift_of_the_conserved_quantity(crystal: System, sign: float) -> None:
     """30 meV per atom are 60 meV for two."""
@@ -162,6 +189,7 @@ def test_one_watch_serves_a_batch_of_replicas(crystal: System) -> None:
         "max_bond_deviation",
         "max_pressure_GPa",
         "max_volume_factor",
+        "max_shape_factor",
         "max_drift_meV_per_atom",
         "max_force_disagreement",
         "bond_factor",
