@@ -24,7 +24,7 @@ def measured_convergence(case: Case, entry: Ensemble, seed: int, *, quick: bool 
     smallest time steps has the standard error of resampling the starts.
     """
     starts = 2 if quick else STARTS
-    point = case.points.get(entry.kind, case.points["NVT"])[0]
+    point = case.points[entry.kind if entry.kind in case.points else "NVT"][0]
     integrator = entry.make(point, case.around)
     potential = case.make("float64")
     largest = case.convergence_fs[0]
