@@ -1,6 +1,7 @@
 """What `so3krates md` prints: the plan of a dry run, and the summary of a run or of many replicas."""
 
 from collections.abc import Sequence
+from math import ceil
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, cast
@@ -20,6 +21,8 @@ from so3krates.system import System
 
 SET = MappingProxyType({"temperature_K": "K", "pressure_GPa": "GPa"})
 """What an ensemble may hold constant → its unit."""
+SURELY = 0.8
+"""Share of a wall time: a machine that is busy is slower than some steps have shown."""
 RESULTS = ("temperature (K)", "drift (meV/atom/ps)", "steps")
 
 
@@ -30,8 +33,9 @@ def print_plan(
     settings: Sequence[Settings],
     outputs: Sequence[Path],
     plan: Plan,
+    room_s: float | None,
 ) -> None:
-    """What would run; starts, settings and outputs of all replicas."""
+    """What would run; starts, settings and outputs of all replicas, and what of the wall time is not for files."""
     system = starts[0].system
     table = Table(title="dry run: nothing was written", show_header=False)
     table.add_row("system", f"{config.start}: {system.formula}, {len(system)} atoms, {_surroundings(system)}")
@@ -56,12 +60,22 @@ def print_plan(
     table.add_row("memory of the frames of a chunk", f"at most {_size(plan.chunk_bytes)}" + _of_all(settings))
     ns_per_day = plan.steps_per_second * config.timestep_fs * 0.0864
     table.add_row("speed", f"{ns_per_day:.4g} ns/day, {plan.steps_per_second:.4g} steps/s, timed over some steps")
-    table.add_row("time", f"about {duration(plan.seconds)}, compilation not included" + _of_all(settings))
-    if config.wall_time_s is not None:
-        parts = plan.seconds / config.wall_time_s
-        enough = "enough" if parts < 1 else f"not enough: about {parts:.1f} times as long"
-        table.add_row("wall time", f"{duration(config.wall_time_s)}, {enough}")
+    table.add_row(
+        "time", f"about {duration(plan.seconds)} after a start of {duration(plan.start_seconds)}" + _of_all(settings)
+    )
+    if config.wall_time_s is not None and room_s is not None:
+        table.add_row("wall time", f"{duration(config.wall_time_s)}, {_judged(room_s - plan.start_seconds, plan)}")
     console.print(table)
+
+
+def _judged(room_s: float, plan: Plan) -> str:
+    """Whether a wall time is enough, as far as some steps can tell; `room_s` is left for steps."""
+    if room_s <= 0.0:
+        return f"too short: the start and the last files leave no time for a step, {duration(-room_s)} are missing"
+    share = plan.seconds / room_s
+    if share > 1.0:
+        return f"not enough: about {ceil(share)} runs of that length, with --resume"
+    return "enough" if share < SURELY else "hardly enough: it may take a second run, with --resume"
 
 
 def _ensemble(settings: Sequence[Settings]) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -11,7 +11,15 @@ from rich.console import Console
 
 from so3krates._errors import FileError, SimulationStopped
 from so3krates.cli._md_report import print_plan, print_replicas, print_summary
-from so3krates.md import RunStopped, RunUnfinished, Snapshot, progress_bar, simulate, simulate_replicas
+from so3krates.md import (
+    RunInterrupted,
+    RunStopped,
+    RunUnfinished,
+    Snapshot,
+    progress_bar,
+    simulate,
+    simulate_replicas,
+)
 from so3krates.md.conduct import replica_paths
 from so3krates.md.plan import plan
 from so3krates.md.records.checkpoint import checkpoint_path, glance
@@ -20,12 +28,16 @@ from so3krates.md.records.run_file import summary_path
 from so3krates.md.records.settings import make_settings
 from so3krates.md.run_config import RunConfig
 from so3krates.md.simulate import replica_settings
+from so3krates.md.wall_time import Deadline
 from so3krates.potential import Potential
 
 PICTURE_SECONDS = 5.0
 """Of the wall time for drawing the summary, but at most a tenth of it."""
 MORE_PICTURES_SECONDS = 1.0
 """For each further replica."""
+
+MANY = 100
+"""Replicas that take a while to prepare."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,13 +79,14 @@ def trajectories(config: RunConfig, count: int) -> list[Path]:
     return [config.output] if config.replicas is None else replica_paths(config.output, count)
 
 
-def dry(command: Command, *, resume: bool) -> None:
+def dry(command: Command, *, resume: bool, began: float) -> None:
     """Say what would run.
 
     Raises:
         FileError: for what cannot be resumed.
     """
     config, potential, asked = command.config, command.potential, command.asked
+    _say_before(command)
     starts: Sequence[Snapshot] = command.starts
     if config.replicas is None:
         settings = [make_settings(potential, starts[0], config.integrator, seed=config.seed, **asked)]
@@ -82,6 +95,7 @@ def dry(command: Command, *, resume: bool) -> None:
         starts, settings = replica_settings(
             potential, starts, integrators, seeds=command.seeds, exchange=config.exchange, **asked
         )
+    loaded = monotonic() - began
     checkpoint, count = checkpoint_path(config.output), None if config.replicas is None else len(starts)
     going_on = resume and resumable(checkpoint, command.outputs, count)
     planned = plan(
@@ -93,7 +107,9 @@ def dry(command: Command, *, resume: bool) -> None:
         committee=command.committee,
         done=glance(checkpoint).step if going_on else 0,
     )
-    print_plan(command.console, config, starts, settings, command.outputs, planned)
+    planned = replace(planned, start_seconds=loaded + planned.start_seconds)
+    room_s = None if config.wall_time_s is None else Deadline(_without_pictures(command)).room(0.0)
+    print_plan(command.console, config, starts, settings, command.outputs, planned, room_s)
 
 
 def go(command: Command, *, resume: bool, overwrite: bool, began: float) -> None:
@@ -104,10 +120,10 @@ def go(command: Command, *, resume: bool, overwrite: bool, began: float) -> None
         RunUnfinished, KeyboardInterrupt: if it is to be resumed.
     """
     config = command.config
+    _say_before(command)
     wall_time_s = config.wall_time_s
     if wall_time_s is not None:
-        pictures = PICTURE_SECONDS + MORE_PICTURES_SECONDS * (len(command.outputs) - 1)
-        wall_time_s = max(wall_time_s - (monotonic() - began) - min(pictures, 0.1 * wall_time_s), 1e-3)
+        wall_time_s = max(_without_pictures(command) - (monotonic() - began), 1e-3)
     how = command.asked | {
         "to": config.output,
         "committee": command.committee,
@@ -121,6 +137,29 @@ def go(command: Command, *, resume: bool, overwrite: bool, began: float) -> None
         _many(command, how)
 
 
+def _say_before(command: Command) -> None:
+    """What somebody would else find out too late, or wonder about."""
+    config, console = command.config, command.console
+    every_fs = config.recording.every_fs
+    if every_fs is not None and every_fs > 1e3 * config.time_ps:
+        console.print(
+            f"--save-every-fs {every_fs:g} is longer than the run of {config.time_ps:g} ps: of its frames only the "
+            "start is recorded.",
+            highlight=False,
+            soft_wrap=True,
+        )
+    if len(command.starts) >= MANY:
+        console.print(f"preparing {len(command.starts)} replicas", highlight=False)
+
+
+def _without_pictures(command: Command) -> float:
+    """Of the wall time."""
+    wall_time_s = command.config.wall_time_s
+    assert wall_time_s is not None
+    pictures = PICTURE_SECONDS + MORE_PICTURES_SECONDS * (len(command.outputs) - 1)
+    return wall_time_s - min(pictures, 0.1 * wall_time_s)
+
+
 def _one(command: Command, how: dict[str, Any]) -> None:
     config, console = command.config, command.console
     try:
@@ -128,13 +167,10 @@ def _one(command: Command, how: dict[str, Any]) -> None:
             _, run = simulate(
                 command.potential, command.starts[0], config.integrator, seed=config.seed, report=report, **how
             )
-    except (RunStopped, RunUnfinished) as error:
+    except (RunStopped, RunUnfinished, RunInterrupted) as error:
         if error.run is not None:
             print_summary(console, error.run, config.output)
             _draw(config.output)
-        raise
-    except KeyboardInterrupt:
-        _draw(config.output)
         raise
     if not run.made:
         _say_complete(console, config, run.summary.steps, f"'{config.output}' holds")
@@ -156,13 +192,10 @@ def _many(command: Command, how: dict[str, Any]) -> None:
                 report=report,
                 **how,
             )
-    except (RunStopped, RunUnfinished) as error:
+    except (RunStopped, RunUnfinished, RunInterrupted) as error:
         if any(summary_path(output).exists() for output in outputs):
-            left = error.replicas if isinstance(error, RunUnfinished) else None
+            left = None if isinstance(error, RunStopped) else error.replicas
             print_replicas(console, outputs, integrators, left)
-        _draw(*outputs)
-        raise
-    except KeyboardInterrupt:
         _draw(*outputs)
         raise
     runs = [each.run for each in done.complete if each.run is not None]

@@ -57,9 +57,13 @@ def info(
 
 def describe_model(path: Path) -> dict[str, Any]:
     """Everything about a model file, as plain values."""
-    from so3krates.io.model_file import inspect
+    from so3krates.io.model_file import inspect, load
+    from so3krates.md.fingerprint import potential_hash
 
-    return _rows(inspect(path))
+    # What a run notes is what it computes with, so each precision has its own.
+    return _rows(inspect(path)) | {
+        "model_of_runs": {dtype: potential_hash(load(path, dtype)) for dtype in ("float32", "float64")}
+    }
 
 
 def describe_tables(path: Path) -> dict[str, Any]:
@@ -100,7 +104,7 @@ def _rows(found: "ModelInfo") -> dict[str, Any]:
         "provenance": json_module.loads(header.provenance),
         "format_version": header.format_version,
         "package_version": header.package_version,
-        "sha256": found.sha256,
+        "file_sha256": found.sha256,
         "bytes": found.size,
     }
 

@@ -120,6 +120,6 @@ def md(
         console.print(remark, highlight=False, soft_wrap=True)
     command = Command(chosen, potential, committee, starts, console)
     if dry_run:
-        dry(command, resume=resume)
+        dry(command, resume=resume, began=began)
     else:
         go(command, resume=resume, overwrite=overwrite, began=began)

@@ -36,7 +36,11 @@ class RunLock:
             if not path.parent.is_dir():
                 raise FileError(f"'{path}' cannot be written: folder '{path.parent}' does not exist.") from error
             more = "; so many replicas need a higher limit (ulimit -n)" if error.errno == errno.EMFILE else ""
-            raise FileError(f"'{self._path}' cannot be written: {error.strerror or error}{more}.") from error
+            if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+                more = "; choose a folder in which files may be made"
+            raise FileError(
+                f"'{path}' cannot be written, nor its lock '{self._path.name}': {error.strerror or error}{more}."
+            ) from error
 
     def _taken(self, path: Path) -> BinaryIO | None:
         """The file, locked; None if its last owner deleted it in between."""

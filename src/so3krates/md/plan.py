@@ -44,6 +44,8 @@ class Plan:
     """With all replicas at once."""
     done: int
     """Steps made already, of a run that resumes."""
+    start_seconds: float
+    """Before the first step: lists and compilation."""
 
     @property
     def seconds(self) -> float:
@@ -89,7 +91,7 @@ def plan(
         if marks[-1][0] - marks[0][0] > TIMED_SECONDS:
             interrupts.requested = interrupts.terminated = True
 
-    first = settings[0]
+    first, began = settings[0], perf_counter()
     with precision_scope(potential.dtype):
         members = Committee.of(first.model, committee, starts[0].system, first.monitor)
         tracks = []
@@ -120,6 +122,9 @@ def plan(
     if len(marks) > 1:
         (before, begun), (after, last) = marks[-2:]
         speed = (last - begun) / (after - before)
+    starting = (marks[0][0] if marks else perf_counter()) - began
+    if first.thermalise_steps and not done:
+        starting *= 2.0  # a program of its own, which is about as long to compile
     rows, frames = first.steps // first.scalars_every + 1, first.steps // first.save_every + 1
     return Plan(
         degrees_of_freedom=first.integrator.degrees_of_freedom(starts[0]),
@@ -131,6 +136,7 @@ def plan(
         chunk_bytes=record_bytes(first, len(engine.tracks), engine.record_vectors) * (2 + WAITING),
         steps_per_second=speed,
         done=done,
+        start_seconds=starting,
     )
 
 

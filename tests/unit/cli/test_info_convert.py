@@ -39,7 +39,7 @@ def test_info_json(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_info_table(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["info", str(model), "--json"]) == 0
-    digest = json.loads(capsys.readouterr().out)["sha256"]
+    digest = json.loads(capsys.readouterr().out)["file_sha256"]
     assert main(["info", str(model)]) == 0
     table = capsys.readouterr().out
     assert "5.0 Å" in table

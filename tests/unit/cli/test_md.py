@@ -13,8 +13,10 @@ import yaml
 from oracles.long_range import long_range_potential
 
 from so3krates.cli.app import main
+from so3krates.cli.info import describe_model
 from so3krates.io.model_file import save
 from so3krates.io.trajectory import Trajectory
+from so3krates.md.records.run_file import summary_path
 from so3krates.md.run_config import RunConfig
 
 
@@ -24,6 +26,29 @@ def run(files: Path, output: Path, *more: str) -> int:
 
 
 LANGEVIN = ("--ensemble", "langevin", "--temperature-K", "100", "--time-ps", "0.02", "--save-every-fs", "1")
+
+
+def test_frames_farther_apart_than_the_run_is_long_are_mentioned(
+    files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = _config(files, tmp_path)
+    assert main(["md", "--config", config, "--time-ps", "0.001", "--save-every-fs", "5000"]) == 0
+    said = capsys.readouterr().out
+    assert "--save-every-fs 5000 is longer than the run of 0.001 ps: of its frames only the start is recorded" in said
+
+
+@pytest.mark.parametrize(
+    ("wall_time", "said"),
+    [("24:00:00", "enough"), ("0:02", "too short: the start and the last files leave no time"), ("1:00", "not enough")],
+)
+def test_a_dry_run_counts_the_start_into_the_wall_time(
+    files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], wall_time: str, said: str
+) -> None:
+    length = "1e6" if said == "not enough" else "0.1"
+    more = ["--time-ps", length, "--save-every-fs", "50", "--wall-time", wall_time, "--dry-run"]
+    assert main(["md", "--config", _config(files, tmp_path), *more]) == 0
+    told = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert said in told and "after a start of" in told
 
 
 def test_run_exists_resume(files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -37,7 +62,9 @@ def test_run_exists_resume(files: Path, tmp_path: Path, capsys: pytest.CaptureFi
     assert run(files, output, *longer, "--resume") == 0
     assert len(Trajectory(output)) == 31
     assert run(files, output, *LANGEVIN, "--resume", "--seed", "4") == 1
-    assert "another model, start structure or settings (seed)" in capsys.readouterr().err
+    assert "another model, start structure or settings (seed was 0, is 4)" in capsys.readouterr().err
+    ours = describe_model(files / "model.safetensors")["model_of_runs"]["float32"]
+    assert json.loads(summary_path(output).read_text(encoding="utf-8"))["settings"]["model"] == ours
     other = ["md", str(files / "second.safetensors"), str(files / "start.xyz"), "-o", str(output), *LANGEVIN]
     assert main([*other, "--resume", "--min-distance", "0.01"]) == 1
     assert "another model, start structure or settings (model)" in capsys.readouterr().err
@@ -284,6 +311,6 @@ def test_the_wall_time_has_its_own_exit_status(files: Path, tmp_path: Path, caps
     config = _config(files, tmp_path)
     assert main(["md", "--config", config, "--time-ps", "1e5", "--save-every-fs", "10", "--wall-time", "0:15"]) == 4
     error = capsys.readouterr().err
-    assert error.startswith("unfinished: the wall time is over after step ") and "resume goes on" in error
+    assert error.startswith("unfinished: the wall time is over after step ") and "goes on from there" in error
     step = json.loads((tmp_path / "run.summary.json").read_text(encoding="utf-8"))["results"]["steps"]
     assert step > 0 and f"after step {step} of" in error

@@ -389,6 +389,16 @@ def test_damaged_files_are_named(tmp_path: Path, content: bytes) -> None:
         Trajectory(tmp_path / "run.h5")
 
 
+def test_a_trajectory_damaged_in_the_middle_is_named(rng: np.random.Generator, path: Path) -> None:
+    """HDF5 finds that out only when it comes there."""
+    append_frames(path, made(rng, 200))
+    content = bytearray(path.read_bytes())
+    content[2000:-100] = bytes(len(content) - 2100)
+    path.write_bytes(content)
+    with pytest.raises(FileError, match=r"run\.h5' is damaged and cannot be read: .*; take a copy of it"):
+        Trajectory(path).read()
+
+
 def test_missing_and_foreign_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(FileError, match="does not exist"):
         Trajectory(tmp_path / "none.h5")

@@ -76,9 +76,7 @@ def test_a_run_ends_in_time_and_goes_on(cluster: System, argon, tmp_path: Path) 
     arguments = {"timestep_fs": 2.0, "save_every_fs": 2000.0, "to": tmp_path / "run.h5"}
     integrator = md.Langevin(temperature_K=20.0)
     began = time.monotonic()
-    with pytest.raises(
-        md.RunUnfinished, match="the wall time is over after step .* resume goes on from there"
-    ) as caught:
+    with pytest.raises(md.RunUnfinished, match="the wall time is over after step .* goes on from there") as caught:
         md.simulate(argon("float32"), cluster, integrator, steps=10**8, wall_time_s=10.0, **arguments)
     assert time.monotonic() - began < 10.0
     ended = caught.value
@@ -95,7 +93,7 @@ def test_a_run_ends_in_time_and_goes_on(cluster: System, argon, tmp_path: Path) 
 def test_a_run_in_memory_hands_over_what_it_has(cluster: System, argon) -> None:
     with pytest.raises(md.RunUnfinished, match="in memory only") as caught:
         md.simulate(
-            argon("float32"), cluster, md.Langevin(temperature_K=20.0), timestep_fs=2.0, steps=10**8, wall_time_s=8.0
+            argon("float32"), cluster, md.Langevin(temperature_K=20.0), timestep_fs=2.0, steps=10**8, wall_time_s=15.0
         )
     run, final = caught.value.run, caught.value.final
     assert run is not None and final is not None
@@ -103,7 +101,7 @@ def test_a_run_in_memory_hands_over_what_it_has(cluster: System, argon) -> None:
 
 
 def test_time_that_is_over_while_thermalising(cluster: System, argon, tmp_path: Path) -> None:
-    with pytest.raises(md.RunUnfinished, match="while thermalising.*allow more time") as caught:
+    with pytest.raises(InputError, match=r"of 8 s was over after step \d+ of 50000000 of thermalisation; allow more"):
         md.simulate(
             argon("float32"),
             cluster,
@@ -114,5 +112,16 @@ def test_time_that_is_over_while_thermalising(cluster: System, argon, tmp_path: 
             wall_time_s=8.0,
             to=tmp_path / "run.h5",
         )
-    assert caught.value.run is None
     assert len(Trajectory(tmp_path / "run.h5")) == 0 and not checkpoint_path(tmp_path / "run.h5").exists()
+
+
+def test_time_that_no_step_fits_into_is_no_reason_to_come_again(cluster: System, argon, tmp_path: Path) -> None:
+    """Else a script that submits what is unfinished would do so for ever."""
+    arguments = {"timestep_fs": 2.0, "steps": 100, "wall_time_s": 1.0, "to": tmp_path / "run.h5"}
+    for resume in (False, True):
+        with pytest.raises(InputError, match=r"wall time of 1 s was over after start and compilation; allow more"):
+            md.simulate(argon("float32"), cluster, md.Langevin(temperature_K=20.0), resume=resume, **arguments)
+    _, run = md.simulate(
+        argon("float32"), cluster, md.Langevin(temperature_K=20.0), resume=True, **arguments | {"wall_time_s": None}
+    )
+    assert run.summary.steps == run.made == 100

@@ -130,17 +130,27 @@ class Trajectory:
     @contextmanager
     def _open(self) -> Iterator[h5py.File]:
         if not self.path.exists():
-            raise FileError(f"trajectory {self.path} does not exist.")
+            raise FileError(f"trajectory '{self.path}' does not exist.")
         with reading(self.path) as source:
             try:
                 # The library's own locks would stop a run that is writing for as long as this file is open.
                 file = h5py.File(source, "r", locking=False)
             except OSError as error:
-                raise FileError(f"{self.path} is not a readable HDF5 file: {error}.") from error
+                raise FileError(f"'{self.path}' is not a readable HDF5 file, or was cut off: {error}.") from error
             with file:
                 if "h5md" not in file or "so3krates" not in file:
                     raise FileError(f"{self.path} is not a trajectory of so3krates (no groups 'h5md' and 'so3krates').")
-                yield file
+                try:
+                    yield file
+                except FileError:
+                    raise
+                except (OSError, RuntimeError, KeyError) as error:
+                    # What h5py says names neither the file nor what to do.
+                    said = str(error.args[0] if error.args else error).rstrip(".")
+                    raise FileError(
+                        f"'{self.path}' is damaged and cannot be read: {said}; take a copy of it from elsewhere, or "
+                        "run anew with --overwrite."
+                    ) from error
 
 
 def check_every(every: int) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from so3krates._errors import InputError
 from so3krates.md.engine import thermalise
 from so3krates.md.engine.crowding import with_room
 from so3krates.md.engine.engine import REASONS, Chunk, Engine
@@ -20,6 +21,8 @@ from so3krates.neighbors.lists import Neighbors
 from so3krates.neighbors.overflow import combined
 from so3krates.neighbors.verlet_state import VerletState
 from so3krates.rollout import run_chunk
+
+BEGIN_AGAIN = "nothing was recorded yet: the same run with resume=True (--resume) begins again."
 
 
 def begin(engine: Engine) -> Checkpoint:
@@ -79,16 +82,15 @@ def _thermalised(engine: Engine, snapshots: Sequence[Snapshot]) -> list[Snapshot
     try:
         results = inside.run(begin(inside)).results
     except KeyboardInterrupt as interrupt:
-        raise KeyboardInterrupt("while thermalising; begin again, since nothing was recorded yet.") from interrupt
+        raise KeyboardInterrupt(f"while thermalising; {BEGIN_AGAIN}") from interrupt
     except RunUnfinished as error:
-        raise RunUnfinished(
-            f"{REASONS[error.reason]} while thermalising, after step {error.step} of {baths[0].steps}; begin "
-            "again, since nothing was recorded yet, and allow more time than thermalising takes.",
-            error.reason,
-            error.step,
-            None,
-            None,
-        ) from error
+        where = f"step {error.step} of {baths[0].steps} of thermalisation"
+        if error.reason == "wall_time":
+            raise InputError(
+                f"{engine.deadline.too_short(where)}, since nothing is recorded before its end."
+            ) from error
+        told = f"{REASONS[error.reason]} after {where}; {BEGIN_AGAIN}"
+        raise RunUnfinished(told, error.reason, error.step, None, None) from error
     except RunStopped as error:
         raise thermalise.stopped(error) from error
     failed = [own.stopped for own in inner if own.stopped is not None]

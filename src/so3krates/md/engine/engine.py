@@ -44,6 +44,7 @@ Values = TypeVar("Values")
 
 REASONS = MappingProxyType({"wall_time": "the wall time is over", "terminated": "told to terminate"})
 """Of a run that is unfinished, in words."""
+ON_DISK = "all is written, and resume=True (--resume) goes on from there"
 
 
 @dataclass(frozen=True, eq=False)
@@ -215,10 +216,12 @@ class Engine:
         if self._all_ended() and not self.together:
             assert self.tracks[0].stopped is not None
             raise self.tracks[0].stopped
+        # Fetched once, and not leaf by leaf of each replica.
+        states = jax.device_get(checkpoint.state) if self.together else checkpoint.state
         results: list[tuple[Snapshot | None, Run | None]] = []
         running: list[tuple[Track, Run]] = []
         for number, track in enumerate(self.tracks):
-            state = self._of(checkpoint.state, number)
+            state = self._of(states, number)
             if track.ended is not None:
                 results.append((None, None if track.stopped is None else track.stopped.run))
                 continue
@@ -376,10 +379,13 @@ class Engine:
         state = checkpoint.lean().state
         self.report(report_on(self.tracks, running, state, remarks, speed, thermalising=self.thermalising))
 
-    def _unfinished(self, ended: Ended, run: Run) -> RunInterrupted | RunUnfinished:
+    def _unfinished(self, ended: Ended, run: Run) -> RunInterrupted | RunUnfinished | InputError:
         """What ends a run, or this one and all other replicas, before the last step, and how it goes on."""
         step = run.summary.steps
-        kept = "its frames are in memory only" if run.path is None else "all is written, and resume goes on from there"
+        if not run.made and not self.interrupts.requested:
+            # No reason to submit it again: it would end here again.
+            return InputError(f"{self.deadline.too_short('start and compilation')}, and no step was made.")
+        kept = "its frames are in memory only" if run.path is None else ON_DISK
         where = f"after step {step} of {self.settings.steps} ({run.summary.time_ps:.4f} ps): {kept}."
         final, own, replicas = *ended.results[0], None
         if self.together:

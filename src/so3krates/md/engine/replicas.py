@@ -12,6 +12,7 @@ import numpy as np
 
 from so3krates._errors import InputError
 from so3krates._typing import Array, Bool
+from so3krates.md.batch import side_by_side
 from so3krates.md.state import Integrator, Snapshot, State
 
 Values = TypeVar("Values")
@@ -31,7 +32,7 @@ def stacked(states: Sequence[State]) -> State:
                 f"replica {number} has other variables than replica 0; replicas of one run need the same ensemble, "
                 "with ramps of as many points, and the same atoms free to move."
             )
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
+    return side_by_side(states)
 
 
 def replica(values: Values, number: int) -> Values:

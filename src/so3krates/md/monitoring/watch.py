@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from so3krates._typing import Array, Bool, Float, Int
 from so3krates.graph import pair_vectors
+from so3krates.md.batch import side_by_side
 from so3krates.md.ensembles.operators import pressure, shape, temperature, volume
 from so3krates.md.monitoring.bonds import watched_bonds
 from so3krates.md.monitoring.monitor import Monitor, Status
@@ -122,4 +122,4 @@ def make_watches(monitor: Monitor, systems: Sequence[System], dtype: object) -> 
     pairs = tuple(zip(bonds.centers.tolist(), bonds.others.tolist(), strict=True))
     same = monitor.model_copy(update={"bonds": pairs})
     each = [make_watch(same if number else monitor, system, dtype) for number, system in enumerate(systems)]
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
+    return side_by_side(each)

@@ -24,7 +24,7 @@ from so3krates.io.trajectory import (
 )
 from so3krates.md.records.checkpoint import counted, glance
 from so3krates.md.records.run_file import picture_path, summary_path
-from so3krates.md.records.settings import CHANGEABLE, Settings
+from so3krates.md.records.settings import CHANGEABLE, Settings, differences
 from so3krates.md.state import Snapshot
 from so3krates.system import System
 
@@ -130,11 +130,12 @@ class FileOutput:
     def refuse_other_settings(self) -> None:
         """Raise FileError unless the trajectory belongs to a run with these settings."""
         before, now = Trajectory(self._trajectory).settings, json.loads(json.dumps(self._settings.as_dict()))
-        other = sorted(name for name in now if name not in CHANGEABLE and before.get(name) != now[name])
+        before, now = ({name: each[name] for name in each if name not in CHANGEABLE} for each in (before, now))
+        other = differences(before, now)
         if other:
             raise FileError(
-                f"{self._trajectory} belongs to a run with another model, start structure or settings "
-                f"({', '.join(other)}); resume with the same ones, or start anew with --overwrite."
+                f"'{self._trajectory}' belongs to a run with another model, start structure or settings "
+                f"({'; '.join(other)}); resume with the same ones, or start anew with --overwrite."
             )
 
     def note_changes(self) -> None:
@@ -247,5 +248,8 @@ def resumable(checkpoint: Path, trajectories: Sequence[Path], replicas: int | No
     for path in trajectories:
         # A run that was killed before its first checkpoint left at most the frame of the start.
         if path.exists() and len(Trajectory(path)) > 1:
-            raise FileError(f"'{path}' has no checkpoint {checkpoint.name}, so it cannot be resumed.")
+            raise FileError(
+                f"'{path}' has no checkpoint {checkpoint.name}, so it cannot be resumed; put it back, or start anew "
+                "with overwrite=True or --overwrite in place of resume."
+            )
     return False

@@ -29,6 +29,10 @@ MAX_SEED = 2**32 - 1
 CHANGEABLE = ("steps", "monitor")
 """What may be another when a run resumes: it decides where the trajectory ends, and nothing else about it."""
 
+HASHES = ("model", "start")
+NAMES = {"save_every": "steps between frames", "scalars_every": "steps between scalars"}
+"""For people, where the settings have another unit than what was typed."""
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -95,6 +99,26 @@ class Settings:
         """Of everything that the trajectory depends on."""
         relevant = {name: value for name, value in self.as_dict().items() if name not in CHANGEABLE}
         return hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()
+
+
+def differences(before: dict[str, Any], now: dict[str, Any], inside: str = "") -> list[str]:
+    """What of stored settings is another now, with both values where a reader can tell them apart."""
+    found = []
+    for name in sorted(before.keys() | now.keys()):
+        old, new = before.get(name), now.get(name)
+        if old == new:
+            continue
+        if isinstance(old, dict) and isinstance(new, dict) and old.get("kind") == new.get("kind"):
+            found += differences(old, new, f"{inside}{name}.")
+        elif name in HASHES:
+            # Parameters of another precision are others, but that is said already.
+            if name != "model" or before.get("dtype") == now.get("dtype"):
+                found.append(name)
+        elif isinstance(old, dict) and isinstance(new, dict) and "kind" in new:
+            found.append(f"{inside}{name} was {old.get('kind')}, is {new['kind']}")
+        else:
+            found.append(f"{inside}{NAMES.get(name, name)} was {old}, is {new}")
+    return found
 
 
 def make_settings(

@@ -338,7 +338,7 @@ def test_files_of_replicas(cluster: System, argon: Argon, tmp_path: Path) -> Non
     assert seeds == [0, 1]
     with pytest.raises(FileError, match=r"run_000.h5' exists; resume the run"):
         md.simulate_replicas(argon("float32"), cluster, ENSEMBLES[1:2] * 2, timestep_fs=2.0, steps=10, to=path)
-    with pytest.raises(FileError, match=r"belongs to a run with another model, start structure or settings \(seed\)"):
+    with pytest.raises(FileError, match=r"another model, start structure or settings \(seed was 1, is 7\)"):
         md.simulate_replicas(
             argon("float32"), cluster, ENSEMBLES[1:2] * 2, timestep_fs=2.0, steps=10, to=path, seeds=[0, 7], resume=True
         )
