@@ -1,25 +1,43 @@
 """Base of all configurations: frozen, hashable, numbers finite, unknown keys refused at every level."""
 
-import re
-from typing import Any, Self
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from so3krates._errors import ConfigError
-
-_WRAPPED = re.compile(r"function-\w+\[.*, (\w+)\]")
-"""How pydantic names a member of a union that has a validator of its own, and its plain name."""
+from so3krates.config_mistakes import told
 
 
 class Config(BaseModel):
-    """A frozen configuration; the object itself is handed on, never a dictionary made from it."""
+    """A frozen configuration; the object itself is handed on, never a dictionary made from it.
+
+    Raises:
+        ConfigError: naming the class, each offending field, what was received and what is allowed.
+    """
 
     # No field means anything by infinity; what may be without a limit takes None.
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
 
+    if not TYPE_CHECKING:  # which knows the fields as arguments
+
+        def __init__(self, /, **values: Any) -> None:
+            try:
+                super().__init__(**values)
+            except ValidationError as error:
+                raise ConfigError(told(type(self), error.errors(), type(self).__name__, {})) from None
+
+        # As that of pydantic itself: sections within others are not made by it, so that all mistakes are collected.
+        __init__.__pydantic_base_init__ = True
+
     @classmethod
-    def parse(cls, values: Any, source: str = "configuration") -> Self:
+    def parse(cls, values: Any, source: str = "configuration", options: Mapping[str, str] | None = None) -> Self:
         """Validate a nested dictionary.
+
+        Args:
+            values: key → value.
+            source: where they come from.
+            options: key, with dots, → option of the command line that gave it.
 
         Raises:
             ConfigError: naming the source, each offending key, what was received and what is allowed.
@@ -27,16 +45,4 @@ class Config(BaseModel):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            raise ConfigError(f"{source}: " + "; ".join(_sentence(e) for e in error.errors())) from error
-
-
-def _sentence(error: Any) -> str:
-    key = ".".join(_WRAPPED.sub(r"\1", str(part)) for part in error["loc"]) or "(top level)"
-    if error["type"] == "extra_forbidden":
-        return f"unknown key '{key}'"
-    if error["type"] == "missing":
-        return f"key '{key}' is required"
-    if error["type"] == "value_error":
-        # Of a whole section, whose validator says what it received.
-        return f"'{key}': {error['msg'].removeprefix('Value error, ')}"
-    return f"'{key}': {error['msg']}, received {error['input']!r}"
+            raise ConfigError(told(cls, error.errors(), source, options or {})) from error

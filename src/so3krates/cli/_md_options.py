@@ -8,12 +8,22 @@ from typing import Any
 from so3krates._errors import ConfigError, InputError
 from so3krates.cli._md_flags import EnsembleOptions, MonitorOptions, RecordingOptions, ReplicasOptions
 from so3krates.cli._running import Running
-from so3krates.md.ensembles.schedule import Ramp, start_of
-from so3krates.md.notation import parse_ramp
+from so3krates.md.ensembles.schedule import Ramp, every_temperature, start_of
+from so3krates.md.notation import PRESSURES, TEMPERATURES, parse_ramp
 from so3krates.md.run_config import ENSEMBLES, OF_EACH, RunConfig, parameters, takers
 
 NEEDED = {"model": "MODEL", "start": "START", "output": "-o RUN.h5", "time_ps": "--time-ps TIME"}
 """What a run cannot do without, and how it is written on the command line."""
+SPELLED = {
+    "model": "MODEL",
+    "start": "START",
+    "recording.every_fs": "--save-every-fs",
+    "recording.forces": "--save-forces",
+    "recording.velocities": "--no-velocities",
+    "replicas.count": "--replicas",
+}
+"""Keys whose options have other names."""
+EXAMPLES = {"temperature_K": TEMPERATURES, "pressure_GPa": PRESSURES}
 WHY = {("fix_rotation", "langevin"): ": Langevin's noise sets a molecule rotating"}
 """Of a parameter that an ensemble does not have."""
 
@@ -57,17 +67,32 @@ def assemble(
         "running": asdict(running) | {"full_range": running.full_range or None},
     }
     top = {**options, "committee": None if committee is None else [str(member) for member in committee]}
-    values |= {name: value for name, value in top.items() if value is not None}
+    given_at_top = {name: value for name, value in top.items() if value is not None}
+    values |= given_at_top
+    _refuse_missing(values)
+    told = list(given_at_top)
     for name, section in sections.items():
         given = {key: value for key, value in section.items() if value is not None}
+        told += [f"{name}.{key}" for key in given]
         before = values.get(name) or {}
         if given and isinstance(before, Mapping):
             values[name] = {**before, **given}
     _merge_ensemble(file, values, ensemble, many)
-    missing = [f"{spelling} (or '{key}' in --config FILE)" for key, spelling in NEEDED.items() if key not in values]
+    told += [f"ensemble.{key}" for key, value in _of_ensemble(ensemble).items() if value is not None]
+    by_option = {key: SPELLED.get(key, _spelled(key.split(".")[-1])) for key in told}
+    return RunConfig.parse(values, source="command line" if file is None else str(file), options=by_option)
+
+
+def _refuse_missing(values: Mapping[str, Any]) -> None:
+    missing = [key for key in NEEDED if key not in values]
     if missing:
-        raise InputError(f"a run needs {', '.join(missing)}.")
-    return RunConfig.parse(values, source="command line" if file is None else str(file))
+        options, keys = _listed([NEEDED[key] for key in missing]), _listed([f"'{key}'" for key in missing])
+        raise InputError(f"a run needs {options} (or {keys} in --config FILE).")
+
+
+def _listed(words: list[str]) -> str:
+    *others, last = words
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def _recording(options: RecordingOptions) -> dict[str, Any]:
@@ -81,6 +106,11 @@ def _recording(options: RecordingOptions) -> dict[str, Any]:
     }
 
 
+def _of_ensemble(options: EnsembleOptions) -> dict[str, Any]:
+    """None for what is not given, a flag too."""
+    return asdict(options) | {"fix_rotation": options.fix_rotation or None}
+
+
 def _merge_ensemble(
     file: Path | None, values: dict[str, Any], options: EnsembleOptions, of_replicas: Mapping[str, Any]
 ) -> None:
@@ -88,14 +118,18 @@ def _merge_ensemble(
     section = values.get("ensemble", {})
     if not isinstance(section, Mapping):
         raise ConfigError(f"{file}: 'ensemble': expected keys such as kind and temperature_K, received {section!r}")
-    given: dict[str, Any] = asdict(options) | {"fix_rotation": options.fix_rotation or None}
+    given = _of_ensemble(options)
     kind = given.pop("ensemble") or section.get("kind") or ("langevin" if file is None else None)
-    for name in ("temperature_K", "pressure_GPa"):
+    for name in EXAMPLES:
         if given[name] is not None:
-            given[name] = parse_ramp(given[name], _spelled(name))
+            given[name] = parse_ramp(given[name], _spelled(name), EXAMPLES[name])
     given = {name: value for name, value in given.items() if value is not None}
     temperature = given.get("temperature_K")
     if temperature is not None:
+        try:
+            every_temperature(temperature)
+        except ValueError as error:
+            raise InputError(f"{_spelled('temperature_K')}: {error}.") from error
         values["initial_temperature_K"] = start_of(temperature)
     if not (isinstance(kind, str) and kind in ENSEMBLES):
         return

@@ -74,14 +74,36 @@ def remarks(potential: Potential, system: System, path: Path) -> list[str]:
 
 def _read(path: Path, every: bool) -> list["ase.Atoms"]:
     import ase.io
+    from ase.io.formats import UnknownFileTypeError
 
     if not path.exists():
         raise FileError(f"structure file '{path}' does not exist.")
+    _refuse_other_kind(path)
     try:
         found: Any = ase.io.read(path, index=":" if every else -1)
+    except UnknownFileTypeError as error:
+        raise FileError(
+            f"'{path}' cannot be read as a structure: its format is not known; give extended XYZ, POSCAR, CIF or "
+            "another format that ASE reads."
+        ) from error
     except Exception as error:  # readers of other formats raise whatever they like
-        raise FileError(f"'{path}' cannot be read as a structure: {error}") from error
+        reason = str(error) or type(error).__name__
+        raise FileError(f"'{path}' cannot be read as a structure: {reason}") from error
     return found if every else [found]
+
+
+def _refuse_other_kind(path: Path) -> None:
+    """Files of this package that are taken for a start."""
+    match path.suffix.lower():
+        case ".h5" | ".hdf5":
+            raise FileError(
+                f"'{path}' is a trajectory, not a structure file; convert it first with `so3krates convert {path} "
+                "start.extxyz`, whose last frame is the start then, or with --stop-ps TIME to start earlier."
+            )
+        case ".safetensors":
+            raise FileError(
+                f"'{path}' is a model file, not a structure; the model comes first: so3krates md MODEL START."
+            )
 
 
 def _start(atoms: "ase.Atoms", config: RunConfig, number: int) -> Snapshot:

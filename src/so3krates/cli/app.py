@@ -4,9 +4,11 @@ import errno
 import os
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
 from types import MappingProxyType
+from typing import Literal, get_args, get_origin
 
-from cyclopts import App, CycloptsError, Parameter, UnknownCommandError
+from cyclopts import App, CoercionError, CycloptsError, Parameter, Token, UnknownCommandError, UnknownOptionError
 
 from so3krates._errors import SimulationStopped, SimulationUnfinished, So3kratesError
 from so3krates._version import __version__
@@ -35,6 +37,10 @@ VERBS = MappingProxyType(
     }
 )
 """Verb -> its line in the help. Verb `x` is the function (or sub-application) `x` in `so3krates.cli.x`."""
+
+
+ELSEWHERE = MappingProxyType({"--restart": "--resume", "--continue": "--resume"})
+"""What options of other programs are called here."""
 
 
 def _spelling(name: str) -> str:
@@ -92,7 +98,8 @@ def describe(error: BaseException) -> tuple[int, str] | None:
         case UnknownCommandError(unused_tokens=[verb, *_], command_chain=None | ()):
             return EXIT_USAGE, f"error: '{verb}' is not a verb of so3krates; the verbs are {', '.join(VERBS)}."
         case CycloptsError():
-            return EXIT_USAGE, f"error: {_one_line(error)} Try 'so3krates --help'."
+            verb = " ".join(("so3krates", *(error.command_chain or ())))
+            return EXIT_USAGE, f"error: {_usage_sentence(error, verb)} Try '{verb} --help'."
         case SimulationStopped():
             return EXIT_STOPPED, f"stopped: {_one_line(error)}"
         case SimulationUnfinished():
@@ -104,6 +111,29 @@ def describe(error: BaseException) -> tuple[int, str] | None:
         case OSError():
             return EXIT_ERROR, f"error: {_file_sentence(error)}"
     return None
+
+
+def _usage_sentence(error: CycloptsError, verb: str) -> str:
+    match error:
+        case UnknownOptionError(token=token):
+            option = token.keyword or token.value
+            known = [name for argument in error.argument_collection for name in argument.names if argument.parse]
+            meant = _meant(option, known)
+            return f"{verb} has no option {option}{'.' if meant is None else f'; did you mean {meant}?'}"
+        case CoercionError(msg=None, token=Token(keyword=str(option), value=value), target_type=kind) if (
+            get_origin(kind) is Literal
+        ):
+            # All of them rather than the most similar: nvt resembles nve and means another ensemble.
+            return f"{option} is '{value}'; it must be one of {', '.join(map(str, get_args(kind)))}."
+    return _one_line(error)
+
+
+def _meant(option: str, known: Sequence[str]) -> str | None:
+    """The option that an unknown one stands for; none rather than one that only looks a little like it."""
+    if ELSEWHERE.get(option) in known:
+        return ELSEWHERE[option]
+    near = get_close_matches(option, [name for name in known if name[:3] == option[:3]], n=1, cutoff=0.7)
+    return near[0] if near else None
 
 
 def _one_line(error: BaseException) -> str:

@@ -17,7 +17,7 @@ from pydantic import (
     model_validator,
 )
 
-from so3krates._errors import InputError
+from so3krates._errors import ConfigError, InputError
 from so3krates.config import Config
 from so3krates.md.ensembles.cell_rescaling import StochasticCellRescaling
 from so3krates.md.ensembles.csvr import CSVR
@@ -65,6 +65,15 @@ else:
 
 OF_EACH = MappingProxyType({"temperature_K": "temperatures_K", "pressure_GPa": "pressures_GPa"})
 """Key of an ensemble → key of `ReplicasConfig` that has one for each replica."""
+COUNTED_BY = MappingProxyType(
+    {
+        "count": "--replicas",
+        "temperatures_K": "--temperatures-K",
+        "pressures_GPa": "--pressures-GPa",
+        "frames": "--starts all",
+    }
+)
+"""What says how many replicas there are, and its option."""
 EXCHANGING = ("langevin", "csvr")
 """Ensembles whose replicas may exchange temperatures."""
 
@@ -121,9 +130,12 @@ class ReplicasConfig(Config):
         }
         known = {name: number for name, number in given.items() if number is not None}
         if not known:
-            raise InputError("replicas: say how many by count, temperatures_K, pressures_GPa or starts: all.")
+            raise InputError(
+                "replicas: say how many by count, temperatures_K, pressures_GPa or starts: all (on the command line by "
+                "--replicas, --temperatures-K, --pressures-GPa or --starts all)."
+            )
         if len(set(known.values())) > 1:
-            said = ", ".join(f"{name}: {number}" for name, number in known.items())
+            said = ", ".join(f"{name} ({COUNTED_BY[name]}): {number}" for name, number in known.items())
             raise InputError(f"replicas: their numbers must be the same; received {said}.")
         return next(iter(known.values()))
 
@@ -174,6 +186,9 @@ class RunConfig(Config):
             taken = parameters(kind) if isinstance(kind, str) and kind in ENSEMBLES else ()
             own = {one: replicas.get(many) for one, many in OF_EACH.items() if one in taken}
             first = {one: many[0] for one, many in own.items() if isinstance(many, (list, tuple)) and many}
+            if not _is_valid(replicas):
+                # Its mistakes are told there; said of the ensemble too they would be told twice.
+                first = dict.fromkeys(first, 1.0)
             return values | {"ensemble": first | ensemble}
         return values
 
@@ -296,6 +311,14 @@ def takers(name: str) -> str:
     """The ensembles that can be told this, in words."""
     *others, last = [kind for kind in ENSEMBLES if name in parameters(kind)]
     return f"{', '.join(others)} and {last}" if others else last
+
+
+def _is_valid(replicas: dict[str, Any]) -> bool:
+    try:
+        ReplicasConfig.parse(replicas)
+    except ConfigError:
+        return False
+    return True
 
 
 def _ranges(fixed: int | str | tuple[int | str, ...]) -> tuple[range, ...]:

@@ -92,6 +92,7 @@ def simulate(
         RunInterrupted: after Ctrl-C, likewise; a KeyboardInterrupt.
     """
     deadline = Deadline() if wall_time_s is None else Deadline(wall_time_s)
+    steps, seed = _whole(steps, "steps"), _whole(seed, "seed")
     snapshot = start if isinstance(start, Snapshot) else Snapshot(start)
     potential.check(snapshot.system)
     stored = recording_of(recording, save_every_fs, save_forces)
@@ -170,6 +171,7 @@ def simulate_replicas(
         RunStopped: if the monitor refuses the starts of all replicas, or ends all of them while thermalising.
     """
     deadline = Deadline() if wall_time_s is None else Deadline(wall_time_s)
+    steps = _whole(steps, "steps")
     stored = recording or Recording()
     snapshots, settings = replica_settings(
         potential,
@@ -246,6 +248,16 @@ def recording_of(recording: Recording | None, save_every_fs: float | None, save_
     if save_every_fs is not None or save_forces:
         raise InputError("save_every_fs and save_forces are part of the recording; give them there alone.")
     return recording
+
+
+def _whole(number: object, name: str) -> int:
+    """Numbers of NumPy and 1e6 are taken; a part of a step would be lost without a word."""
+    if isinstance(number, float | np.floating) and float(number).is_integer():
+        return int(number)
+    try:
+        return index(number)  # type: ignore[arg-type]
+    except TypeError as error:
+        raise InputError(f"{name} is {number!r}; it must be a whole number.") from error
 
 
 def _aligned(

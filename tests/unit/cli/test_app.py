@@ -90,6 +90,31 @@ def test_unknown_option(capsys: pytest.CaptureFixture[str]) -> None:
     assert line.startswith("error: ") and "--colour" in line
 
 
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ("md --restart", "so3krates md has no option --restart; did you mean --resume? Try 'so3krates md --help'."),
+        ("md --time 1", "so3krates md has no option --time; did you mean --time-ps? Try 'so3krates md --help'."),
+        ("md --colour red", "so3krates md has no option --colour. Try 'so3krates md --help'."),
+        (
+            "md --ensemble nvt",
+            "--ensemble is 'nvt'; it must be one of nve, langevin, nose-hoover, csvr, npt-scr, npt-mtk. Try 'so3krates "
+            "md --help'.",
+        ),
+        (
+            "config template --enemble nve",
+            "so3krates config template has no option --enemble; did you mean --ensemble? Try 'so3krates config "
+            "template --help'.",
+        ),
+    ],
+)
+def test_what_is_wrong_with_an_option_and_whose_help_says_more(
+    arguments: str, sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments.split()) == 2
+    assert _error_lines(capsys) == [f"error: {sentence}"]
+
+
 def test_missing_argument(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["config", "validate"]) == 2
     (line,) = _error_lines(capsys)

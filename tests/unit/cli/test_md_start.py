@@ -32,6 +32,23 @@ def moved(trajectory: Path) -> list[int]:
     return np.flatnonzero(np.any(frames.positions[0] != frames.positions[-1], axis=1)).tolist()
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("old.h5", "is a trajectory, not a structure file; convert it first with `so3krates convert "),
+        ("model.safetensors", "is a model file, not a structure; the model comes first: so3krates md MODEL START."),
+        ("notes.txt", "cannot be read as a structure: its format is not known; give extended XYZ, "),
+    ],
+)
+def test_a_start_that_is_no_structure_is_named_for_what_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, words: str
+) -> None:
+    start = tmp_path / name
+    start.write_text("nothing that is read\n", encoding="utf-8")
+    assert run(tmp_path, start, *SHORT) == 1
+    assert capsys.readouterr().err.startswith(f"error: '{start}' {words}")
+
+
 def test_fixed_atoms_of_the_command_line_and_of_the_file_rest(
     files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -209,7 +209,7 @@ def test_float32_samples_the_same(name: str) -> None:
 
 
 def test_pressures_that_are_none() -> None:
-    with pytest.raises(ValueError, match="pressure_GPa.*\n.*Input should be a finite number"):
+    with pytest.raises(ValueError, match="^MTK: 'pressure_GPa': Input should be a finite number"):
         md.MTK(temperature_K=300.0, pressure_GPa=float("inf"))
     for each in (md.MTK, md.StochasticCellRescaling):
         with pytest.raises(ValueError, match="temperatures must be positive"):

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from inspect import unwrap
 from pathlib import Path
 
 import jax
@@ -467,6 +468,31 @@ def test_impossible_requests_get_a_sentence(cluster: System, argon, change: dict
     arguments = {"integrator": LANGEVIN, "timestep_fs": 2.0, "steps": 10}
     with pytest.raises((InputError, FileError), match=message):
         md.simulate(argon("float32"), cluster, **arguments | change)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"steps": 20.5}, "steps is 20.5; it must be a whole number."),
+        ({"steps": float("nan")}, "steps is nan; it must be a whole number."),
+        ({"steps": "20"}, "steps is '20'; it must be a whole number."),
+        ({"seed": 0.5}, "seed is 0.5; it must be a whole number."),
+    ],
+)
+def test_numbers_that_are_not_whole_are_refused(cluster: System, argon, change: dict, sentence: str) -> None:
+    """As a user calls it, without the type checks of the tests."""
+    for function, more in ((md.simulate, {}), (md.simulate_replicas, {"seeds": [0]})):
+        if "seed" in change and more:
+            continue
+        with pytest.raises(InputError) as error:
+            unwrap(function)(argon("float32"), cluster, LANGEVIN, **{"timestep_fs": 2.0, "steps": 10} | more | change)
+        assert str(error.value) == sentence
+
+
+@pytest.mark.parametrize("steps", [10.0, np.int64(10)])
+def test_whole_numbers_of_other_types_are_numbers_of_steps(cluster: System, argon, steps: int) -> None:
+    _, run = unwrap(md.simulate)(argon("float32"), cluster, LANGEVIN, timestep_fs=2.0, steps=steps)
+    assert run.made == 10
 
 
 CHILD = """
