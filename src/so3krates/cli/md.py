@@ -83,6 +83,8 @@ def md(
     from so3krates.cli._md_start import read_starts, remarks, said_of_fixed
     from so3krates.cli._outputs import check_companions, check_output
     from so3krates.md.conduct import files_of, refuse_ignored
+    from so3krates.md.records.checkpoint import checkpoint_path
+    from so3krates.md.records.output import refuse_existing, resumable
 
     options = {
         "model": model,
@@ -110,7 +112,14 @@ def md(
     inputs = [chosen.model, chosen.start, *chosen.committee, config]
     check_output(chosen.output, "a trajectory", (".h5", ".hdf5"), inputs)
     starts = read_starts(chosen)
-    check_companions(chosen.output, files_of(chosen.output, trajectories(chosen, len(starts))), inputs)
+    outputs = trajectories(chosen, len(starts))
+    check_companions(chosen.output, files_of(chosen.output, outputs), inputs)
+    # Said again by the run, which holds the locks, but nobody should wait for a program that is not run.
+    checkpoint = checkpoint_path(chosen.output)
+    if resume:
+        resumable(checkpoint, outputs, None if chosen.replicas is None else len(starts))
+    elif not (overwrite or dry_run):
+        refuse_existing(outputs, checkpoint)
     evaluated = Running(**dict(chosen.running))
     potential = evaluated.load(Path(chosen.model), chosen.dtype)
     committee = [evaluated.load(Path(member), chosen.dtype) for member in chosen.committee]

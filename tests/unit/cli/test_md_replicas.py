@@ -108,7 +108,7 @@ def test_every_frame_is_the_start_of_a_replica(files: Path, tmp_path: Path, caps
         np.testing.assert_allclose(first, atoms.positions, atol=1e-6)
     capsys.readouterr()
     assert run(files, tmp_path / "no.h5", *options, "--replicas", "2", start=tmp_path / "starts.extxyz") == 1
-    assert "must be the same; received count: 2, frames: 3" in capsys.readouterr().err
+    assert "must be the same; received count (--replicas): 2, frames (--starts all): 3" in capsys.readouterr().err
     frames[2] = frames[2][:-1]
     ase.io.write(tmp_path / "other.extxyz", frames)
     assert run(files, tmp_path / "no.h5", *options, start=tmp_path / "other.extxyz") == 1
