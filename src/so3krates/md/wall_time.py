@@ -50,10 +50,6 @@ class Deadline:
         if not self.wall_time_s > 0:
             raise InputError(f"wall_time_s is {self.wall_time_s}; it must be positive.")
 
-    def too_short(self, what: str) -> str:
-        """What took so much of it that nothing was left to go on from."""
-        return f"the wall time of {self.wall_time_s:.0f} s was over after {what}; allow more"
-
     def room(self, slowest_write_s: float) -> float:
         """Seconds left for computing; infinite without a wall time."""
         margin = min(max(MARGIN * self.wall_time_s, LEAST_MARGIN_S), MOST_MARGIN_S)

@@ -101,7 +101,7 @@ def test_a_run_in_memory_hands_over_what_it_has(cluster: System, argon) -> None:
 
 
 def test_time_that_is_over_while_thermalising(cluster: System, argon, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"of 8 s was over after step \d+ of 50000000 of thermalisation; allow more"):
+    with pytest.raises(InputError, match=r"over after step \d+ of 50000000 of thermalisation, .*; allow more"):
         md.simulate(
             argon("float32"),
             cluster,
@@ -119,7 +119,7 @@ def test_time_that_no_step_fits_into_is_no_reason_to_come_again(cluster: System,
     """Else a script that submits what is unfinished would do so for ever."""
     arguments = {"timestep_fs": 2.0, "steps": 100, "wall_time_s": 1.0, "to": tmp_path / "run.h5"}
     for resume in (False, True):
-        with pytest.raises(InputError, match=r"wall time of 1 s was over after start and compilation; allow more"):
+        with pytest.raises(InputError, match="over after start and compilation, before the first step; allow more"):
             md.simulate(argon("float32"), cluster, md.Langevin(temperature_K=20.0), resume=resume, **arguments)
     _, run = md.simulate(
         argon("float32"), cluster, md.Langevin(temperature_K=20.0), resume=True, **arguments | {"wall_time_s": None}

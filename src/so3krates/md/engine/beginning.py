@@ -87,7 +87,7 @@ def _thermalised(engine: Engine, snapshots: Sequence[Snapshot]) -> list[Snapshot
         where = f"step {error.step} of {baths[0].steps} of thermalisation"
         if error.reason == "wall_time":
             raise InputError(
-                f"{engine.deadline.too_short(where)}, since nothing is recorded before its end."
+                f"the wall time was over after {where}, and nothing is recorded before its end; allow more."
             ) from error
         told = f"{REASONS[error.reason]} after {where}; {BEGIN_AGAIN}"
         raise RunUnfinished(told, error.reason, error.step, None, None) from error

@@ -384,7 +384,7 @@ class Engine:
         step = run.summary.steps
         if not run.made and not self.interrupts.requested:
             # No reason to submit it again: it would end here again.
-            return InputError(f"{self.deadline.too_short('start and compilation')}, and no step was made.")
+            return InputError("the wall time was over after start and compilation, before the first step; allow more.")
         kept = "its frames are in memory only" if run.path is None else ON_DISK
         where = f"after step {step} of {self.settings.steps} ({run.summary.time_ps:.4f} ps): {kept}."
         final, own, replicas = *ended.results[0], None
