@@ -169,12 +169,12 @@ def _one(command: Command, how: dict[str, Any]) -> None:
             )
     except (RunStopped, RunUnfinished, RunInterrupted) as error:
         if error.run is not None:
-            print_summary(console, error.run, config.output)
+            print_summary(console, error.run, config.output, config.integrator)
             _draw(config.output)
         raise
     if not run.made:
         _say_complete(console, config, run.summary.steps, f"'{config.output}' holds")
-    print_summary(console, run, config.output)
+    print_summary(console, run, config.output, config.integrator)
     _draw(config.output)
 
 

@@ -307,6 +307,21 @@ def test_a_stopped_run_says_so_in_its_summary(files: Path, tmp_path: Path) -> No
     assert not (tmp_path / "run_stopped.extxyz").exists()
 
 
+def test_averages_that_mean_little_say_so(files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of a run that the monitor ended, however long it was, and of a ramp."""
+    frames = ("--save-every-fs", "0.5", "--time-ps", "0.02", "--friction-per-ps", "50")
+    heated = (*frames, "--temperature-K", "0:20,0.02:2000")
+    assert run(files, tmp_path / "run.h5", *heated) == 0
+    printed = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "temperature follows a ramp, so no average" in printed and "±" not in printed
+    results = json.loads((tmp_path / "run.summary.json").read_text(encoding="utf-8"))["results"]
+    assert results["temperature_K"]["converged"] is False
+    # From a single frame on there is no error, and nothing that looks like one.
+    assert run(files, tmp_path / "one.h5", "--temperature-K", "100", "--time-ps", "0.0005") == 0
+    printed = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "1 step, 2 frames" in printed and "K, error unknown" in printed and "±" not in printed
+
+
 def test_the_wall_time_has_its_own_exit_status(files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = _config(files, tmp_path)
     assert main(["md", "--config", config, "--time-ps", "1e5", "--save-every-fs", "10", "--wall-time", "0:15"]) == 4

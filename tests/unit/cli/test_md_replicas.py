@@ -11,6 +11,8 @@ import pytest
 
 from so3krates.cli.app import main
 from so3krates.io.trajectory import Trajectory
+from so3krates.md.records.averages import Average
+from so3krates.md.records.wording import rounded
 
 SHORT = ("--time-ps", "0.02", "--save-every-fs", "1", "--min-distance", "0.01")
 
@@ -21,8 +23,8 @@ def run(files: Path, output: Path, *more: str, start: Path | None = None) -> int
 
 def rows(printed: str) -> dict[str, list[str]]:
     """Of the table at the end: trajectory → the other cells."""
-    cells = [[cell.strip() for cell in line.split("│")[1:-1]] for line in printed.splitlines() if line.startswith("│")]
-    return {row[0]: row[1:] for row in cells if row[0].endswith(".h5")}
+    cells = [re.split(r"\s{2,}", line.strip()) for line in printed.splitlines()]
+    return {row[0]: row[1:] for row in cells if len(row) > 1 and row[0].endswith(".h5")}
 
 
 @pytest.fixture(autouse=True)
@@ -35,26 +37,46 @@ def test_replicas_with_their_own_temperatures_exchange(
 ) -> None:
     ladder = ("--temperatures-K", "100", "110", "121", "--exchange-every-fs", "2", "--seed", "7")
     assert run(files, tmp_path / "run.h5", *SHORT, *ladder) == 0
-    table = rows(capsys.readouterr().out)
+    printed = capsys.readouterr().out
+    table = rows(printed)
+    assert "3 replicas, 40 steps each" in printed and "Began in: the replica" in " ".join(printed.split())
     assert list(table) == ["run_000.h5", "run_001.h5", "run_002.h5"]
     trajectories = [Trajectory(tmp_path / name) for name in table]
     assert [each.settings["seed"] for each in trajectories] == [7, 8, 9]
     assert [each.settings["ensemble"]["temperature_K"] for each in trajectories] == [100.0, 110.0, 121.0]
     assert [row[0] for row in table.values()] == ["100", "110", "121"]
-    for name, (_, temperature, drift, steps, *_, ended) in table.items():
+    for name, (_, temperature, drift, *_, ended) in table.items():
         stem = name.removesuffix(".h5")
         summary = json.loads((tmp_path / f"{stem}.summary.json").read_text(encoding="utf-8"))
-        assert temperature.startswith(f"{summary['results']['temperature_K']['mean']:.2f}")
+        average = Average(**summary["results"]["temperature_K"])
+        assert re.sub(r" \*$", "", temperature) == " ± ".join(filter(None, rounded(average)))
         assert float(drift) == pytest.approx(summary["results"]["drift"]["meV_per_atom_per_ps"], rel=1e-2)
-        assert (steps, ended) == ("40", "complete") and (tmp_path / f"{stem}.summary.png").exists()
+        assert ended == "complete" and (tmp_path / f"{stem}.summary.png").exists()
     # 40 steps of 0.5 fs, an attempt after each 4 of them but the last, even and odd pairs in turns
-    found = [re.fullmatch(r"(\d\.\d\d) \((\d+) of (\d+)\)", table[f"run_{number:03d}.h5"][4]) for number in (0, 1)]
-    assert all(found) and [int(each[3]) for each in found if each] == [5, 5]
-    assert table["run_002.h5"][4] == ""
+    found = [re.fullmatch(r"\d\.\d\d of (\d+)", table[f"run_{number:03d}.h5"][3]) for number in (0, 1)]
+    assert all(found) and [int(each[1]) for each in found if each] == [5, 5]
+    assert table["run_002.h5"][3] == "–"
     walkers = np.stack([each.series()["walker"] for each in trajectories])
     np.testing.assert_array_equal(np.sort(walkers, axis=0), np.arange(3)[:, None] + 0 * walkers)
-    assert [row[5] for row in table.values()] == [str(walker) for walker in walkers[:, -1]]
+    assert [row[4] for row in table.values()] == [str(walker) for walker in walkers[:, -1]]
     assert np.ptp(walkers, axis=1).max() > 0
+
+
+def test_the_table_of_replicas_fits_eighty_columns(
+    files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No name and no number is broken; a name too long makes the table broader."""
+    monkeypatch.setenv("COLUMNS", "80")
+    ladder = ("--temperatures-K", "100", "110", "121", "--exchange-every-fs", "2")
+    assert run(files, tmp_path / "run.h5", *SHORT, *ladder) == 0
+    printed = capsys.readouterr().out
+    assert max(len(line) for line in printed.split("compiling")[1].splitlines()) <= 80
+    assert [row[-1] for row in rows(printed).values()] == ["complete"] * 3
+    name = "a" * 60
+    assert run(files, tmp_path / f"{name}.h5", *SHORT, "--temperatures-K", "100", "110") == 0
+    table = rows(capsys.readouterr().out)
+    assert list(table) == [f"{name}_000.h5", f"{name}_001.h5"]
+    assert [row[-1] for row in table.values()] == ["complete"] * 2
 
 
 def test_replicas_are_resumed_and_made_longer(files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -67,7 +89,7 @@ def test_replicas_are_resumed_and_made_longer(files: Path, tmp_path: Path, capsy
     assert "2 of 2 replicas hold all 40 steps already; there was nothing to do" in capsys.readouterr().out
     longer = [word if word != "0.02" else "0.03" for word in two]
     assert run(files, tmp_path / "run.h5", *longer, "--resume") == 0
-    assert [row[3] for row in rows(capsys.readouterr().out).values()] == ["60", "60"]
+    assert "2 replicas, 100 K, 60 steps each" in capsys.readouterr().out
     one, other = (Trajectory(tmp_path / f"run_{number:03d}.h5") for number in range(2))
     assert len(one) == len(other) == 31
     assert not np.array_equal(one.read().positions, other.read().positions)
@@ -139,11 +161,13 @@ def test_replicas_at_their_own_pressures(files: Path, tmp_path: Path, capsys: py
     options += ("--barostat-period-fs", "200", "--compressibility-per-GPa", "20")
     options += ("--time-ps", "0.02", "--min-distance", "0.01", "--save-every-fs", "1")
     assert run(files, tmp_path / "run.h5", *options, start=tmp_path / "box.extxyz") == 0
-    table = rows(capsys.readouterr().out)
-    assert [row[:2] for row in table.values()] == [["100", "0"], ["100", "0.02"]]
+    printed = capsys.readouterr().out
+    table = rows(printed)
+    assert "2 replicas, 100 K, 40 steps each" in printed
+    assert [row[0] for row in table.values()] == ["0", "0.02"]
     volumes = [Trajectory(tmp_path / name).series()["volume"] for name in table]
     assert volumes[1][-1] < 0.99 * volumes[0][-1]
-    densities = [float(row[6].split()[0]) for row in table.values()]
+    densities = [float(row[4].split()[0]) for row in table.values()]
     mass = 32.042 * 1.66053906660
     np.testing.assert_allclose(densities, [np.mean(mass / each[1:]) for each in volumes], rtol=1e-3)
 
@@ -156,10 +180,12 @@ def test_replicas_out_of_time_go_on(files: Path, tmp_path: Path, capsys: pytest.
     printed = capsys.readouterr()
     assert printed.err.startswith("unfinished: the wall time is over after step ")
     assert [row[-1] for row in rows(printed.out).values()] == ["unfinished: wall_time"] * 2
-    (steps,) = {int(row[-2]) for row in rows(printed.out).values()}
+    (steps,) = [int(count) for count in re.findall(r"(\d+) steps each", printed.out)]
     length = f"{(steps + 20) * 0.5e-3:.7f}"
     assert run(files, tmp_path / "run.h5", *two, "--time-ps", length, "--resume") == 0
-    assert [row[-2:] for row in rows(capsys.readouterr().out).values()] == [[str(steps + 20), "complete"]] * 2
+    printed = capsys.readouterr()
+    assert [row[-1] for row in rows(printed.out).values()] == ["complete"] * 2
+    assert f"{steps + 20} steps each" in printed.out
 
 
 def test_a_ladder_must_be_one(files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -192,7 +218,12 @@ def test_a_committee_is_asked(files: Path, tmp_path: Path, capsys: pytest.Captur
     second = str(files / "second.safetensors")
     options = (*SHORT, "--temperature-K", "50", "--committee", second)
     assert run(files, tmp_path / "run.h5", *options, "--max-force-disagreement", "1e6") == 0
-    capsys.readouterr()
+    printed = capsys.readouterr().out
+    summary = json.loads((tmp_path / "run.summary.json").read_text(encoding="utf-8"))
+    found = summary["results"]["disagreement"]
+    assert 0 < found["mean_eV_per_A"] <= found["largest_eV_per_A"] and found["time_ps"] == found["step"] * 0.5e-3
+    assert "disagreement of the committee" in printed and f"at step {found['step']} (" in printed
+    assert f"atom {found['atom']}; mean" in printed
     assert run(files, tmp_path / "run.h5", *options, "--max-force-disagreement", "1e-9", "--overwrite") == 3
     assert "the committee disagrees" in capsys.readouterr().err
     again = ("--committee", str(files / "model.safetensors"))

@@ -21,6 +21,7 @@ from so3krates.md.records.run import Run, RunStopped
 from so3krates.md.records.run_file import says_complete, write_summary
 from so3krates.md.records.settings import Settings
 from so3krates.md.records.summary import summarize
+from so3krates.md.records.wording import has_ramp
 from so3krates.md.state import Snapshot, State, origin_of, snapshot_of
 from so3krates.units import FEMTOSECOND, GPA
 
@@ -188,8 +189,8 @@ class Track:
         """Structure and velocities of its state."""
         return snapshot_of(state, self.start.system, self.origin)
 
-    def result(self, step: int, state: State, retries: int, speed: float, made: int) -> Run:
-        """The run up to here; there must be a frame."""
+    def result(self, step: int, state: State, retries: int, speed: float, made: int, *, stopped: bool = False) -> Run:
+        """The run up to here; there must be a frame. One that the monitor stopped was not in equilibrium."""
         summary = summarize(
             self.output.series(),
             steps=step,
@@ -200,6 +201,8 @@ class Track:
             timestep_fs=self.settings.timestep_fs,
             retries=retries,
             mass=float(self.start.system.masses.sum()),
+            in_equilibrium=not (stopped or has_ramp(self.settings.as_dict()["ensemble"])),
+            disagreement=self.inspector.findings.disagreement,
         )
         return Run(summary, self.output.path, self.output.frames(), made, self.inspector.findings)
 
@@ -222,7 +225,7 @@ class Track:
         where = "" if dumped is None else f"; the last good frames and this one are in '{dumped}'"
         who = self.start.system.formula if self.number is None else f"replica {self.number}"
         time_fs = step * self.settings.timestep_fs
-        run = self.result(step, *rest) if self.frames else None
+        run = self.result(step, *rest, stopped=True) if self.frames else None
         message = f"{who} at step {step} ({time_fs * 1e-3:.4f} ps): {what}{where}."
         stopped = RunStopped(message, reason, step, time_fs, run)
         if run is not None:

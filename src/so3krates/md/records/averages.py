@@ -1,6 +1,6 @@
 """Means of correlated series, with the standard error by block averaging."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -15,12 +15,13 @@ class Average:
     """A mean in the unit of what is averaged."""
 
     mean: float
-    spread: float
-    """Standard deviation of single frames."""
+    spread: float | None
+    """Standard deviation of single frames; None of one frame alone."""
     standard_error: float | None
     """Of the mean; None for a series too short to tell."""
     converged: bool | None
-    """False if the series is short against its own memory: the error is then a lower bound. None without an error."""
+    """False if the series is short against its own memory, or that of a run out of equilibrium: the error is then a
+    lower bound. None without an error."""
 
 
 def block_average(series: Float[np.ndarray, " frames"]) -> Average:
@@ -34,7 +35,7 @@ def block_average(series: Float[np.ndarray, " frames"]) -> Average:
         series: of equally spaced frames, at least one.
     """
     values = np.asarray(series, np.float64)
-    mean, spread = float(values.mean()), float(values.std())
+    mean, spread = float(values.mean()), float(values.std()) if len(values) > 1 else None
     errors = _errors(values)
     if not errors:
         return Average(mean, spread, None, None)
@@ -43,6 +44,11 @@ def block_average(series: Float[np.ndarray, " frames"]) -> Average:
     enough = np.flatnonzero(lengths**3 > 2.0 * len(values) * np.array(correlated))
     chosen = int(enough[0]) if len(enough) else -1
     return Average(mean, spread, float(errors[chosen]), bool(len(enough)))
+
+
+def out_of_equilibrium(average: Average) -> Average:
+    """The same of a run in which what is averaged changes for good, however long it is."""
+    return average if average.standard_error is None else replace(average, converged=False)
 
 
 def _errors(values: np.ndarray) -> list[float]:

@@ -5,7 +5,8 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from so3krates._typing import Float
-from so3krates.md.records.averages import Average, block_average
+from so3krates.md.monitoring.findings import Disagreement
+from so3krates.md.records.averages import Average, block_average, out_of_equilibrium
 
 GRAM_PER_CM3 = 1.66053906660
 """g/cm³ of one u/Å³ (CODATA 2018)."""
@@ -22,6 +23,20 @@ class Drift:
     """|slope × duration| / σ(kinetic energy): below 1 the drift drowns in the fluctuations."""
     fluctuation_meV_per_atom: float
     """Standard deviation of the conserved quantity about the fitted line."""
+
+
+@dataclass(frozen=True)
+class Disputed:
+    """How much a committee disagreed in the saved frames: in each, about the force on the atom where it did so most."""
+
+    largest_eV_per_A: float
+    step: int
+    """Of the frame with the largest."""
+    time_ps: float
+    atom: int
+    """Counted from 0."""
+    mean_eV_per_A: float
+    """Over frames."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +63,8 @@ class Summary:
     """Where the cell moves."""
     drift: Drift | None
     """None with fewer than three rows of scalars."""
+    disagreement: Disputed | None
+    """None without a committee."""
     steps_per_second: float
     """Of this call, without compilation; with writing only where that takes longer than computing. 0 without a step."""
     ns_per_day: float
@@ -84,6 +101,20 @@ def energy_drift(
     )
 
 
+def disputed(series: Disagreement, timestep_fs: float) -> Disputed | None:
+    """The largest disagreement of a committee and the mean; None without any frame that it saw."""
+    if not len(series.step):
+        return None
+    worst = int(np.argmax(series.largest))
+    return Disputed(
+        largest_eV_per_A=float(series.largest[worst]),
+        step=int(series.step[worst]),
+        time_ps=float(series.step[worst]) * timestep_fs * 1e-3,
+        atom=int(series.atom[worst]),
+        mean_eV_per_A=float(np.mean(series.largest)),
+    )
+
+
 def summarize(
     series: dict[str, np.ndarray],
     *,
@@ -95,6 +126,8 @@ def summarize(
     timestep_fs: float,
     retries: int,
     mass: float | None = None,
+    in_equilibrium: bool = True,
+    disagreement: Disagreement | None = None,
 ) -> Summary:
     """Summary of a run of so many steps from its saved scalars.
 
@@ -108,10 +141,17 @@ def summarize(
         timestep_fs: fs.
         retries: chunks that were run again.
         mass: of all atoms, u; needed with `volume`.
+        in_equilibrium: unless the monitor ended the run or something was ramped; else no average is converged.
+        disagreement: of the committee.
     """
     rows = len(series["step"])
     late = {name: values[min(1, rows - 1) :] for name, values in series.items()}
     volume = late.get("volume")
+
+    def average(values: np.ndarray) -> Average:
+        found = block_average(values)
+        return found if in_equilibrium else out_of_equilibrium(found)
+
     drift = None
     if rows > 2:
         drift = energy_drift(
@@ -127,13 +167,14 @@ def summarize(
         frames=frames,
         atoms=atoms,
         degrees_of_freedom=degrees_of_freedom,
-        temperature_K=block_average(late["temperature"]),
-        potential_energy_eV=block_average(late["potential_energy"]),
-        kinetic_energy_eV=block_average(late["kinetic_energy"]),
-        pressure_GPa=block_average(late["pressure"]) if "pressure" in late else None,
-        volume_A3=None if volume is None else block_average(volume),
-        density_g_cm3=None if volume is None or mass is None else block_average(GRAM_PER_CM3 * mass / volume),
+        temperature_K=average(late["temperature"]),
+        potential_energy_eV=average(late["potential_energy"]),
+        kinetic_energy_eV=average(late["kinetic_energy"]),
+        pressure_GPa=average(late["pressure"]) if "pressure" in late else None,
+        volume_A3=None if volume is None else average(volume),
+        density_g_cm3=None if volume is None or mass is None else average(GRAM_PER_CM3 * mass / volume),
         drift=drift,
+        disagreement=None if disagreement is None else disputed(disagreement, timestep_fs),
         steps_per_second=steps_per_second,
         ns_per_day=steps_per_second * timestep_fs * 1e-6 * 86400.0,
         neighbor_retries=retries,

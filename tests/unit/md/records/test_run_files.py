@@ -11,6 +11,7 @@ from so3krates._errors import FileError, InputError
 from so3krates.io import atomic
 from so3krates.io.run_lock import RunLock
 from so3krates.io.trajectory import Trajectory
+from so3krates.md.records.averages import block_average
 from so3krates.md.records.output import stopped_path
 from so3krates.md.records.run_file import read_summary, summary_path
 from so3krates.system import System
@@ -26,9 +27,9 @@ def contents(folder: Path) -> dict[str, bytes]:
 def one(cluster: System, argon, tmp_path: Path):
     """A run on its own of some steps."""
 
-    def run(steps: int = 10, to: str | None = "run.h5", **more) -> md.Run:
+    def run(steps: int = 10, to: str | None = "run.h5", integrator: md.Integrator = LANGEVIN, **more) -> md.Run:
         where = None if to is None else tmp_path / to
-        return md.simulate(argon("float32"), cluster, LANGEVIN, timestep_fs=2.0, steps=steps, to=where, **more)[1]
+        return md.simulate(argon("float32"), cluster, integrator, timestep_fs=2.0, steps=steps, to=where, **more)[1]
 
     return run
 
@@ -164,3 +165,15 @@ def test_what_would_have_no_effect_is_refused(to: str | None, more: dict, senten
         one(to=to, **more)
     with pytest.raises(InputError, match=sentence):
         many(2, to=to, **more)
+
+
+def test_a_run_that_the_monitor_ended_is_not_converged(one, tmp_path: Path) -> None:
+    """However well its frames scatter about a mean: it was not in equilibrium when it ended."""
+    bath = md.Langevin(temperature_K=40.0, friction_per_ps=100.0)
+    monitor = md.Monitor(max_temperature_K=72.0)
+    with pytest.raises(md.RunStopped) as caught:
+        one(20_000, save_every_fs=2.0, monitor=monitor, integrator=bath)
+    run = caught.value.run
+    assert run is not None and block_average(run.trajectory.series()["temperature"][1:]).converged
+    assert run.summary.temperature_K.converged is False
+    assert read_summary(tmp_path / "run.h5")["results"]["temperature_K"]["converged"] is False

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from so3krates.md.monitoring.findings import Disagreement
 from so3krates.md.records.averages import block_average
 from so3krates.md.records.summary import energy_drift, summarize
 from so3krates.units import BOLTZMANN
@@ -36,7 +37,9 @@ def test_speed_and_temperature_without_the_start() -> None:
     assert summary.drift is None and summary.neighbor_retries == 2
     assert summary.ns_per_day == pytest.approx(1000 * 0.5e-6 * 86400)
     assert summary.potential_energy_eV.mean == -2.0 and summary.temperature_K.standard_error is None
+    assert summary.temperature_K.spread is None  # of one number
     assert summary.pressure_GPa is None and summary.volume_A3 is None and summary.density_g_cm3 is None
+    assert summary.disagreement is None
 
 
 def test_pressure_volume_and_density() -> None:
@@ -63,6 +66,38 @@ def test_pressure_volume_and_density() -> None:
     assert summary.volume_A3.mean == pytest.approx(np.mean(edges[1:] ** 3))
     # One molecule of water in 29.9 Å³ is 1 g/cm³.
     assert summary.density_g_cm3.mean == pytest.approx(np.mean(29.9146 / edges[1:] ** 3), rel=1e-4)
+
+
+def test_nothing_is_converged_out_of_equilibrium(rng: np.random.Generator) -> None:
+    """Such as in a run that the monitor ended, however well its frames seem to scatter about a mean."""
+    rows = 1000
+    series = {"step": np.arange(rows), "time_fs": np.arange(rows) * 1.0}
+    series |= {
+        name: rng.standard_normal(rows) for name in ("temperature", "potential_energy", "kinetic_energy", "conserved")
+    }
+    committee = Disagreement(np.array([0, 10, 20]), np.array([0.1, 0.6, 0.2]), np.array([4, 7, 1]))
+    settled, stopped = (
+        summarize(
+            series,
+            steps=999,
+            frames=rows,
+            atoms=3,
+            degrees_of_freedom=6,
+            steps_per_second=1.0,
+            timestep_fs=0.5,
+            retries=0,
+            in_equilibrium=in_equilibrium,
+            disagreement=committee,
+        )
+        for in_equilibrium in (True, False)
+    )
+    for name in ("temperature_K", "potential_energy_eV", "kinetic_energy_eV"):
+        assert getattr(settled, name).converged is True and getattr(stopped, name).converged is False
+        assert getattr(settled, name).standard_error == getattr(stopped, name).standard_error
+    dispute = settled.disagreement
+    assert dispute is not None and (dispute.step, dispute.atom) == (10, 7)
+    assert dispute.largest_eV_per_A == 0.6 and dispute.mean_eV_per_A == pytest.approx(0.3)
+    assert dispute.time_ps == pytest.approx(0.005)
 
 
 def test_the_error_of_independent_values(rng: np.random.Generator) -> None:
