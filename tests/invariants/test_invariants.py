@@ -55,7 +55,8 @@ def test_network_in_float64(name: str) -> None:
     testing.assert_potential_is_physical(potential, [molecule(), *charged, silicon()])
 
 
-@pytest.mark.parametrize("name", ["article", pytest.param("so3lr", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["article", "so3lr"])
 def test_network_in_float32(name: str) -> None:
     potential = Potential(random_model(CONFIGS[name], dtype="float32"), ELEMENTS)
     testing.assert_potential_is_physical(potential, [molecule(), silicon()])

@@ -83,7 +83,8 @@ def reference_system(folder: Path, name: str) -> tuple[System, float]:
     return system, float(values["lr_cutoff"])
 
 
-@pytest.mark.parametrize("name", ["water64_lr6", pytest.param("water512_lr12", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["water64_lr6", "water512_lr12"])
 def test_stress_of_every_term(name: str, reference: Path, so3lr_file: Path) -> None:
     system, cutoff = reference_system(reference, name)
     check(load(so3lr_file, "float64", long_range_cutoff=cutoff), system)

@@ -101,6 +101,7 @@ def test_compiled_evaluation_equals_prediction(system: System, table: bool) -> N
         np.testing.assert_allclose(stress, expected.stress, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_overflow_of_either_list_is_overflow() -> None:
     potential, system = long_range_potential(), silicon()
     enough = potential.allocate(system)

@@ -141,7 +141,7 @@ def cramped(searched: Searched) -> Searched:
 
 
 @pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("searches", ["dense", "far table", "cells"])
+@pytest.mark.parametrize("searches", ["dense", "far table", pytest.param("cells", marks=pytest.mark.slow)])
 def test_forced_overflow_leaves_every_bit_as_it_is(searches: str, dtype: str) -> None:
     """Both lists too small from the start, in a cell that becomes too thin for either later on."""
     system = liquid(edge := {"dense": 9.0, "far table": 9.0, "cells": 9.6}[searches])

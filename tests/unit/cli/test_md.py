@@ -322,6 +322,7 @@ def test_averages_that_mean_little_say_so(files: Path, tmp_path: Path, capsys: p
     assert "1 step, 2 frames" in printed and "K, error unknown" in printed and "±" not in printed
 
 
+@pytest.mark.slow
 def test_the_wall_time_has_its_own_exit_status(files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = _config(files, tmp_path)
     assert main(["md", "--config", config, "--time-ps", "1e5", "--save-every-fs", "10", "--wall-time", "0:15"]) == 4

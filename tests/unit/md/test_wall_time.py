@@ -90,6 +90,7 @@ def test_a_run_ends_in_time_and_goes_on(cluster: System, argon, tmp_path: Path) 
     np.testing.assert_array_equal(final.system.positions, through.system.positions)
 
 
+@pytest.mark.slow
 def test_a_run_in_memory_hands_over_what_it_has(cluster: System, argon) -> None:
     with pytest.raises(md.RunUnfinished, match="in memory only") as caught:
         md.simulate(

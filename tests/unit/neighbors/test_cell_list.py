@@ -176,7 +176,9 @@ def test_a_molecule_grows_and_goes_as_it_likes(seed: int, growth: float, away: f
     assert not bool(pairs.overflow) and not (report := fault(moved, 2.0, pairs)), report
 
 
-@pytest.mark.parametrize("short", ["pairs", "run", "rest", "images"])
+@pytest.mark.parametrize(
+    "short", ["pairs", "images", *(pytest.param(each, marks=pytest.mark.slow) for each in ("run", "rest"))]
+)
 def test_each_capacity_overflows_and_larger_mends_it(short: str) -> None:
     """A cluster in a large box fills few bins with all atoms."""
     rng = np.random.default_rng(3)
@@ -202,6 +204,7 @@ def test_a_list_that_was_short_only_later_grows_all_the_same() -> None:
     assert all(b >= 1.5 * a for a, b in zip(before, after, strict=True))
 
 
+@pytest.mark.slow
 def test_order_does_not_depend_on_capacities() -> None:
     system = box(5, atoms=200)
     small = cell_list.allocate(system, 2.0)
@@ -271,6 +274,7 @@ def test_single_precision_far_from_the_origin_misses_nothing() -> None:
     assert not surely - found and not found - at_most
 
 
+@pytest.mark.slow
 def test_differentiable_in_positions_and_cell() -> None:
     system = box(10, atoms=12, edge=4.0, skew=1.0)
     neighbors = cell_list.allocate(system, 2.0)

@@ -202,6 +202,7 @@ def test_any_graph(seed: int, atoms: int, pairs: int, masked: float) -> None:
         assert_same(losses_and_gradients(model, replace(graph, purpose="training")), expected, 1e-10)
 
 
+@pytest.mark.slow
 def test_parts_add_up_and_repeated_calls_are_equal_bit_for_bit(monkeypatch: pytest.MonkeyPatch) -> None:
     model = made("article")
     with precision_scope("float64"):
