@@ -217,6 +217,7 @@ def test_order_does_not_depend_on_capacities() -> None:
     assert not np.asarray(many.mask)[count:].any()
 
 
+@pytest.mark.slow
 def test_pairs_of_one_center_follow_each_other() -> None:
     system = box(6, atoms=200)
     neighbors = cell_list.allocate(system, 2.5)

@@ -109,6 +109,7 @@ def test_pairs_along_a_path_are_those_of_brute_force(kind: str, compressed: bool
         assert not (report := fault(there, pairs, 1e-5 if dtype == "float32" else 1e-9)), (n, report)
 
 
+@pytest.mark.slow
 def test_two_lists_have_their_own_candidates() -> None:
     """Near pairs in a list, far ones in their places, as long-range terms have them."""
     system = start("box")

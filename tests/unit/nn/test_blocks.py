@@ -25,6 +25,7 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     jax.clear_caches()
 
 
+@pytest.mark.slow
 def test_energies_and_forces_are_those_of_one_block(cluster: System, monkeypatch: pytest.MonkeyPatch) -> None:
     def results(potential: Potential) -> tuple[np.ndarray, ...]:
         prediction = potential.predict([cluster])[0]

@@ -230,6 +230,7 @@ def test_the_kernel_runs_in_training_alone(rng: np.random.Generator, monkeypatch
     assert "so3krates_trained" not in calls("training")
 
 
+@pytest.mark.slow
 def test_what_training_does_not_ask_for_is_nan(rng: np.random.Generator) -> None:
     """Parameters without forces on the way, and the geometry twice."""
     model = made("one wide chunk")

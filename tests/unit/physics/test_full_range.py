@@ -149,6 +149,7 @@ def test_batches_equal_single_structures() -> None:
         np.testing.assert_allclose(found.stress, alone.stress, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_compiled_evaluation_equals_prediction() -> None:
     potential = long_range_potential().full_range()
     neighbors, topology = potential.allocate(SKEWED), Topology.of(SKEWED, "float64")

@@ -72,6 +72,7 @@ def test_a_replica_is_the_run_of_its_own(integrator: md.Integrator, cluster: Sys
         np.testing.assert_allclose(each.final.velocities, final.velocities, atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("integrator", PRESSED, ids=lambda each: type(each).__name__)
 def test_replicas_at_constant_pressure(integrator: md.Integrator, crystal: System, argon: Argon) -> None:
     """Of different cells, which move each on its own."""
