@@ -118,16 +118,16 @@ def _chosen(case: Case, asked: list[str] | None) -> dict[str, Ensemble]:
     possible = {name: entry for name, entry in ENSEMBLES.items() if _suits(case, entry)}
     if useless := sorted(set(asked or ()) - set(possible)):
         raise SystemExit(f"{useless[0]} says nothing about {case.name}; choose from {', '.join(possible)}.")
-    return {name: entry for name, entry in possible.items() if asked is None or name in asked}
+    if asked is None:
+        return {name: entry for name, entry in possible.items() if not (case.fluid and entry.reshapes)}
+    return {name: possible[name] for name in asked}
 
 
 def _suits(case: Case, entry: Ensemble) -> bool:
-    """At constant energy there are no state points on a fluid, but the energy must converge."""
-    if case.name.startswith(("ideal gas", "solid argon")):
+    """Whether there are state points for it. At constant energy there are none, but the energy must converge."""
+    if set(case.points) == {"NPT"}:
         return entry.kind == "NPT"
-    if entry.kind == "NPT":
-        return case.system.periodic and not (case.fluid and entry.reshapes)
-    return True
+    return entry.kind != "NPT" or case.system.periodic
 
 
 def _at_state_points(case: Case, make: Maker, entry: Ensemble, dtype: str, seed: int) -> dict[str, Any] | None:

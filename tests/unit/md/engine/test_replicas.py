@@ -54,9 +54,7 @@ ENSEMBLES = [
 ]
 PRESSED = [
     md.StochasticCellRescaling(temperature_K=30.0, pressure_GPa=0.01, barostat_time_fs=300.0, coupling="triclinic"),
-    pytest.param(
-        md.MTK(temperature_K=30.0, pressure_GPa=0.01, barostat_period_fs=500.0), id="MTK", marks=pytest.mark.slow
-    ),
+    md.MTK(temperature_K=30.0, pressure_GPa=0.01, barostat_period_fs=500.0),
 ]
 
 

@@ -18,6 +18,7 @@ from so3krates._errors import InputError
 from so3krates.md.ensembles.operators import pressure, volume
 from so3krates.md.records.settings import make_settings
 from so3krates.md.state import Integrator
+from so3krates.physics.lennard_jones import LennardJones
 from so3krates.potential import Potential
 from so3krates.system import System
 from so3krates.units import BOLTZMANN, GPA
@@ -289,3 +290,24 @@ def test_a_box_of_water_has_a_pressure(shared_dir: Path, argon) -> None:
 
 def _volume(state: md.State) -> jax.Array:
     return volume(state.cell)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("coupling", ["isotropic", "anisotropic"])
+def test_a_fluid_keeps_its_cell_only_with_isotropic_coupling(coupling: str) -> None:
+    """Nothing in it brings a shape back, so the monitor has to."""
+    fluid = System.from_ase(ase.build.bulk("Ar", "fcc", a=5.8, cubic=True).repeat(2))
+    argon = Potential(LennardJones(0.0104, 3.4, 7.0))
+    barostat = md.StochasticCellRescaling(
+        temperature_K=175.0, pressure_GPa=0.1, compressibility_per_GPa=2.0, coupling=coupling
+    )
+
+    def run() -> None:
+        md.simulate(argon, fluid, barostat, timestep_fs=4.0, steps=75_000, save_every_fs=4000.0, seed=1)
+
+    if coupling == "isotropic":
+        run()
+        return
+    with pytest.raises(md.RunStopped, match="changed its shape by a factor beyond 1.6; a liquid does not") as caught:
+        run()
+    assert caught.value.reason == "shape_changed"
